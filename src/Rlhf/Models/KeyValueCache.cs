@@ -1,0 +1,58 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models;
+
+/// <summary>
+/// Keys and values of all layers, allocated once. Rows have their own lengths; rows that are finished leave the active part at the front.
+/// </summary>
+public sealed class KeyValueCache : IDisposable
+{
+    /// <summary>Allocates [layers][rows, heads, maxLength, headSize] twice.</summary>
+    public KeyValueCache(int layers, int rows, int heads, int maxLength, int headSize, ScalarType type, Device device)
+    {
+        MaxLength = maxLength;
+        Lengths = new int[rows];
+        Keys = Enumerable.Range(0, layers).Select(_ => zeros([rows, heads, maxLength, headSize], type, device).DetachFromDisposeScope()).ToArray();
+        Values = Enumerable.Range(0, layers).Select(_ => zeros([rows, heads, maxLength, headSize], type, device).DetachFromDisposeScope()).ToArray();
+        ActiveRows = rows;
+    }
+
+    /// <summary>Tokens that a row can hold.</summary>
+    public int MaxLength { get; }
+
+    /// <summary>Tokens that each row holds.</summary>
+    public int[] Lengths { get; }
+
+    /// <summary>Rows 0..ActiveRows-1 take part in the next decoding step.</summary>
+    public int ActiveRows { get; private set; }
+
+    /// <summary>Keys of each layer [rows, heads, maxLength, headSize].</summary>
+    public IReadOnlyList<Tensor> Keys { get; }
+
+    /// <summary>Values of each layer [rows, heads, maxLength, headSize].</summary>
+    public IReadOnlyList<Tensor> Values { get; }
+
+    /// <summary>
+    /// Drops a row from the active part: the last active row takes its place (its keys and values are copied), which the caller must mirror.
+    /// </summary>
+    public void Remove(int row)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(row, ActiveRows);
+        int last = --ActiveRows;
+        if (row == last)
+            return;
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (var cache in Keys.Concat(Values))
+            cache.select(0, row).narrow(1, 0, Lengths[last]).copy_(cache.select(0, last).narrow(1, 0, Lengths[last]));
+        Lengths[row] = Lengths[last];
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var tensor in Keys.Concat(Values))
+            tensor.Dispose();
+    }
+}

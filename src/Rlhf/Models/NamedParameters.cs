@@ -1,0 +1,75 @@
+using System.Collections;
+using Rlhf.Runtime;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models;
+
+/// <summary>
+/// The parameters of a model in the order and under the names of its checkpoint. A tied weight is one parameter with one name.
+/// </summary>
+public sealed class NamedParameters(Device device) : IReadOnlyList<KeyValuePair<string, Parameter>>, IDisposable
+{
+    private readonly List<KeyValuePair<string, Parameter>> ordered = [];
+    private readonly Dictionary<string, Parameter> byName = [];
+
+    /// <summary>Where the parameters live.</summary>
+    public Device Device { get; } = device;
+
+    /// <inheritdoc/>
+    public int Count => ordered.Count;
+
+    /// <summary>The parameter of a name.</summary>
+    /// <exception cref="KeyNotFoundException">There is none.</exception>
+    public Parameter this[string name] => byName[name];
+
+    /// <inheritdoc/>
+    public KeyValuePair<string, Parameter> this[int index] => ordered[index];
+
+    /// <summary>Number of weights in all parameters.</summary>
+    public long ElementCount => ordered.Sum(p => p.Value.numel());
+
+    /// <summary>The tensors alone, in order.</summary>
+    public IEnumerable<Parameter> Tensors => ordered.Select(p => p.Value);
+
+    /// <summary>Is there a parameter of this name?</summary>
+    public bool Contains(string name) => byName.ContainsKey(name);
+
+    /// <summary>Makes an uninitialised float32 parameter.</summary>
+    public Parameter Add(string name, params long[] shape)
+    {
+        LibTorch.Initialize();
+        using var data = torch.empty(shape, float32, Device);
+        var parameter = new Parameter(data, requires_grad: true);
+        parameter.DetachFromDisposeScope();
+        Add(name, parameter);
+        return parameter;
+    }
+
+    /// <summary>Takes a parameter that exists, such as one shared with another model.</summary>
+    public void Add(string name, Parameter parameter)
+    {
+        byName.Add(name, parameter);
+        ordered.Add(new(name, parameter));
+    }
+
+    /// <summary>Turns gradients of all parameters on or off.</summary>
+    public void RequireGradient(bool value)
+    {
+        foreach (var parameter in Tensors)
+            parameter.requires_grad = value;
+    }
+
+    /// <inheritdoc/>
+    public IEnumerator<KeyValuePair<string, Parameter>> GetEnumerator() => ordered.GetEnumerator();
+
+    IEnumerator IEnumerable.GetEnumerator() => GetEnumerator();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var parameter in Tensors)
+            parameter.Dispose();
+    }
+}

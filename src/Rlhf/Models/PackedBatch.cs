@@ -1,0 +1,183 @@
+using Rlhf.Runtime;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models;
+
+/// <summary>
+/// Rows of token ids, one after another without padding: B rows, N tokens in all, row b at [Offsets[b], Offsets[b + 1]).
+/// Linear layers see [N, D]; only attention pads, inside itself.
+/// </summary>
+public sealed class PackedBatch : IDisposable
+{
+    private Tensor? padIndex, packIndex;
+
+    private PackedBatch(int[] offsets, long[] ids, long[] positions, bool[]? keyMask, long[]? tokenTypes, Device device)
+    {
+        LibTorch.Initialize();
+        Offsets = offsets;
+        Device = device;
+        for (int b = 0; b < RowCount; b++)
+            MaxLength = Math.Max(MaxLength, Length(b));
+        HostIds = ids;
+        InputIds = Copy(ids, device);
+        PositionIds = Copy(positions, device);
+        TokenTypeIds = tokenTypes is null ? null : Copy(tokenTypes, device);
+        KeyMask = keyMask;
+        IsUniform = Enumerable.Range(0, RowCount).All(b => Length(b) == MaxLength);
+    }
+
+    /// <summary>Start of each row, and N at the end: B + 1 entries.</summary>
+    public int[] Offsets { get; }
+
+    /// <summary>Device of the tensors.</summary>
+    public Device Device { get; }
+
+    /// <summary>Token ids [N], int64.</summary>
+    public Tensor InputIds { get; }
+
+    /// <summary>Position ids [N], int64.</summary>
+    public Tensor PositionIds { get; }
+
+    /// <summary>Token type (segment) ids [N], int64; null means zero everywhere.</summary>
+    public Tensor? TokenTypeIds { get; }
+
+    /// <summary>False where a token may not be attended to (a padding token that was kept in its row); null when all may.</summary>
+    public bool[]? KeyMask { get; }
+
+    /// <summary>The token ids on the host.</summary>
+    public IReadOnlyList<long> HostIds { get; }
+
+    /// <summary>B, the number of rows.</summary>
+    public int RowCount => Offsets.Length - 1;
+
+    /// <summary>N, the number of tokens of all rows.</summary>
+    public int TokenCount => Offsets[^1];
+
+    /// <summary>Tokens in the longest row.</summary>
+    public int MaxLength { get; }
+
+    /// <summary>All rows have the same length, so that attention needs no padding.</summary>
+    public bool IsUniform { get; }
+
+    /// <summary>Tokens of row <paramref name="row"/>.</summary>
+    public int Length(int row) => Offsets[row + 1] - Offsets[row];
+
+    /// <summary>Packs rows of token ids; positions count from 0 in each row.</summary>
+    /// <param name="rows">Token ids of each row; no row may be empty.</param>
+    /// <param name="device">Device of the tensors; null is the CPU.</param>
+    /// <param name="positionOffsets">First position of each row, where it is not 0.</param>
+    /// <exception cref="ArgumentException">There is no row, or a row is empty.</exception>
+    public static PackedBatch FromRows(IReadOnlyList<int[]> rows, Device? device = null, IReadOnlyList<int>? positionOffsets = null)
+    {
+        var offsets = RowOffsets(rows.Select(r => r.Length).ToArray());
+        var ids = new long[offsets[^1]];
+        var positions = new long[offsets[^1]];
+        for (int b = 0; b < rows.Count; b++)
+            for (int t = 0; t < rows[b].Length; t++)
+            {
+                ids[offsets[b] + t] = rows[b][t];
+                positions[offsets[b] + t] = t + (positionOffsets?[b] ?? 0);
+            }
+        return new PackedBatch(offsets, ids, positions, null, null, device ?? CPU);
+    }
+
+    /// <summary>Packs padded input as Hugging Face's models take it: every argument is [B][T].</summary>
+    /// <param name="inputIds">Token ids, padding included.</param>
+    /// <param name="attentionMask">1 for tokens, 0 for padding.</param>
+    /// <param name="positionIds">Positions; null counts 0..T-1 over the padding too, as TRL's PPO forward pass does.</param>
+    /// <param name="keepPadding">
+    /// Keep padding tokens in their rows, unattended but computed: what an encoder does that reads position 0 of a left-padded row.
+    /// </param>
+    /// <param name="tokenTypeIds">Segment ids; null means zero.</param>
+    /// <param name="device">Device of the tensors; null is the CPU.</param>
+    public static PackedBatch FromPadded(
+        IReadOnlyList<int[]> inputIds, IReadOnlyList<int[]> attentionMask, IReadOnlyList<int[]>? positionIds = null,
+        bool keepPadding = false, IReadOnlyList<int[]>? tokenTypeIds = null, Device? device = null)
+    {
+        var kept = inputIds.Select((row, b) => Enumerable.Range(0, row.Length).Where(t => keepPadding || attentionMask[b][t] != 0).ToArray()).ToArray();
+        var offsets = RowOffsets(kept.Select(k => k.Length).ToArray());
+        long[] Gather(Func<int, int, long> value) => kept.SelectMany((columns, b) => columns.Select(t => value(b, t))).ToArray();
+        var mask = keepPadding ? Gather((b, t) => attentionMask[b][t]).Select(m => m != 0).ToArray() : null;
+        return new PackedBatch(offsets, Gather((b, t) => inputIds[b][t]), Gather((b, t) => positionIds?[b][t] ?? t),
+            mask is null || mask.All(m => m) ? null : mask,
+            tokenTypeIds is null ? null : Gather((b, t) => tokenTypeIds[b][t]), device ?? CPU);
+    }
+
+    /// <summary>Packed [N, …] to padded [B, T, …], rows padded on the right with a repeated token of theirs.</summary>
+    public Tensor Pad(Tensor packed)
+    {
+        var tail = packed.shape[1..];
+        if (IsUniform)
+            return packed.view([RowCount, MaxLength, .. tail]);
+        if (padIndex is null)
+        {
+            var index = new long[RowCount * MaxLength];
+            for (int b = 0; b < RowCount; b++)
+                for (int t = 0; t < MaxLength; t++)
+                    index[b * MaxLength + t] = Offsets[b] + Math.Min(t, Length(b) - 1);
+            padIndex = Copy(index, Device);
+        }
+        return packed.index_select(0, padIndex).view([RowCount, MaxLength, .. tail]);
+    }
+
+    /// <summary>Padded [B, T, …] back to packed [N, …].</summary>
+    public Tensor Pack(Tensor padded)
+    {
+        var tail = padded.shape[2..];
+        var flat = padded.reshape([(long)RowCount * MaxLength, .. tail]);
+        if (IsUniform)
+            return flat;
+        if (packIndex is null)
+        {
+            var index = new long[TokenCount];
+            for (int b = 0; b < RowCount; b++)
+                for (int t = 0; t < Length(b); t++)
+                    index[Offsets[b] + t] = (long)b * MaxLength + t;
+            packIndex = Copy(index, Device);
+        }
+        return flat.index_select(0, packIndex);
+    }
+
+    /// <summary>
+    /// What attention in both directions must not see, as an additive mask [B, 1, 1, T] of 0 and minus infinity; null when it may see everything.
+    /// The caller owns the tensor. Causal attention over rows padded on the right needs none, unless <see cref="KeyMask"/> is set.
+    /// </summary>
+    public Tensor? BidirectionalMask(ScalarType type)
+    {
+        if (IsUniform && KeyMask is null)
+            return null;
+        var mask = new float[RowCount * MaxLength];
+        for (int b = 0; b < RowCount; b++)
+            for (int t = 0; t < MaxLength; t++)
+                if (t >= Length(b) || KeyMask is not null && !KeyMask[Offsets[b] + t])
+                    mask[b * MaxLength + t] = float.NegativeInfinity;
+        return tensor(mask, [RowCount, 1, 1, MaxLength], type, Device);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        InputIds.Dispose();
+        PositionIds.Dispose();
+        TokenTypeIds?.Dispose();
+        padIndex?.Dispose();
+        packIndex?.Dispose();
+    }
+
+    private static Tensor Copy(long[] values, Device device) => tensor(values, int64, device).DetachFromDisposeScope();
+
+    private static int[] RowOffsets(int[] lengths)
+    {
+        if (lengths.Length == 0)
+            throw new ArgumentException("A packed batch needs at least one row.");
+        var offsets = new int[lengths.Length + 1];
+        for (int b = 0; b < lengths.Length; b++)
+        {
+            if (lengths[b] == 0)
+                throw new ArgumentException($"Row {b} of the batch is empty; a row needs at least one token.");
+            offsets[b + 1] = checked(offsets[b] + lengths[b]);
+        }
+        return offsets;
+    }
+}

@@ -1,0 +1,76 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Loader;
+using TorchSharp;
+
+namespace Rlhf.Runtime;
+
+/// <summary>Loads libtorch wherever it can run, and tunes the process for it.</summary>
+/// <remarks>
+/// TorchSharp's native library asks for a newer libstdc++ than Debian 12, Ubuntu 22.04 or RHEL 9 carry. Where the plain load
+/// fails for that reason alone, a patched copy from a per-user cache is loaded instead (<see cref="LibStdCxxPatch"/>); the
+/// original file is never touched.
+/// </remarks>
+public static class LibTorch
+{
+    private static readonly Lock Gate = new();
+    private static bool initialized;
+
+    [ModuleInitializer]
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Usage", "CA2255", Justification = "Must run before TorchSharp's first native call.")]
+    internal static void RegisterResolver()
+    {
+        if (OperatingSystem.IsLinux())
+            AssemblyLoadContext.Default.ResolvingUnmanagedDll += ResolveTorchSharp;
+    }
+
+    /// <summary>
+    /// Loads libtorch, tunes the allocator and sets the number of threads. Safe to call more than once; models call it by themselves.
+    /// </summary>
+    /// <param name="threads">Threads for matrix products; null keeps libtorch's choice, which is the number of physical cores.</param>
+    /// <exception cref="PlatformNotSupportedException">libtorch cannot be loaded here; the message says what is missing.</exception>
+    public static void Initialize(int? threads = null)
+    {
+        lock (Gate)
+        {
+            if (!initialized)
+            {
+                Allocator.KeepFreedMemory();
+                try
+                {
+                    torch.InitializeDeviceType(DeviceType.CPU);
+                }
+                catch (Exception e) when (e is NotSupportedException or DllNotFoundException or TypeInitializationException)
+                {
+                    throw new PlatformNotSupportedException(
+                        $"libtorch could not be loaded on {RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier}). " +
+                        (loadFailure ?? e.GetBaseException().Message) +
+                        " Install the libtorch package of this platform (libtorch-cpu-linux-x64, -win-x64 or -osx-arm64) and, on Linux, libstdc++6 and libgomp1.", e);
+                }
+                initialized = true;
+            }
+            if (threads is { } n)
+            {
+                ArgumentOutOfRangeException.ThrowIfLessThan(n, 1, nameof(threads));
+                torch.set_num_threads(n);
+            }
+        }
+    }
+
+    private static string? loadFailure;
+
+    private static nint ResolveTorchSharp(System.Reflection.Assembly assembly, string name)
+    {
+        if (name != "LibTorchSharp" || assembly.GetName().Name != "TorchSharp")
+            return 0;
+        try
+        {
+            return LibStdCxxPatch.TryLoad(assembly, out loadFailure);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            loadFailure = e.Message;
+            return 0;
+        }
+    }
+}

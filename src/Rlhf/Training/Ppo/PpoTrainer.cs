@@ -1,0 +1,4 @@
+namespace Rlhf.Training.Ppo;
+
+/// <summary>Being written.</summary>
+public sealed class PpoTrainer;

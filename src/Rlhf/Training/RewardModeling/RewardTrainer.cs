@@ -1,0 +1,4 @@
+namespace Rlhf.Training.RewardModeling;
+
+/// <summary>Being written.</summary>
+public sealed class RewardTrainer;

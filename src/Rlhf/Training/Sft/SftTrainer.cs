@@ -1,0 +1,4 @@
+namespace Rlhf.Training.Sft;
+
+/// <summary>Being written.</summary>
+public sealed class SftTrainer;
