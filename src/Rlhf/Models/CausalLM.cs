@@ -16,6 +16,9 @@ public abstract class CausalLM(Device? device) : PretrainedModel(device)
     /// <summary>Longest row in tokens.</summary>
     public abstract int MaxPositions { get; }
 
+    /// <summary>Number of blocks.</summary>
+    public abstract int LayerCount { get; }
+
     /// <summary>End-of-sequence token of the configuration, or null.</summary>
     public abstract int? EosTokenId { get; }
 

@@ -8,13 +8,13 @@ namespace Rlhf.Models;
 /// </summary>
 public sealed class KeyValueCache : IDisposable
 {
-    /// <summary>Allocates [layers][rows, heads, maxLength, headSize] twice.</summary>
-    public KeyValueCache(int layers, int rows, int heads, int maxLength, int headSize, ScalarType type, Device device)
+    /// <summary>Allocates [layers][rows, maxLength, width] twice.</summary>
+    public KeyValueCache(int layers, int rows, int maxLength, int width, ScalarType type, Device device)
     {
         MaxLength = maxLength;
         Lengths = new int[rows];
-        Keys = Enumerable.Range(0, layers).Select(_ => zeros([rows, heads, maxLength, headSize], type, device).DetachFromDisposeScope()).ToArray();
-        Values = Enumerable.Range(0, layers).Select(_ => zeros([rows, heads, maxLength, headSize], type, device).DetachFromDisposeScope()).ToArray();
+        Keys = Enumerable.Range(0, layers).Select(_ => zeros([rows, maxLength, width], type, device).DetachFromDisposeScope()).ToArray();
+        Values = Enumerable.Range(0, layers).Select(_ => zeros([rows, maxLength, width], type, device).DetachFromDisposeScope()).ToArray();
         ActiveRows = rows;
     }
 
@@ -27,10 +27,10 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>Rows 0..ActiveRows-1 take part in the next decoding step.</summary>
     public int ActiveRows { get; private set; }
 
-    /// <summary>Keys of each layer [rows, heads, maxLength, headSize].</summary>
+    /// <summary>Keys of each layer [rows, maxLength, width].</summary>
     public IReadOnlyList<Tensor> Keys { get; }
 
-    /// <summary>Values of each layer [rows, heads, maxLength, headSize].</summary>
+    /// <summary>Values of each layer [rows, maxLength, width].</summary>
     public IReadOnlyList<Tensor> Values { get; }
 
     /// <summary>
@@ -45,7 +45,7 @@ public sealed class KeyValueCache : IDisposable
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         foreach (var cache in Keys.Concat(Values))
-            cache.select(0, row).narrow(1, 0, Lengths[last]).copy_(cache.select(0, last).narrow(1, 0, Lengths[last]));
+            cache.select(0, row).narrow(0, 0, Lengths[last]).copy_(cache.select(0, last).narrow(0, 0, Lengths[last]));
         Lengths[row] = Lengths[last];
     }
 

@@ -10,6 +10,7 @@ namespace Rlhf.Models;
 /// </summary>
 public sealed class PackedBatch : IDisposable
 {
+    private readonly long maxPosition;
     private Tensor? padIndex, packIndex;
 
     private PackedBatch(int[] offsets, long[] ids, long[] positions, bool[]? keyMask, long[]? tokenTypes, Device device)
@@ -20,6 +21,7 @@ public sealed class PackedBatch : IDisposable
         for (int b = 0; b < RowCount; b++)
             MaxLength = Math.Max(MaxLength, Length(b));
         HostIds = ids;
+        maxPosition = positions.Max();
         InputIds = Copy(ids, device);
         PositionIds = Copy(positions, device);
         TokenTypeIds = tokenTypes is null ? null : Copy(tokenTypes, device);
@@ -46,7 +48,7 @@ public sealed class PackedBatch : IDisposable
     public bool[]? KeyMask { get; }
 
     /// <summary>The token ids on the host.</summary>
-    public IReadOnlyList<long> HostIds { get; }
+    public long[] HostIds { get; }
 
     /// <summary>B, the number of rows.</summary>
     public int RowCount => Offsets.Length - 1;
@@ -153,6 +155,18 @@ public sealed class PackedBatch : IDisposable
                 if (t >= Length(b) || KeyMask is not null && !KeyMask[Offsets[b] + t])
                     mask[b * MaxLength + t] = float.NegativeInfinity;
         return tensor(mask, [RowCount, 1, 1, MaxLength], type, Device);
+    }
+
+    /// <summary>Throws when a token id or a position is outside a model's tables: libtorch itself would end the process.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary, or a position beyond the model's.</exception>
+    public void CheckIds(int vocabSize, int positions)
+    {
+        foreach (long id in HostIds)
+            if ((ulong)id >= (ulong)vocabSize)
+                throw new ArgumentOutOfRangeException(nameof(vocabSize),
+                    $"Token id {id} is outside the model's vocabulary of {vocabSize}. Does the tokenizer belong to this model?");
+        if (maxPosition >= positions)
+            throw new ArgumentOutOfRangeException(nameof(positions), $"Position {maxPosition} is beyond the model's {positions} positions. Shorten the text.");
     }
 
     /// <inheritdoc/>

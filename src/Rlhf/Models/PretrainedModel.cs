@@ -34,7 +34,7 @@ public abstract class PretrainedModel : IDisposable
     /// <summary>
     /// The name under which a checkpoint holds a parameter, or null when it has none of it. Old checkpoints lack a prefix or say gamma and beta.
     /// </summary>
-    protected abstract string? FindInCheckpoint(string parameter, IReadOnlyCollection<string> checkpoint);
+    protected abstract string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint);
 
     /// <summary>Parameters that a checkpoint may lack (a head that is trained from scratch); they keep their initial values.</summary>
     protected virtual bool MayBeMissing(string parameter) => false;
