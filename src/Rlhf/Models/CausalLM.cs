@@ -1,11 +1,14 @@
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;
 
 /// <summary>A language model that predicts the next token from those before it.</summary>
 /// <remarks>B rows, N packed tokens, V vocabulary, D width.</remarks>
-public abstract class CausalLM(Device? device) : PretrainedModel(device)
+/// <param name="device">Where the model computes; null is the CPU.</param>
+/// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
+public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Parameter>? shared = null) : PretrainedModel(device, shared)
 {
     /// <summary>V, the number of token ids.</summary>
     public abstract int VocabSize { get; }
@@ -42,6 +45,12 @@ public abstract class CausalLM(Device? device) : PretrainedModel(device)
     /// <param name="rows">Most rows it will hold.</param>
     /// <param name="maxLength">Most tokens a row will hold.</param>
     public abstract KeyValueCache CreateCache(int rows, int maxLength);
+
+    /// <summary>
+    /// A frozen copy; the embeddings and the first <paramref name="sharedLayers"/> blocks are this model's own parameters, and frozen here too,
+    /// when that is not 0.
+    /// </summary>
+    internal abstract CausalLM CreateFrozenCopy(int sharedLayers);
 
     /// <summary>Logits [.., V] of hidden states [.., D].</summary>
     public Tensor Logits(Tensor hidden) => nn.functional.linear(hidden, LmHeadWeight);

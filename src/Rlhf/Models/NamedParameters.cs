@@ -9,10 +9,13 @@ namespace Rlhf.Models;
 /// <summary>
 /// The parameters of a model in the order and under the names of its checkpoint. A tied weight is one parameter with one name.
 /// </summary>
-public sealed class NamedParameters(Device device) : IReadOnlyList<KeyValuePair<string, Parameter>>, IDisposable
+/// <param name="device">Where new parameters are made.</param>
+/// <param name="shared">Parameters of another model to use, by name, instead of making them; they stay the other model's.</param>
+public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, Parameter>? shared = null) : IReadOnlyList<KeyValuePair<string, Parameter>>, IDisposable
 {
     private readonly List<KeyValuePair<string, Parameter>> ordered = [];
     private readonly Dictionary<string, Parameter> byName = [];
+    private readonly List<Parameter> owned = [];
 
     /// <summary>Where the parameters live.</summary>
     public Device Device { get; } = device;
@@ -39,16 +42,21 @@ public sealed class NamedParameters(Device device) : IReadOnlyList<KeyValuePair<
     /// <summary>Makes an uninitialised float32 parameter.</summary>
     public Parameter Add(string name, params long[] shape)
     {
+        if (shared is not null && shared.TryGetValue(name, out var existing))
+        {
+            Append(name, existing);
+            return existing;
+        }
         LibTorch.Initialize();
         using var data = torch.empty(shape, float32, Device);
         var parameter = new Parameter(data, requires_grad: true);
         parameter.DetachFromDisposeScope();
-        Add(name, parameter);
+        Append(name, parameter);
+        owned.Add(parameter);
         return parameter;
     }
 
-    /// <summary>Takes a parameter that exists, such as one shared with another model.</summary>
-    public void Add(string name, Parameter parameter)
+    private void Append(string name, Parameter parameter)
     {
         byName.Add(name, parameter);
         ordered.Add(new(name, parameter));
@@ -69,7 +77,7 @@ public sealed class NamedParameters(Device device) : IReadOnlyList<KeyValuePair<
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var parameter in Tensors)
+        foreach (var parameter in owned)
             parameter.Dispose();
     }
 }

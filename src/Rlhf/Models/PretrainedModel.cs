@@ -1,6 +1,7 @@
 using Rlhf.Checkpoints;
 using Rlhf.Runtime;
 using TorchSharp;
+using TorchSharp.Modules;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;
@@ -9,11 +10,13 @@ namespace Rlhf.Models;
 public abstract class PretrainedModel : IDisposable
 {
     /// <summary>Makes the model's parameters, uninitialised.</summary>
-    protected PretrainedModel(Device? device)
+    /// <param name="device">Where the model computes; null is the CPU.</param>
+    /// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
+    protected PretrainedModel(Device? device, IReadOnlyDictionary<string, Parameter>? shared = null)
     {
         LibTorch.Initialize();
         Device = device ?? CPU;
-        Parameters = new NamedParameters(Device);
+        Parameters = new NamedParameters(Device, shared);
     }
 
     /// <summary>Where the model computes.</summary>
@@ -68,16 +71,13 @@ public abstract class PretrainedModel : IDisposable
     /// <summary>Writes config.json and model.safetensors, which transformers opens.</summary>
     /// <param name="folder">The model folder; made when it does not exist.</param>
     /// <param name="storeAs">Element type in the file; null keeps float32.</param>
-    public void SavePretrained(string folder, ScalarType? storeAs = null)
+    /// <param name="heads">Further parameters that belong to the model, such as a value head.</param>
+    public void SavePretrained(string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null)
     {
         Directory.CreateDirectory(folder);
         SaveConfiguration(folder);
-        WeightFiles.Save(folder, TensorsToSave(), storeAs);
+        WeightFiles.Save(folder, Parameters.Concat(heads ?? []).Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value)).ToArray(), storeAs);
     }
-
-    /// <summary>Names and tensors that <see cref="SavePretrained"/> writes.</summary>
-    protected virtual IReadOnlyList<KeyValuePair<string, Tensor>> TensorsToSave() =>
-        Parameters.Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value)).ToArray();
 
     /// <summary>Turns off gradients: the model will only be read.</summary>
     public void Freeze() => Parameters.RequireGradient(false);

@@ -13,7 +13,11 @@ public sealed class Gpt2LMHeadModel : CausalLM
     private readonly long[] normalized;
 
     /// <summary>A model with uninitialised weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
-    public Gpt2LMHeadModel(Gpt2Config config, Device? device = null) : base(device)
+    public Gpt2LMHeadModel(Gpt2Config config, Device? device = null) : this(config, device, null)
+    {
+    }
+
+    private Gpt2LMHeadModel(Gpt2Config config, Device? device, IReadOnlyDictionary<string, Parameter>? shared) : base(device, shared)
     {
         Config = config;
         normalized = [config.NEmbd];
@@ -125,6 +129,21 @@ public sealed class Gpt2LMHeadModel : CausalLM
                 parameter.copy_(values);
             }
         }
+    }
+
+    internal override CausalLM CreateFrozenCopy(int sharedLayers)
+    {
+        var shared = Parameters.TakeWhile(p => sharedLayers > 0 && !p.Key.StartsWith($"transformer.h.{sharedLayers}.", StringComparison.Ordinal)
+            && !p.Key.StartsWith("transformer.ln_f.", StringComparison.Ordinal)).ToDictionary();
+        foreach (var parameter in shared.Values)
+            parameter.requires_grad = false;
+        var copy = new Gpt2LMHeadModel(Config, Device, shared);
+        copy.Freeze();
+        using var noGrad = no_grad();
+        foreach (var (name, parameter) in copy.Parameters)
+            if (!shared.ContainsKey(name))
+                parameter.copy_(Parameters[name]);
+        return copy;
     }
 
     /// <inheritdoc/>

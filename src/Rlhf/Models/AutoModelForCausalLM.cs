@@ -1,0 +1,42 @@
+using Rlhf.Checkpoints;
+using Rlhf.Models.Gpt2;
+using Rlhf.Runtime;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models;
+
+/// <summary>Makes the causal language model that a folder's config.json names.</summary>
+public static class AutoModelForCausalLM
+{
+    /// <summary>Loads a model folder as Hugging Face lays it out.</summary>
+    /// <exception cref="FileNotFoundException">config.json or the weights are not there.</exception>
+    /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
+    public static CausalLM FromPretrained(string folder, Device? device = null)
+    {
+        var model = FromConfig(folder, device);
+        try
+        {
+            using var weights = WeightFiles.Open(folder);
+            model.LoadWeights(weights);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
+    public static CausalLM FromConfig(string folder, Device? device = null)
+    {
+        LibTorch.Initialize();
+        var config = ConfigFile.Read(folder);
+        return config.Text("model_type", "") switch
+        {
+            "gpt2" => new Gpt2LMHeadModel(Gpt2Config.Load(folder), device),
+            var other => throw config.Refuse("model_type", $"'{other}' is no causal language model that is supported; supported is gpt2"),
+        };
+    }
+}
