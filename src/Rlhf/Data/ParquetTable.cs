@@ -1,0 +1,123 @@
+using Parquet;
+using Parquet.Schema;
+
+namespace Rlhf.Data;
+
+/// <summary>Reads the wanted columns of a parquet file, one row group in memory at a time.</summary>
+internal static class ParquetTable
+{
+    // A hostile footer can claim anything; these bound what is allocated before a page has been seen.
+    private const int MaxGroupRows = 20_000_000;
+    private const long MaxGroupBytes = int.MaxValue;
+
+    public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns)
+    {
+        using var stream = File.OpenRead(file);
+        var reader = Guard(file, () => ParquetReader.CreateAsync(stream, new ParquetOptions { TreatByteArrayAsString = true }));
+        try
+        {
+            var fields = columns.Select(column => Field(file, reader.Schema, column)).ToArray();
+            long number = 0;
+            for (int group = 0; group < reader.RowGroupCount; group++)
+            {
+                var cells = Guard(file, () => ReadGroup(file, reader, group, fields));
+                int rows = cells.Max(c => c?.Length ?? 0);
+                for (int row = 0; row < rows; row++)
+                    yield return new TableRow([.. cells.Select(c => c?.GetValue(row))], file, "row", ++number);
+            }
+        }
+        finally
+        {
+            reader.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        }
+    }
+
+    private static DataField? Field(string file, ParquetSchema schema, TableColumn column)
+    {
+        var name = column.FindIn(file, [.. schema.Fields.Select(f => f.Name)]);
+        return schema.Fields.FirstOrDefault(f => f.Name == name) switch
+        {
+            null => null,
+            DataField field when !field.IsArray => field,
+            _ => throw new InvalidDataException(
+                $"{file}: column \"{name}\" holds lists or records, but the {column.Role} must be a plain column; write it as text first."),
+        };
+    }
+
+    private static async Task<Array?[]> ReadGroup(string file, ParquetReader reader, int group, DataField?[] fields)
+    {
+        using var rows = reader.OpenRowGroupReader(group);
+        if (rows.RowCount is < 0 or > MaxGroupRows)
+            throw new InvalidDataException(
+                $"{file}: row group {group} claims {rows.RowCount:N0} rows; at most {MaxGroupRows:N0} are read at once. Write smaller row groups.");
+        var cells = new Array?[fields.Length];
+        for (int i = 0; i < fields.Length; i++)
+        {
+            if (fields[i] is not { } field)
+                continue;
+            long bytes = rows.GetMetadata(field)?.MetaData?.TotalUncompressedSize ?? 0;
+            if (bytes is < 0 or > MaxGroupBytes)
+                throw new InvalidDataException(
+                    $"{file}: column \"{field.Name}\" of row group {group} claims {bytes:N0} bytes. Write smaller row groups.");
+            cells[i] = await ReadColumn(file, rows, field, (int)rows.RowCount).ConfigureAwait(false);
+        }
+        return cells;
+    }
+
+    private static Task<Array> ReadColumn(string file, ParquetRowGroupReader rows, DataField field, int count) =>
+        Type.GetTypeCode(field.ClrType) switch
+        {
+            TypeCode.Object when field.ClrType == typeof(ReadOnlyMemory<char>) => ReadText(rows, field, count),
+            TypeCode.String => ReadText(rows, field, count),
+            TypeCode.Int64 => ReadNumbers<long>(rows, field, count, v => v),
+            TypeCode.Int32 => ReadNumbers<int>(rows, field, count, v => (long)v),
+            TypeCode.Int16 => ReadNumbers<short>(rows, field, count, v => (long)v),
+            TypeCode.SByte => ReadNumbers<sbyte>(rows, field, count, v => (long)v),
+            TypeCode.Byte => ReadNumbers<byte>(rows, field, count, v => (long)v),
+            TypeCode.UInt16 => ReadNumbers<ushort>(rows, field, count, v => (long)v),
+            TypeCode.UInt32 => ReadNumbers<uint>(rows, field, count, v => (long)v),
+            TypeCode.Boolean => ReadNumbers<bool>(rows, field, count, v => v),
+            TypeCode.Single => ReadNumbers<float>(rows, field, count, v => (double)v),
+            TypeCode.Double => ReadNumbers<double>(rows, field, count, v => v),
+            _ => throw new InvalidDataException(
+                $"{file}: column \"{field.Name}\" has the type {field.ClrType.Name}; text, integers, floating-point numbers and booleans are read."),
+        };
+
+    private static async Task<Array> ReadText(ParquetRowGroupReader rows, DataField field, int count)
+    {
+        var values = new string?[count];
+        await rows.ReadAsync(field, values.AsMemory()!).ConfigureAwait(false);
+        return values;
+    }
+
+    private static async Task<Array> ReadNumbers<T>(ParquetRowGroupReader rows, DataField field, int count, Func<T, object> widen)
+        where T : struct
+    {
+        var values = new T?[count];
+        if (field.IsNullable)
+            await rows.ReadAsync(field, values.AsMemory()).ConfigureAwait(false);
+        else
+        {
+            var plain = new T[count];
+            await rows.ReadAsync(field, plain.AsMemory()).ConfigureAwait(false);
+            for (int i = 0; i < count; i++)
+                values[i] = plain[i];
+        }
+        return Array.ConvertAll(values, v => v is { } value ? widen(value) : null);
+    }
+
+    /// <summary>Runs a call of the parquet library; what it throws over a broken file becomes one sentence with the file's name.</summary>
+    private static T Guard<T>(string file, Func<Task<T>> read)
+    {
+        try
+        {
+            // On the pool: no synchronization context of the caller can block the library's continuations.
+            return Task.Run(read).GetAwaiter().GetResult();
+        }
+        catch (Exception error) when (error is not (InvalidDataException or IOException or UnauthorizedAccessException)
+            || error is EndOfStreamException)
+        {
+            throw new InvalidDataException($"{file} is not a parquet file that can be read ({error.Message.TrimEnd('.')}); write or download it again.", error);
+        }
+    }
+}
