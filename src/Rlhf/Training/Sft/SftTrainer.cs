@@ -1,4 +1,165 @@
+using System.Diagnostics;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Training.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
 namespace Rlhf.Training.Sft;
 
-/// <summary>Being written.</summary>
-public sealed class SftTrainer;
+/// <summary>The state of supervised fine-tuning after an optimizer step.</summary>
+/// <param name="Step">Optimizer steps so far; 1 is the first.</param>
+/// <param name="TotalSteps">Optimizer steps of the run.</param>
+/// <param name="Loss">Mean negative logprob of the step's tokens, in nats.</param>
+/// <param name="LearningRate">Learning rate of the step.</param>
+/// <param name="GradNorm">Norm of the gradient before clipping.</param>
+/// <param name="Tokens">Tokens read so far.</param>
+/// <param name="Elapsed">Time since the run began, evaluations included.</param>
+/// <param name="EvalLoss">Held-out loss in nats per token, after the steps that evaluate.</param>
+public sealed record SftProgress(
+    long Step, long TotalSteps, double Loss, double LearningRate, double GradNorm, long Tokens, TimeSpan Elapsed, double? EvalLoss)
+{
+    /// <summary>exp of the held-out loss.</summary>
+    public double? EvalPerplexity => EvalLoss is { } loss ? Math.Exp(loss) : null;
+}
+
+/// <summary>Stage 1 of RLHF: a causal language model learns texts, or completions of prompts, by next-token cross entropy.</summary>
+public sealed class SftTrainer : IDisposable
+{
+    private readonly CausalLM model;
+    private readonly SftConfig config;
+    private readonly Adam optimizer;
+
+    /// <summary>Prepares a run.</summary>
+    /// <param name="model">The model to train, in place.</param>
+    /// <param name="config">The settings.</param>
+    /// <exception cref="ConfigurationException">A setting cannot be used.</exception>
+    public SftTrainer(CausalLM model, SftConfig config)
+    {
+        config.ThrowIfInvalid();
+        (this.model, this.config) = (model, config);
+        optimizer = new Adam(model.Parameters, config.WeightDecay);
+    }
+
+    /// <summary>Trains, calling back after every optimizer step; stops between steps when cancelled.</summary>
+    /// <param name="train">Sequences to learn.</param>
+    /// <param name="heldOut">Sequences that are only evaluated; may be empty.</param>
+    /// <param name="progress">Called after every optimizer step.</param>
+    /// <param name="cancellation">Stops the run after the step it is in.</param>
+    /// <returns>The state after the last step.</returns>
+    /// <exception cref="ArgumentException">There is nothing to learn, or a sequence is longer than the model reads.</exception>
+    /// <exception cref="TrainingDivergedException">The loss or the gradient is not finite; the model keeps the weights of the step before.</exception>
+    public SftProgress Train(IReadOnlyList<SftExample> train, IReadOnlyList<SftExample> heldOut, Action<SftProgress>? progress = null,
+        CancellationToken cancellation = default)
+    {
+        Check(train);
+        long sequencesPerStep = (long)config.BatchSize * config.GradientAccumulationSteps;
+        long totalSteps = config.MaxSteps ?? Math.Max(1, (long)(train.Count * config.NumTrainEpochs / sequencesPerStep));
+        long warmupSteps = (long)Math.Round(totalSteps * config.WarmupRatio);
+        var order = Order(train.Count).GetEnumerator();
+        random.manual_seed(config.Seed);
+
+        var clock = Stopwatch.StartNew();
+        long tokens = 0;
+        var state = new SftProgress(0, totalSteps, double.NaN, 0, 0, 0, TimeSpan.Zero, null);
+        for (long step = 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
+        {
+            var examples = Enumerable.Range(0, (int)Math.Min(sequencesPerStep, train.Count)).Select(_ => train[Next(order)]).ToArray();
+            int lossTokens = examples.Sum(e => e.LossTokens);
+            double loss = 0;
+            foreach (var minibatch in examples.Chunk(config.BatchSize))
+            {
+                loss += ForwardBackward(minibatch, lossTokens);
+                tokens += minibatch.Sum(e => e.Ids.Length);
+            }
+            double gradNorm = optimizer.ClipGradients(config.MaxGradNorm);
+            if (!double.IsFinite(loss) || !double.IsFinite(gradNorm))
+                throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}",
+                    $"Lower LearningRate ({config.LearningRate}) or clip harder with MaxGradNorm ({config.MaxGradNorm?.ToString() ?? "off"}).");
+            double learningRate = config.LearningRate * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
+            optimizer.Step(learningRate);
+            optimizer.ZeroGradients();
+
+            bool evaluate = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
+            double? evalLoss = evaluate ? Evaluate(heldOut) : null;
+            state = new SftProgress(step, totalSteps, loss, learningRate, gradNorm, tokens, clock.Elapsed, evalLoss);
+            progress?.Invoke(state);
+        }
+        return state;
+    }
+
+    /// <summary>Mean negative logprob per token of held-out sequences, in nats.</summary>
+    public double Evaluate(IReadOnlyList<SftExample> heldOut)
+    {
+        Check(heldOut);
+        using var noGrad = no_grad();
+        double sum = 0;
+        foreach (var minibatch in heldOut.Chunk(config.BatchSize))
+        {
+            using var scope = NewDisposeScope();
+            using var batch = PackedBatch.FromRows(minibatch.Select(e => e.Ids).ToArray(), model.Device);
+            var (positions, targets) = LossPositions(minibatch, batch);
+            var hidden = model.Forward(batch).index_select(0, positions);
+            sum -= LmHead.Logprobs(hidden, model.LmHeadWeight, targets).sum().ToDouble();
+        }
+        return sum / heldOut.Sum(e => (long)e.LossTokens);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => optimizer.Dispose();
+
+    /// <summary>Adds the gradient of the minibatch's share of the mean loss, and returns that share.</summary>
+    private double ForwardBackward(SftExample[] minibatch, int lossTokens)
+    {
+        using var scope = NewDisposeScope();
+        using var batch = PackedBatch.FromRows(minibatch.Select(e => e.Ids).ToArray(), model.Device);
+        var (positions, targets) = LossPositions(minibatch, batch);
+        model.Training = true;
+        var hidden = model.Forward(batch).index_select(0, positions);
+        model.Training = false;
+        var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, targets,
+            (_, logprobs) => full_like(logprobs, -1.0 / lossTokens));
+        hidden.backward([pass.HiddenGradient]);
+        return -pass.Logprobs.sum().ToDouble() / lossTokens;
+    }
+
+    /// <summary>Packed positions whose next token counts, and those tokens.</summary>
+    private static (Tensor Positions, Tensor Targets) LossPositions(SftExample[] minibatch, PackedBatch batch)
+    {
+        int count = minibatch.Sum(e => e.LossTokens), at = 0;
+        var positions = new long[count];
+        var targets = new long[count];
+        for (int b = 0; b < minibatch.Length; b++)
+            for (int t = Math.Max(1, minibatch[b].LossStart); t < minibatch[b].Ids.Length; t++)
+            {
+                positions[at] = batch.Offsets[b] + t - 1;
+                targets[at++] = minibatch[b].Ids[t];
+            }
+        return (tensor(positions, int64, batch.Device), tensor(targets, int64, batch.Device));
+    }
+
+    /// <summary>Indices of one shuffled epoch after the other.</summary>
+    private IEnumerable<int> Order(int count)
+    {
+        var stream = new RandomStream(config.Seed, "sft/order");
+        for (long epoch = 0; ; epoch++)
+            foreach (int index in stream.Fork(epoch).NextPermutation(count))
+                yield return index;
+    }
+
+    private static int Next(IEnumerator<int> order)
+    {
+        order.MoveNext();
+        return order.Current;
+    }
+
+    private void Check(IReadOnlyList<SftExample> examples)
+    {
+        if (examples.Sum(e => (long)e.LossTokens) == 0)
+            throw new ArgumentException("There is no token to learn: the data set is empty, or its texts have a single token.");
+        if (examples.FirstOrDefault(e => e.Ids.Length > model.MaxPositions || e.LossTokens == 0) is { } bad)
+            throw new ArgumentException(bad.LossTokens == 0
+                ? "A sequence has no token that the loss counts; leave such sequences out."
+                : $"A sequence has {bad.Ids.Length} tokens, but the model reads at most {model.MaxPositions}; lower MaxLength.");
+    }
+}

@@ -1,0 +1,149 @@
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Rlhf.Training.Optimization;
+
+/// <summary>
+/// Adam with decoupled weight decay (AdamW), one native call per group and step: libtorch's fused kernel, reached through TorchScript.
+/// </summary>
+/// <remarks>Kingma and Ba 2015; Loshchilov and Hutter 2019. PPO uses it without decay, as TRL does.</remarks>
+public sealed class Adam : IDisposable
+{
+    private const string Script = """
+        def adam(params: List[Tensor], grads: List[Tensor], m: List[Tensor], v: List[Tensor], steps: List[Tensor],
+                 lr: float, beta1: float, beta2: float, decay: float, eps: float):
+            torch._fused_adamw_(params, grads, m, v, [], steps, lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps,
+                                amsgrad=False, maximize=False, grad_scale=None, found_inf=None)
+
+        def norm(grads: List[Tensor]) -> Tensor:
+            return torch.stack(torch._foreach_norm(grads, 2)).norm()
+
+        def scale(grads: List[Tensor], factor: float):
+            torch._foreach_mul_(grads, factor)
+        """;
+
+    // A compilation unit's native handle is never freed: one for the process.
+    private static readonly Lazy<jit.CompilationUnit> Compiled = new(() => jit.compile(Script));
+
+    private readonly State[] states;
+
+    /// <summary>Makes the moments, all zero.</summary>
+    /// <param name="parameters">What to train, under the names that <see cref="States"/> reports; those without gradient are left alone.</param>
+    /// <param name="weightDecay">Decoupled decay λ: each step also takes lr · λ · parameter away.</param>
+    /// <param name="decays">Which parameters decay; null: all matrices.</param>
+    /// <param name="beta1">Decay of the first moment.</param>
+    /// <param name="beta2">Decay of the second moment.</param>
+    /// <param name="epsilon">Added to the root of the second moment.</param>
+    public Adam(IEnumerable<KeyValuePair<string, Parameter>> parameters, double weightDecay = 0, Func<string, Parameter, bool>? decays = null,
+        double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8)
+    {
+        (Beta1, Beta2, Epsilon, WeightDecay) = (beta1, beta2, epsilon, weightDecay);
+        decays ??= (_, p) => p.dim() >= 2;
+        states = parameters.Where(p => p.Value.requires_grad).Select(p => new State(p.Key, p.Value, decays(p.Key, p.Value))).ToArray();
+        if (states.Length == 0)
+            throw new ArgumentException("There is no parameter to train: all are frozen.");
+    }
+
+    /// <summary>Decay of the first moment.</summary>
+    public double Beta1 { get; }
+
+    /// <summary>Decay of the second moment.</summary>
+    public double Beta2 { get; }
+
+    /// <summary>Added to the root of the second moment.</summary>
+    public double Epsilon { get; }
+
+    /// <summary>Decoupled weight decay.</summary>
+    public double WeightDecay { get; }
+
+    /// <summary>The moments of each parameter; the tensors are the optimizer's own.</summary>
+    public IReadOnlyList<State> States => states;
+
+    /// <summary>Applies the gradients that the parameters hold.</summary>
+    public void Step(double learningRate)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (bool decay in (bool[])[true, false])
+        {
+            var group = states.Where(s => s.Decays == decay).Select(s => (State: s, Gradient: s.Parameter.grad)).Where(s => s.Gradient is not null).ToArray();
+            if (group.Length > 0)
+                Compiled.Value.invoke("adam",
+                    group.Select(s => (Tensor)s.State.Parameter).ToArray(), group.Select(s => s.Gradient!).ToArray(),
+                    group.Select(s => s.State.FirstMoment).ToArray(), group.Select(s => s.State.SecondMoment).ToArray(),
+                    group.Select(s => s.State.Steps).ToArray(), learningRate, Beta1, Beta2, decay ? WeightDecay : 0.0, Epsilon);
+        }
+    }
+
+    /// <summary>The norm of all gradients together; scales them down to <paramref name="maxNorm"/> when it is given and they are longer.</summary>
+    /// <remarks>torch.nn.utils.clip_grad_norm_: the factor is maxNorm / (norm + 1e-6), at most 1.</remarks>
+    public double ClipGradients(double? maxNorm)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        var gradients = states.Select(s => s.Parameter.grad).Where(g => g is not null).Select(g => g!).ToArray();
+        if (gradients.Length == 0)
+            return 0;
+        var norm = (double)((Tensor)Compiled.Value.invoke("norm", [gradients])).item<float>();
+        if (maxNorm is { } limit && limit / (norm + 1e-6) is var factor && factor < 1)
+            Compiled.Value.invoke("scale", gradients, factor);
+        return norm;
+    }
+
+    /// <summary>Forgets the gradients.</summary>
+    public void ZeroGradients()
+    {
+        foreach (var state in states)
+            if (state.Parameter.grad is { } gradient)
+            {
+                gradient.zero_();
+                gradient.Dispose();
+            }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var state in states)
+            state.Dispose();
+    }
+
+    /// <summary>The optimizer's memory of one parameter.</summary>
+    public sealed class State : IDisposable
+    {
+        internal State(string name, Parameter parameter, bool decays)
+        {
+            (Name, Parameter, Decays) = (name, parameter, decays);
+            FirstMoment = zeros_like(parameter, requires_grad: false).DetachFromDisposeScope();
+            SecondMoment = zeros_like(parameter, requires_grad: false).DetachFromDisposeScope();
+            Steps = zeros([], float32, parameter.device).DetachFromDisposeScope();
+        }
+
+        /// <summary>The parameter's name.</summary>
+        public string Name { get; }
+
+        /// <summary>The parameter.</summary>
+        public Parameter Parameter { get; }
+
+        /// <summary>Does weight decay apply to it?</summary>
+        public bool Decays { get; }
+
+        /// <summary>Mean of the gradients, in the parameter's shape.</summary>
+        public Tensor FirstMoment { get; }
+
+        /// <summary>Mean of the squared gradients, in the parameter's shape.</summary>
+        public Tensor SecondMoment { get; }
+
+        /// <summary>Steps taken, a scalar.</summary>
+        public Tensor Steps { get; }
+
+        /// <inheritdoc/>
+        public void Dispose()
+        {
+            FirstMoment.Dispose();
+            SecondMoment.Dispose();
+            Steps.Dispose();
+        }
+    }
+}
