@@ -1,0 +1,59 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Cli.Verbs;
+
+namespace Rlhf.Cli;
+
+/// <summary>The <c>rlhf</c> command: its verbs, and what happens when the command line makes no sense.</summary>
+internal static class CommandLine
+{
+    public static int Invoke(IReadOnlyList<string> arguments)
+    {
+        var root = Create();
+        var result = root.Parse(arguments, new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null });
+        var command = result.CommandResult.Command;
+        bool asksForHelp = result.Action is HelpPage || result.Action is not null && result.Errors.Count == 0;
+        if (asksForHelp)
+            return result.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+        if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0)
+        {
+            HelpPage.Write(command, Screen.CreateConsole(Console.Out));
+            return ExitCode.Success;
+        }
+        foreach (var problem in Problems(result))
+            Console.Error.WriteLine($"rlhf: {problem}");
+        return ExitCode.Usage;
+    }
+
+    public static RootCommand Create()
+    {
+        var root = new RootCommand("aligns language models to human preferences: fine-tuning, reward models, PPO.");
+        root.Options.OfType<HelpOption>().Single().Action = new HelpPage();
+        foreach (var verb in (Command[])[
+            InfoVerb.Create()])
+            root.Add(verb);
+        return root;
+    }
+
+    private static IEnumerable<string> Problems(ParseResult result)
+    {
+        var command = result.CommandResult.Command;
+        var flags = command.Options.Select(o => o.Name);
+        var verbs = command.Subcommands.Select(c => c.Name);
+        string help = $" See rlhf{(command is RootCommand ? "" : " " + command.Name)} --help.";
+        foreach (var (token, before) in result.UnmatchedTokens.Zip(result.UnmatchedTokens.Prepend("")))
+            if (!token.StartsWith("--", StringComparison.Ordinal) && before.StartsWith("--", StringComparison.Ordinal))
+                continue; // the value of an unknown flag
+            else if (token.StartsWith("--", StringComparison.Ordinal))
+                yield return $"unknown flag '{SettingValue.Shorten(token)}'{SettingsBinder.Suggest(token.Split('=', ':')[0], flags)}{help}";
+            else if (command.Subcommands.Count > 0)
+                yield return $"unknown command '{SettingValue.Shorten(token)}'{SettingsBinder.Suggest(token, verbs)}{help}";
+            else
+                yield return $"'{SettingValue.Shorten(token)}' belongs to no flag.{help}";
+        foreach (var error in result.Errors.Where(e => !e.Message.StartsWith("Unrecognized command or argument", StringComparison.Ordinal)
+            && !(result.UnmatchedTokens.Count > 0 && command.Subcommands.Count > 0)))
+            yield return error.Message;
+    }
+}

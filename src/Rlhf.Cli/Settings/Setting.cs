@@ -1,0 +1,150 @@
+using System.ComponentModel;
+using System.Globalization;
+using System.Reflection;
+using System.Text;
+
+namespace Rlhf.Cli.Settings;
+
+/// <summary>What a value stands for, as help shows it: DIR, FILE, TOKENS, …</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class ValueNameAttribute(string name) : Attribute
+{
+    public string Name { get; } = name;
+}
+
+/// <summary>One property of a settings record: a flag on the command line and a key in a configuration file.</summary>
+internal sealed class Setting
+{
+    public Setting(string section, PropertyInfo property, object? defaultValue)
+    {
+        (Section, Property, Default) = (section, property, defaultValue);
+        var words = Words(property.Name);
+        Flag = "--" + string.Join('-', words);
+        Key = string.Join('_', words);
+        Help = property.GetCustomAttribute<DescriptionAttribute>()?.Description ?? "";
+        ValueType = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+        AllowsNone = !property.PropertyType.IsValueType || ValueType != property.PropertyType;
+        if (!SettingValue.IsSupported(ValueType))
+            throw new NotSupportedException($"{property.DeclaringType?.Name}.{property.Name} is a {ValueType.Name}, which no flag can hold.");
+        ValueName = property.GetCustomAttribute<ValueNameAttribute>()?.Name ?? SettingValue.Describe(ValueType);
+    }
+
+    /// <summary>The group under which help lists it.</summary>
+    public string Section { get; }
+
+    public PropertyInfo Property { get; }
+
+    /// <summary>The value when neither flag nor file gives one.</summary>
+    public object? Default { get; }
+
+    /// <summary>Such as <c>--learning-rate</c>.</summary>
+    public string Flag { get; }
+
+    /// <summary>Such as <c>learning_rate</c>.</summary>
+    public string Key { get; }
+
+    public string Help { get; }
+
+    /// <summary>The value's type, without Nullable.</summary>
+    public Type ValueType { get; }
+
+    /// <summary>May it be left unset?</summary>
+    public bool AllowsNone { get; }
+
+    public string ValueName { get; }
+
+    public bool IsSwitch => ValueType == typeof(bool);
+
+    /// <summary>Two spellings that normalise to the same name are one key: learning_rate, learning-rate, learningRate.</summary>
+    public static string Normalize(string key)
+    {
+        var name = new StringBuilder(key.Length);
+        foreach (char c in key)
+            if (c is not ('_' or '-'))
+                name.Append(char.ToLowerInvariant(c));
+        return name.ToString();
+    }
+
+    /// <summary>The lower-case words of a C# name: NumTrainEpochs is num, train, epochs.</summary>
+    public static string[] Words(string name)
+    {
+        var words = new List<string>();
+        int start = 0;
+        for (int i = 1; i <= name.Length; i++)
+            if (i == name.Length || (char.IsUpper(name[i]) && !char.IsUpper(name[i - 1])))
+            {
+                words.Add(name[start..i].ToLowerInvariant());
+                start = i;
+            }
+        return [.. words];
+    }
+}
+
+/// <summary>Text to value and back, the same for flags and files.</summary>
+internal static class SettingValue
+{
+    public static bool IsSupported(Type type) =>
+        type.IsEnum || type == typeof(bool) || type == typeof(int) || type == typeof(long) || type == typeof(double) || type == typeof(string);
+
+    public static string Describe(Type type) =>
+        type.IsEnum ? string.Join('|', EnumNames(type))
+        : type == typeof(bool) ? "true|false"
+        : type == typeof(double) ? "NUMBER"
+        : type == typeof(string) ? "TEXT" : "N";
+
+    /// <summary>Reads a value; <paramref name="problem"/> says what is wrong with it when there is none.</summary>
+    public static bool TryParse(Setting setting, string text, out object? value, out string? problem)
+    {
+        (value, problem) = (null, null);
+        var type = setting.ValueType;
+        if (setting.AllowsNone && (type == typeof(string) ? text is "" : text.ToLowerInvariant() is "none" or "null" or "~" or ""))
+            return true;
+        value = Read(type, text);
+        if (value is not null)
+            return true;
+        var wanted = type.IsEnum ? "one of " + string.Join(", ", EnumNames(type))
+            : type == typeof(bool) ? "true or false"
+            : type == typeof(double) ? "a number such as 0.1 or 1e-5" : "a whole number";
+        problem = $"'{Shorten(text)}' is not {wanted}{(setting.AllowsNone ? ", nor none" : "")}";
+        return false;
+    }
+
+    private static object? Read(Type type, string text)
+    {
+        var invariant = CultureInfo.InvariantCulture;
+        if (type == typeof(string)) return text;
+        if (type == typeof(bool)) return text.ToLowerInvariant() switch { "true" or "yes" or "on" => true, "false" or "no" or "off" => false, _ => null };
+        if (type == typeof(int)) return int.TryParse(text, NumberStyles.AllowLeadingSign, invariant, out int i) ? i : null;
+        if (type == typeof(long)) return long.TryParse(text, NumberStyles.AllowLeadingSign, invariant, out long l) ? l : null;
+        if (type == typeof(double)) return double.TryParse(text, NumberStyles.Float, invariant, out double d) && double.IsFinite(d) ? d : null;
+        string name = Setting.Normalize(text);
+        return Enum.GetValues(type).Cast<object>().FirstOrDefault(v => Setting.Normalize(v.ToString()!) == name);
+    }
+
+    /// <summary>The value as a flag or a file would have it; "none" for null.</summary>
+    public static string Format(object? value) => value switch
+    {
+        null => "none",
+        bool b => b ? "true" : "false",
+        double d => FormatNumber(d),
+        Enum e => string.Join('-', Setting.Words(e.ToString())),
+        _ => Convert.ToString(value, CultureInfo.InvariantCulture)!,
+    };
+
+    // 1.41e-5 rather than .NET's 1.41E-05.
+    private static string FormatNumber(double value)
+    {
+        string text = value.ToString("R", CultureInfo.InvariantCulture);
+        int e = text.IndexOf('E');
+        return e < 0 ? text : $"{text[..e]}e{int.Parse(text.AsSpan(e + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture)}";
+    }
+
+    /// <summary>Text from outside as an error message may show it.</summary>
+    public static string Shorten(string text)
+    {
+        var clean = new string([.. text.Take(61).Select(c => char.IsControl(c) ? ' ' : c)]);
+        return clean.Length > 60 ? clean[..60] + "…" : clean;
+    }
+
+    private static IEnumerable<string> EnumNames(Type type) => Enum.GetNames(type).Select(n => string.Join('-', Setting.Words(n)));
+}

@@ -1,0 +1,170 @@
+using System.CommandLine;
+using System.Text.RegularExpressions;
+using Rlhf.Runtime;
+
+namespace Rlhf.Cli.Settings;
+
+/// <summary>
+/// Turns settings records into flags and file keys. Every public init property of a record is one setting; a flag wins over the
+/// file and the file over the record's default. All problems are gathered into one message.
+/// </summary>
+internal sealed class SettingsBinder
+{
+    private readonly List<Group> groups = [];
+
+    /// <summary>All settings in the order of help.</summary>
+    public IEnumerable<Setting> Settings => groups.SelectMany(g => g.Settings);
+
+    /// <summary>Adds the properties of a record.</summary>
+    /// <param name="section">Heading in help and in written configuration files.</param>
+    /// <param name="defaults">The record with the verb's defaults.</param>
+    /// <param name="validate">Gives every problem of a record, one sentence each.</param>
+    /// <param name="hide">Properties that this verb has no use for: neither flag nor key.</param>
+    public SettingsBinder Add<T>(string section, T defaults, Func<T, IEnumerable<string>>? validate = null, params string[] hide)
+        where T : class, new()
+    {
+        foreach (var name in hide)
+            if (typeof(T).GetProperty(name) is null)
+                throw new ArgumentException($"{typeof(T).Name} has no property {name}.", nameof(hide));
+        var settings = typeof(T).GetProperties()
+            .Where(p => p.SetMethod is { IsPublic: true } && !hide.Contains(p.Name))
+            .Select(p => new Setting(section, p, p.GetValue(defaults)))
+            .ToArray();
+        foreach (var setting in settings)
+            if (Settings.FirstOrDefault(s => Setting.Normalize(s.Key) == Setting.Normalize(setting.Key)) is { } twin)
+                throw new ArgumentException($"{setting.Flag} is in section '{twin.Section}' and in '{section}'.", nameof(defaults));
+        groups.Add(new(typeof(T), () => Copy(defaults), settings, record => validate?.Invoke((T)record) ?? []));
+        return this;
+    }
+
+    /// <summary>Makes a flag of every setting.</summary>
+    public void AddOptions(Command command)
+    {
+        foreach (var setting in Settings)
+            command.Add(setting.IsSwitch ? new Option<bool>(setting.Flag) : new Option<string>(setting.Flag));
+    }
+
+    /// <summary>Binds what was given on the command line and in a file.</summary>
+    /// <exception cref="ConfigurationException">Lists every problem.</exception>
+    public BoundSettings Bind(ParseResult command, string? file = null)
+    {
+        var flags = Settings.Select(s => (Setting: s, Text: FlagText(command, s))).Where(f => f.Text is not null);
+        return Bind(flags.ToDictionary(f => f.Setting.Flag, f => f.Text!), file is null ? [] : YamlSettingsFile.Read(file), file);
+    }
+
+    /// <summary>Binds flags by name and the entries of a file.</summary>
+    /// <exception cref="ConfigurationException">Lists every problem.</exception>
+    public BoundSettings Bind(IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string? file = null)
+    {
+        List<string> problems = [];
+        var byKey = Settings.ToDictionary(s => Setting.Normalize(s.Key));
+        var given = new Dictionary<Setting, (object? Value, string? Place)>();
+        foreach (var entry in entries)
+        {
+            string place = $"{file}, line {entry.Line}";
+            if (!byKey.TryGetValue(Setting.Normalize(entry.Key), out var setting))
+                problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'{Suggest(entry.Key, Settings.Select(s => s.Key))}");
+            else if (entry.IsNull && !setting.AllowsNone)
+                problems.Add($"{place}: {setting.Key} has no value.");
+            else if (entry.IsNull)
+                given[setting] = (null, place);
+            else if (SettingValue.TryParse(setting, entry.Value, out var value, out var problem))
+                given[setting] = (value, place);
+            else
+                problems.Add($"{place}: {setting.Key}: {problem}.");
+        }
+        foreach (var setting in Settings)
+            if (flags.TryGetValue(setting.Flag, out var text))
+            {
+                if (SettingValue.TryParse(setting, text, out var value, out var problem))
+                    given[setting] = (value, null);
+                else
+                    problems.Add($"{setting.Flag}: {problem}.");
+            }
+        var records = groups.ToDictionary(g => g.Type, g => Fill(g, given));
+        foreach (var group in groups)
+            problems.AddRange(group.Validate(records[group.Type]).Select(p => InTheUsersWords(p, given)));
+        ConfigurationException.ThrowIfAny(problems);
+        return new(records, [.. Settings], given.Keys.ToHashSet());
+    }
+
+    /// <summary>"; did you mean 'x'?" or a full stop.</summary>
+    public static string Suggest(string name, IEnumerable<string> known) =>
+        NearestName.Of(name, known) is { } nearest ? $"; did you mean '{nearest}'?" : ".";
+
+    private static string? FlagText(ParseResult command, Setting setting)
+    {
+        if (command.GetResult(setting.Flag) is not System.CommandLine.Parsing.OptionResult { Implicit: false } result)
+            return null;
+        return result.Tokens.Count > 0 ? result.Tokens[^1].Value : setting.IsSwitch ? "true" : "";
+    }
+
+    private static object Fill(Group group, Dictionary<Setting, (object? Value, string? Place)> given)
+    {
+        var record = group.Create();
+        foreach (var setting in group.Settings)
+            if (given.TryGetValue(setting, out var entry))
+                setting.Property.SetValue(record, entry.Value);
+        return record;
+    }
+
+    // "BatchSize is 0; …" becomes "--batch-size is 0; … (run.yaml, line 3)".
+    private string InTheUsersWords(string problem, Dictionary<Setting, (object? Value, string? Place)> given)
+    {
+        var byName = Settings.ToDictionary(s => s.Property.Name);
+        string? place = null;
+        string text = Regex.Replace(problem, @"\b[A-Z][A-Za-z0-9]+\b", match =>
+        {
+            if (!byName.TryGetValue(match.Value, out var setting))
+                return match.Value;
+            place ??= given.TryGetValue(setting, out var entry) ? entry.Place : null;
+            return setting.Flag;
+        });
+        return place is null ? text : $"{text} ({place})";
+    }
+
+    private static T Copy<T>(T record) where T : new()
+    {
+        var copy = new T();
+        foreach (var property in typeof(T).GetProperties().Where(p => p.SetMethod is { IsPublic: true }))
+            property.SetValue(copy, property.GetValue(record));
+        return copy;
+    }
+
+    private sealed record Group(Type Type, Func<object> Create, IReadOnlyList<Setting> Settings, Func<object, IEnumerable<string>> Validate);
+}
+
+/// <summary>Settings after defaults, file and flags.</summary>
+internal sealed class BoundSettings(
+    IReadOnlyDictionary<Type, object> records, IReadOnlyList<Setting> settings, IReadOnlySet<Setting> given)
+{
+    /// <summary>A record with its values.</summary>
+    public T Get<T>() where T : class => (T)records[typeof(T)];
+
+    /// <summary>Was the property given by flag or file?</summary>
+    public bool IsGiven(string property) => given.Any(s => s.Property.Name == property);
+
+    /// <summary>A configuration file that repeats this run.</summary>
+    /// <param name="comment">First line of the file.</param>
+    /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that was found.</param>
+    public string ToYaml(string comment, IReadOnlyDictionary<string, object?>? resolved = null)
+    {
+        var lines = new List<string> { "# " + comment };
+        foreach (var section in settings.GroupBy(s => s.Section))
+        {
+            lines.Add("");
+            lines.Add("# " + section.Key);
+            foreach (var setting in section)
+            {
+                object? value = setting.Property.GetValue(records[setting.Property.DeclaringType!]);
+                if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
+                    value = later;
+                lines.Add($"{setting.Key}: {(value is null ? "null" : value is string text ? Quote(text) : SettingValue.Format(value))}");
+            }
+        }
+        return string.Join('\n', lines) + "\n";
+    }
+
+    private static string Quote(string text) =>
+        '"' + string.Concat(text.Select(c => c is '"' or '\\' ? $"\\{c}" : char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString())) + '"';
+}

@@ -1,0 +1,42 @@
+using System.Text.RegularExpressions;
+using Rlhf.Runtime;
+using Rlhf.Training;
+
+namespace Rlhf.Cli.Terminal;
+
+/// <summary>What the process tells its caller.</summary>
+internal static class ExitCode
+{
+    public const int Success = 0, Failure = 1, Usage = 2, Interrupted = 130;
+}
+
+/// <summary>Says in one sentence what went wrong.</summary>
+internal static class ErrorReport
+{
+    /// <summary>Writes the error and gives the exit code that belongs to it.</summary>
+    public static int Write(Exception error, bool debug)
+    {
+        if (error is AggregateException { InnerExceptions: [var only] })
+            error = only;
+        if (error is OperationCanceledException)
+            return ExitCode.Interrupted;
+        bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException or UnauthorizedAccessException
+            or TrainingDivergedException or PlatformNotSupportedException or NotSupportedException;
+        Console.Error.WriteLine(debug ? $"rlhf: {error}"
+            : expected ? $"rlhf: {Message(error)}"
+            : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} Run again with --debug to see where it happened.");
+        return error is ConfigurationException or ArgumentException ? ExitCode.Usage : ExitCode.Failure;
+    }
+
+    private static string Message(Exception error)
+    {
+        string message = error is ArgumentException ? Regex.Replace(error.Message, @" \(Parameter '[^']*'\)", "") : error.Message;
+        return new([.. message.Where(c => c == '\n' || !char.IsControl(c))]);
+    }
+
+    private static string FirstLine(string text)
+    {
+        string line = text.Split('\n')[0].Trim();
+        return line.EndsWith('.') ? line : line + ".";
+    }
+}

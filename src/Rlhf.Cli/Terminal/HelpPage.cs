@@ -1,0 +1,81 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using Rlhf.Cli.Settings;
+using Spectre.Console;
+
+namespace Rlhf.Cli.Terminal;
+
+/// <summary>Help in groups, with what each value is and its default.</summary>
+internal sealed class HelpPage : SynchronousCommandLineAction
+{
+    public override bool ClearsParseErrors => true;
+
+    public override int Invoke(ParseResult parseResult)
+    {
+        Write(parseResult.CommandResult.Command, Screen.CreateConsole(Console.Out));
+        return ExitCode.Success;
+    }
+
+    public static void Write(Command command, IAnsiConsole console)
+    {
+        console.MarkupLine($"[bold]{Screen.Safe(FullName(command))}[/]  {Screen.Safe(command.Description ?? "")}");
+        console.WriteLine();
+        WriteUsage(command, console);
+        if (command.Subcommands.Any(c => !c.Hidden))
+            WriteTable(console, "Commands", command.Subcommands.Where(c => !c.Hidden).Select(c => ($"[teal]{c.Name}[/]", Screen.Safe(c.Description ?? ""))));
+        if (command is VerbCommand verb)
+        {
+            WriteExamples(verb.Examples, console);
+            if (verb.Arguments.Count > 0)
+                WriteTable(console, "Arguments", verb.Arguments.Select(a => ($"[teal]{a.Name}[/]", Screen.Safe(a.Description ?? ""))));
+            foreach (var section in verb.Settings.Settings.GroupBy(s => s.Section))
+                WriteTable(console, section.Key, section.Select(Row));
+            WriteTable(console, "Common", verb.CommonOptions.Select(o => (OptionName(o), Screen.Safe(o.Description ?? ""))));
+            console.MarkupLine("[grey]Each setting can also stand in a YAML file (--config), spelt with underscores: learning_rate: 1e-5. Flags win.[/]");
+        }
+        else
+        {
+            console.MarkupLine("[grey]rlhf COMMAND --help says more about each.[/]");
+        }
+    }
+
+    private static (string, string) Row(Setting setting) => (
+        $"[teal]{setting.Flag}[/] [grey]{Screen.Safe(setting.ValueName)}[/]",
+        Screen.Safe(setting.Help) + (setting.Default is null ? "" : $" [grey]({Screen.Safe(SettingValue.Format(setting.Default))})[/]"));
+
+    private static string OptionName(Option option) =>
+        $"[teal]{option.Name}[/]" + (option.HelpName is { } value ? $" [grey]{Screen.Safe(value)}[/]" : "");
+
+    private static void WriteUsage(Command command, IAnsiConsole console)
+    {
+        string rest = command.Subcommands.Count > 0 ? " COMMAND" : string.Concat(command.Arguments.Select(a => $" [{a.Name}]"));
+        console.MarkupLine($"[grey]Usage[/]  {Screen.Safe(FullName(command) + rest)} {Screen.Safe("[settings]")}");
+        console.WriteLine();
+    }
+
+    private static void WriteExamples(IReadOnlyList<string> examples, IAnsiConsole console)
+    {
+        console.MarkupLine(examples.Count == 1 ? "[bold]Example[/]" : "[bold]Examples[/]");
+        foreach (var example in examples)
+            console.WriteLine("  " + example);
+        console.WriteLine();
+    }
+
+    private static void WriteTable(IAnsiConsole console, string title, IEnumerable<(string Left, string Right)> rows)
+    {
+        var grid = new Grid().AddColumn(new GridColumn().PadLeft(2).PadRight(3).Width(38)).AddColumn(new GridColumn().PadRight(0));
+        foreach (var (left, right) in rows)
+            grid.AddRow(new Markup(left), new Markup(right));
+        console.MarkupLine($"[bold]{Screen.Safe(title)}[/]");
+        console.Write(grid);
+        console.WriteLine();
+    }
+
+    private static string FullName(Command command)
+    {
+        var names = new List<string>();
+        for (Command? c = command; c is not null and not RootCommand; c = c.Parents.OfType<Command>().FirstOrDefault())
+            names.Insert(0, c.Name);
+        return string.Join(' ', ["rlhf", .. names]);
+    }
+}

@@ -1,0 +1,34 @@
+using System.Runtime.InteropServices;
+
+namespace Rlhf.Cli.Terminal;
+
+/// <summary>
+/// Turns Ctrl-C and SIGTERM into a request to stop after the current step; a second one ends the process at once.
+/// </summary>
+internal sealed class Interruption : IDisposable
+{
+    private readonly CancellationTokenSource source = new();
+    private readonly PosixSignalRegistration[] registrations;
+
+    public Interruption() => registrations =
+        [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
+
+    /// <summary>Cancelled by the first signal.</summary>
+    public CancellationToken Token => source.Token;
+
+    private void Handle(PosixSignalContext context)
+    {
+        if (source.IsCancellationRequested)
+            Environment.Exit(ExitCode.Interrupted);
+        context.Cancel = true;
+        Console.Error.WriteLine("\nStopping after the current step; press Ctrl-C again to quit without saving.");
+        source.Cancel();
+    }
+
+    public void Dispose()
+    {
+        foreach (var registration in registrations)
+            registration.Dispose();
+        source.Dispose();
+    }
+}

@@ -1,0 +1,60 @@
+using System.CommandLine;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+
+namespace Rlhf.Cli;
+
+/// <summary>What a verb runs with.</summary>
+/// <param name="Settings">The bound settings records.</param>
+/// <param name="Screen">Where words and results go.</param>
+/// <param name="Stop">Cancelled by Ctrl-C: stop after the current step and save.</param>
+/// <param name="Command">The parsed command line, for arguments without a flag.</param>
+/// <param name="ConfigFile">The file that --config named, or null.</param>
+internal sealed record VerbContext(BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile);
+
+/// <summary>One verb of the command line.</summary>
+internal sealed class VerbCommand : Command
+{
+    private readonly Option<string?> config = new("--config") { Description = "Settings from a YAML file.", HelpName = "FILE" };
+    private readonly Option<bool> json = new("--json") { Description = "Only JSON on standard output." };
+    private readonly Option<bool> quiet = new("--quiet") { Description = "No words, only errors." };
+    private readonly Option<bool> debug = new("--debug") { Description = "Show where an error happened." };
+
+    /// <param name="name">The verb.</param>
+    /// <param name="description">One sentence.</param>
+    /// <param name="examples">Command lines that work.</param>
+    /// <param name="settings">Its settings.</param>
+    /// <param name="run">Does it; returns the exit code.</param>
+    public VerbCommand(string name, string description, IReadOnlyList<string> examples, SettingsBinder settings, Func<VerbContext, int> run)
+        : base(name, description)
+    {
+        (Examples, Settings) = (examples, settings);
+        settings.AddOptions(this);
+        CommonOptions = [config, json, quiet, debug];
+        foreach (var option in CommonOptions)
+            Add(option);
+        SetAction(command => Invoke(command, run));
+    }
+
+    public IReadOnlyList<string> Examples { get; }
+
+    public SettingsBinder Settings { get; }
+
+    public IReadOnlyList<Option> CommonOptions { get; }
+
+    private int Invoke(ParseResult command, Func<VerbContext, int> run)
+    {
+        try
+        {
+            string? file = command.GetValue(config);
+            var bound = Settings.Bind(command, file);
+            var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
+            using var interruption = new Interruption();
+            return run(new(bound, screen, interruption.Token, command, file));
+        }
+        catch (Exception e)
+        {
+            return ErrorReport.Write(e, command.GetValue(debug));
+        }
+    }
+}
