@@ -10,7 +10,7 @@ namespace Rlhf.Models;
 /// </summary>
 public sealed class PackedBatch : IDisposable
 {
-    private readonly long maxPosition;
+    private readonly long maxPosition, maxTokenType;
     private Tensor? padIndex, packIndex;
 
     private PackedBatch(int[] offsets, long[] ids, long[] positions, bool[]? keyMask, long[]? tokenTypes, Device device)
@@ -22,6 +22,7 @@ public sealed class PackedBatch : IDisposable
             MaxLength = Math.Max(MaxLength, Length(b));
         HostIds = ids;
         maxPosition = positions.Max();
+        maxTokenType = tokenTypes?.Max() ?? 0;
         InputIds = Copy(ids, device);
         PositionIds = Copy(positions, device);
         TokenTypeIds = tokenTypes is null ? null : Copy(tokenTypes, device);
@@ -157,9 +158,12 @@ public sealed class PackedBatch : IDisposable
         return tensor(mask, [RowCount, 1, 1, MaxLength], type, Device);
     }
 
-    /// <summary>Throws when a token id or a position is outside a model's tables: libtorch itself would end the process.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary, or a position beyond the model's.</exception>
-    public void CheckIds(int vocabSize, int positions)
+    /// <summary>Throws when a token id, position or token type is outside a model's tables: libtorch itself would end the process.</summary>
+    /// <param name="vocabSize">Number of token ids.</param>
+    /// <param name="positions">Number of positions.</param>
+    /// <param name="tokenTypes">Number of token types; null does not look at them.</param>
+    /// <exception cref="ArgumentOutOfRangeException">Something is outside.</exception>
+    public void CheckIds(int vocabSize, int positions, int? tokenTypes = null)
     {
         foreach (long id in HostIds)
             if ((ulong)id >= (ulong)vocabSize)
@@ -167,6 +171,8 @@ public sealed class PackedBatch : IDisposable
                     $"Token id {id} is outside the model's vocabulary of {vocabSize}. Does the tokenizer belong to this model?");
         if (maxPosition >= positions)
             throw new ArgumentOutOfRangeException(nameof(positions), $"Position {maxPosition} is beyond the model's {positions} positions. Shorten the text.");
+        if (maxTokenType > 0 && maxTokenType >= tokenTypes)
+            throw new ArgumentOutOfRangeException(nameof(tokenTypes), $"Token type {maxTokenType} is beyond the model's {tokenTypes} types.");
     }
 
     /// <inheritdoc/>

@@ -1,3 +1,4 @@
+using Rlhf.Checkpoints;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -6,12 +7,57 @@ namespace Rlhf.Models;
 /// <summary>A model that gives each row of tokens one logit per label.</summary>
 public abstract class SequenceClassifier(Device? device) : PretrainedModel(device)
 {
+    private bool headIsNew;
+
     /// <summary>Label names by index, such as NEGATIVE and POSITIVE.</summary>
     public abstract IReadOnlyList<string> Labels { get; }
+
+    /// <summary>One of <see cref="ProblemTypes"/>, or null when config.json does not say.</summary>
+    public virtual string? ProblemType => null;
 
     /// <summary>Longest row in tokens.</summary>
     public abstract int MaxPositions { get; }
 
-    /// <summary>Logits [B, labels].</summary>
+    /// <summary>Logits [B, labels]. The caller owns the tensor.</summary>
     public abstract Tensor Forward(PackedBatch batch);
+
+    /// <summary>
+    /// Gives every parameter its initial value, each from its own random stream, so that one does not depend on another's presence.
+    /// </summary>
+    public override void Initialize(long seed)
+    {
+        using var noGrad = no_grad();
+        foreach (var (name, parameter) in Parameters)
+            InitializeParameter(name, parameter, seed);
+    }
+
+    /// <summary>Gives one parameter its initial value.</summary>
+    protected abstract void InitializeParameter(string name, Tensor parameter, long seed);
+
+    /// <summary>Does a parameter belong to the head that a <see cref="NewHead"/> replaces?</summary>
+    protected abstract bool IsHead(string parameter);
+
+    /// <summary>The name under which a checkpoint holds a parameter, or null; see <see cref="PretrainedModel.FindInCheckpoint"/>.</summary>
+    protected abstract string? FindStored(string parameter, IReadOnlySet<string> checkpoint);
+
+    /// <summary>A parameter outside the head that a checkpoint without a head may also lack.</summary>
+    protected virtual bool ComesWithHead(string parameter) => false;
+
+    /// <inheritdoc/>
+    protected sealed override string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint) =>
+        headIsNew && IsHead(parameter) ? null : FindStored(parameter, checkpoint);
+
+    /// <inheritdoc/>
+    protected sealed override bool MayBeMissing(string parameter) => headIsNew && (IsHead(parameter) || ComesWithHead(parameter));
+
+    /// <summary>Reads all parameters but those of the head, which are drawn from the seed.</summary>
+    internal void LoadWeightsUnderNewHead(IWeightSource weights, long seed)
+    {
+        headIsNew = true;
+        var absent = LoadWeights(weights);
+        headIsNew = false;
+        using var noGrad = no_grad();
+        foreach (var name in absent)
+            InitializeParameter(name, Parameters[name], seed);
+    }
 }

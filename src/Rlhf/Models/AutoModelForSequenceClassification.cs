@@ -1,0 +1,61 @@
+using Rlhf.Checkpoints;
+using Rlhf.Models.Encoders;
+using TorchSharp;
+
+namespace Rlhf.Models;
+
+/// <summary>Builds the classifier that a model folder's config.json names.</summary>
+public static class AutoModelForSequenceClassification
+{
+    /// <summary>Loads a model folder: config.json and weights under Hugging Face's names.</summary>
+    /// <param name="folder">The model folder.</param>
+    /// <param name="device">Where the model computes; null is the CPU.</param>
+    /// <param name="newHead">A head to train, for a checkpoint without one; null requires the checkpoint's own.</param>
+    /// <exception cref="FileNotFoundException">config.json or the weights are absent.</exception>
+    /// <exception cref="InvalidDataException">A file is malformed, describes a model that cannot be built, or lacks weights.</exception>
+    public static SequenceClassifier FromPretrained(string folder, torch.Device? device = null, NewHead? newHead = null)
+    {
+        var json = ConfigFile.Read(folder);
+        var config = ReadConfig(json);
+        if (newHead is not null)
+            config = config with { Labels = newHead.Labels, ProblemType = newHead.ProblemType };
+        using var weights = WeightFiles.Open(folder);
+        long stored = weights.Names.Sum(name => weights.Shape(name).Aggregate(1L, (product, size) => product * size));
+        if (config.ParameterCount > stored)
+            throw new InvalidDataException($"{folder}: config.json describes an encoder of {config.ParameterCount:N0} weights, " +
+                $"but {Path.GetFileName(weights.Path)} holds {stored:N0}. Check that they belong together.");
+
+        var model = FromConfig(config, device);
+        try
+        {
+            if (newHead is null)
+                model.LoadWeights(weights);
+            else
+                model.LoadWeightsUnderNewHead(weights, newHead.Seed);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A model with uninitialised weights.</summary>
+    /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
+    public static SequenceClassifier FromConfig(EncoderConfig config, torch.Device? device = null) => config switch
+    {
+        DistilBertConfig distilBert => new DistilBertForSequenceClassification(distilBert, device),
+        RobertaConfig roberta => new RobertaForSequenceClassification(roberta, device),
+        BertConfig bert => new BertForSequenceClassification(bert, device),
+        _ => throw new ArgumentException($"There is no classifier for {config.GetType().Name}."),
+    };
+
+    private static EncoderConfig ReadConfig(ConfigFile json) => json.Text("model_type", "") switch
+    {
+        "distilbert" => DistilBertConfig.Load(json),
+        "bert" => BertConfig.Load(json),
+        "roberta" => RobertaConfig.Load(json),
+        var other => throw json.Refuse("model_type", $"'{other}' is not supported here; classifiers are distilbert, bert and roberta"),
+    };
+}

@@ -1,0 +1,30 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models.Encoders;
+
+/// <summary>BERT with its classification head: pooler (linear, tanh), dropout, linear on the first token.</summary>
+public sealed class BertForSequenceClassification : EncoderForSequenceClassification
+{
+    private readonly Linear pooler, classifier;
+
+    /// <summary>A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
+    /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
+    public BertForSequenceClassification(BertConfig config, Device? device = null) : base(config, EncoderLayout.Bert, device)
+    {
+        Config = config;
+        pooler = Linear.Add(Parameters, "bert.pooler.dense", config.HiddenSize, config.HiddenSize);
+        classifier = Linear.Add(Parameters, "classifier", config.HiddenSize, config.Labels.Count);
+    }
+
+    /// <summary>The configuration.</summary>
+    public BertConfig Config { get; }
+
+    /// <inheritdoc/>
+    public override string Architecture => "BertForSequenceClassification";
+
+    private protected override Tensor Head(Tensor first) => classifier.Apply(Dropout(pooler.Apply(first).tanh(), Config.ClassifierDropout));
+
+    /// <summary>A checkpoint of a masked language model has no pooler.</summary>
+    protected override bool ComesWithHead(string parameter) => parameter.StartsWith("bert.pooler.", StringComparison.Ordinal);
+}

@@ -1,0 +1,133 @@
+using System.Text.Json.Nodes;
+using Rlhf.Runtime;
+
+namespace Rlhf.Models.Encoders;
+
+/// <summary>What the config.json of DistilBERT, BERT and RoBERTa have in common. Defaults are those of the "base" size.</summary>
+public abstract record EncoderConfig
+{
+    /// <summary>Most weights that a model may have: a larger number is a damaged file.</summary>
+    public const long MaxParameters = 20_000_000_000;
+
+    /// <summary>V, number of token ids.</summary>
+    public int VocabSize { get; init; } = 30522;
+
+    /// <summary>Rows of the position embedding.</summary>
+    public int MaxPositionEmbeddings { get; init; } = 512;
+
+    /// <summary>D, width of hidden states.</summary>
+    public int HiddenSize { get; init; } = 768;
+
+    /// <summary>Number of layers; DistilBERT has 6, the others 12.</summary>
+    public int NumHiddenLayers { get; init; } = 12;
+
+    /// <summary>Attention heads; must divide <see cref="HiddenSize"/>.</summary>
+    public int NumAttentionHeads { get; init; } = 12;
+
+    /// <summary>Width inside the feed-forward layers.</summary>
+    public int IntermediateSize { get; init; } = 3072;
+
+    /// <summary>gelu (exact, erf), gelu_new (tanh form), relu or silu.</summary>
+    public string HiddenAct { get; init; } = "gelu";
+
+    /// <summary>Dropout on embeddings and residual branches, while training.</summary>
+    public double HiddenDropout { get; init; } = 0.1;
+
+    /// <summary>Dropout on attention weights, while training.</summary>
+    public double AttentionDropout { get; init; } = 0.1;
+
+    /// <summary>Dropout before the last layer of the head, while training; null takes <see cref="HiddenDropout"/>.</summary>
+    public double? ClassifierDropout { get; init; }
+
+    /// <summary>Added to the variance in layer normalisation.</summary>
+    public double LayerNormEps { get; init; } = 1e-12;
+
+    /// <summary>Standard deviation of initial weights.</summary>
+    public double InitializerRange { get; init; } = 0.02;
+
+    /// <summary>Padding token.</summary>
+    public int PadTokenId { get; init; }
+
+    /// <summary>Label names by index.</summary>
+    public IReadOnlyList<string> Labels { get; init; } = ["LABEL_0", "LABEL_1"];
+
+    /// <summary>One of <see cref="ProblemTypes"/>, or null when the file does not say.</summary>
+    public string? ProblemType { get; init; }
+
+    /// <summary>Number of token types (segments); 0 when the architecture has none.</summary>
+    public abstract int TokenTypes { get; }
+
+    /// <summary>Longest row in tokens.</summary>
+    public virtual int MaxLength => MaxPositionEmbeddings;
+
+    /// <summary><c>model_type</c> of config.json.</summary>
+    public abstract string ModelType { get; }
+
+    /// <summary>Number of weights of the encoder, without the head.</summary>
+    public long ParameterCount
+    {
+        get
+        {
+            long d = HiddenSize, f = IntermediateSize;
+            return ((long)VocabSize + MaxPositionEmbeddings + TokenTypes + 2) * d + NumHiddenLayers * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
+        }
+    }
+
+    /// <summary>Every problem of these settings, one sentence each.</summary>
+    public IEnumerable<string> Validate()
+    {
+        foreach (var (name, value) in new[] { (nameof(VocabSize), VocabSize), (nameof(MaxPositionEmbeddings), MaxPositionEmbeddings),
+            (nameof(HiddenSize), HiddenSize), (nameof(NumHiddenLayers), NumHiddenLayers), (nameof(NumAttentionHeads), NumAttentionHeads),
+            (nameof(IntermediateSize), IntermediateSize), (nameof(MaxLength), MaxLength) })
+            if (value < 1) yield return $"{name} is {value}; it must be at least 1.";
+        if (NumAttentionHeads > 0 && HiddenSize % NumAttentionHeads != 0)
+            yield return $"{NumAttentionHeads} attention heads do not divide the width of {HiddenSize}.";
+        if (PadTokenId < 0 || PadTokenId >= VocabSize)
+            yield return $"The padding token {PadTokenId} is outside the vocabulary of {VocabSize}.";
+        if (!Activations.IsKnown(HiddenAct)) yield return $"The activation '{HiddenAct}' is not supported; known are {Activations.Known}.";
+        if (!ProblemTypes.IsKnown(ProblemType))
+            yield return $"The problem type '{ProblemType}' is unknown; use {ProblemTypes.Regression}, {ProblemTypes.SingleLabel} or {ProblemTypes.MultiLabel}.";
+        foreach (var (name, p) in new[] { (nameof(HiddenDropout), HiddenDropout), (nameof(AttentionDropout), AttentionDropout),
+            (nameof(ClassifierDropout), ClassifierDropout ?? 0) })
+            if (!(p is >= 0 and < 1)) yield return $"{name} is {p}; it must be at least 0 and below 1.";
+        if (!(LayerNormEps > 0)) yield return $"LayerNormEps is {LayerNormEps}; it must be above 0.";
+        if (!(InitializerRange >= 0)) yield return $"InitializerRange is {InitializerRange}; it must be 0 or more.";
+        if (Labels.Count == 0) yield return "There is no label; a classifier needs at least one.";
+        if (Labels.Distinct().Count() != Labels.Count) yield return "A label name occurs twice.";
+        if (ParameterCount > MaxParameters) yield return $"These sizes make {ParameterCount:N0} weights, more than {MaxParameters:N0}.";
+    }
+
+    /// <summary>Throws when a setting cannot be used.</summary>
+    /// <exception cref="ConfigurationException">Lists every problem.</exception>
+    public void ThrowIfInvalid() => ConfigurationException.ThrowIfAny([.. Validate()]);
+
+    /// <summary>Writes config.json.</summary>
+    /// <param name="folder">The model folder.</param>
+    /// <param name="architecture">transformers' class name.</param>
+    public void Save(string folder, string architecture)
+    {
+        var json = new JsonObject
+        {
+            ["architectures"] = new JsonArray(architecture),
+            ["dtype"] = "float32",
+            ["model_type"] = ModelType,
+            ["vocab_size"] = VocabSize,
+            ["max_position_embeddings"] = MaxPositionEmbeddings,
+            ["initializer_range"] = InitializerRange,
+            ["pad_token_id"] = PadTokenId,
+        };
+        WriteSizes(json);
+        LabelMaps.Write(json, Labels, ProblemType);
+        ConfigFile.Write(Path.Combine(folder, "config.json"), json);
+    }
+
+    /// <summary>Adds what the architecture names in its own way.</summary>
+    private protected abstract void WriteSizes(JsonObject json);
+
+    private protected static T Check<T>(ConfigFile json, T config) where T : EncoderConfig
+    {
+        if (config.Validate().FirstOrDefault() is { } problem)
+            throw json.Refuse(config.ModelType, problem.TrimEnd('.'));
+        return config;
+    }
+}
