@@ -1,0 +1,92 @@
+using System.Text;
+
+namespace Rlhf.Tokenizers;
+
+/// <summary>Opens the tokenizer of a model folder in Hugging Face's layout.</summary>
+public static class AutoTokenizer
+{
+    /// <summary>
+    /// Reads tokenizer.json, or vocab.json with merges.txt (byte-level BPE), or vocab.txt (WordPiece), together with
+    /// tokenizer_config.json, special_tokens_map.json and added_tokens.json where they exist.
+    /// </summary>
+    /// <param name="folder">The model folder.</param>
+    /// <exception cref="DirectoryNotFoundException">The folder does not exist.</exception>
+    /// <exception cref="FileNotFoundException">The folder holds no tokenizer.</exception>
+    /// <exception cref="InvalidDataException">A file is malformed, or describes a tokenizer that is neither byte-level BPE nor WordPiece.</exception>
+    public static ITokenizer FromPretrained(string folder)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(folder);
+        if (!Directory.Exists(folder))
+            throw new DirectoryNotFoundException($"The model folder {folder} does not exist.");
+        var configuration = JsonPlace.ReadObject(Path.Combine(folder, "tokenizer_config.json"));
+        var tokenizerClass = TokenizerFiles.TokenizerClass(folder, configuration);
+        string json = Path.Combine(folder, "tokenizer.json"), vocab = Path.Combine(folder, "vocab.json"),
+            merges = Path.Combine(folder, "merges.txt"), words = Path.Combine(folder, "vocab.txt");
+        try
+        {
+            if (JsonPlace.ReadObject(json) is { } all)
+                return TokenizerJson.Read(folder, all, configuration, tokenizerClass);
+            if (File.Exists(vocab) && File.Exists(merges))
+                return ReadVocabularyAndMerges(folder, vocab, merges, configuration, tokenizerClass);
+            if (File.Exists(vocab) || File.Exists(merges))
+                throw new FileNotFoundException(
+                    $"{folder} holds {(File.Exists(vocab) ? "vocab.json but no merges.txt" : "merges.txt but no vocab.json")}; byte-level BPE needs both.");
+            if (File.Exists(words))
+                return ReadWordPiece(folder, words, configuration, tokenizerClass);
+        }
+        catch (ArgumentException e)
+        {
+            throw new InvalidDataException($"The tokenizer files in {folder} do not fit together: {e.Message}", e);
+        }
+        throw new FileNotFoundException($"{folder} holds no tokenizer: it needs tokenizer.json, or vocab.json with merges.txt, or vocab.txt.");
+    }
+
+    private static ByteLevelBpeTokenizer ReadVocabularyAndMerges(
+        string folder, string vocab, string merges, JsonPlace? configuration, string? tokenizerClass)
+    {
+        var vocabulary = TokenizerJson.ReadVocabulary(JsonPlace.ReadObject(vocab)!.Value);
+        var pairs = new List<(string, string)>();
+        int number = 0;
+        foreach (var line in File.ReadLines(merges))
+        {
+            number++;
+            if (line.Length > 0 && !line.StartsWith("#version", StringComparison.Ordinal))
+                pairs.Add(TokenizerJson.SplitMerge(line) ?? throw new InvalidDataException($"{merges}: line {number} is not two tokens with one space between them."));
+        }
+        return ByteLevelBpe(folder, vocabulary, pairs, configuration, tokenizerClass, [], null, null, null);
+    }
+
+    /// <summary>A byte-level BPE tokenizer of the family that the folder names or the vocabulary shows.</summary>
+    internal static ByteLevelBpeTokenizer ByteLevelBpe(string folder, IReadOnlyDictionary<string, int> vocabulary,
+        IReadOnlyList<(string, string)> merges, JsonPlace? configuration, string? tokenizerClass, IReadOnlyList<AddedToken> listed,
+        Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? template, bool? addPrefixSpace, string? unknownToken)
+    {
+        bool robertaVocabulary = vocabulary.ContainsKey("<s>") && vocabulary.ContainsKey("</s>") && vocabulary.ContainsKey("<mask>");
+        bool roberta = tokenizerClass is null or "PreTrainedTokenizerFast" or "TokenizersBackend"
+            ? robertaVocabulary : tokenizerClass.StartsWith("Roberta", StringComparison.Ordinal);
+        var settings = TokenizerFiles.ReadSettings(folder, configuration, tokenizerClass ?? (roberta ? "RobertaTokenizer" : "GPT2Tokenizer"),
+            roberta ? SpecialTokens.Roberta : SpecialTokens.Gpt2, vocabulary, listed);
+        var ids = WithAddedTokens(vocabulary, settings);
+        if (template is not null)
+            settings = settings with { Template = template(ids) };
+        else if (roberta && Find(ids, settings.SpecialTokens.Cls) is { } cls && Find(ids, settings.SpecialTokens.Sep) is { } sep)
+            settings = settings with { Template = SequenceTemplate.Roberta(cls, sep) with { MarksSecondText = false } };
+        return new(vocabulary, merges, settings, configuration?["add_prefix_space"]?.Flag() ?? addPrefixSpace ?? false, unknownToken);
+    }
+
+    private static ITokenizer ReadWordPiece(string folder, string words, JsonPlace? configuration, string? tokenizerClass)
+    {
+        throw new InvalidDataException($"{words}: WordPiece is not supported.");
+    }
+
+    /// <summary>Ids of all tokens, added ones included.</summary>
+    internal static Dictionary<string, int> WithAddedTokens(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings)
+    {
+        var ids = new Dictionary<string, int>(vocabulary, StringComparer.Ordinal);
+        foreach (var token in settings.AddedTokens)
+            ids[token.Content] = token.Id;
+        return ids;
+    }
+
+    private static int? Find(Dictionary<string, int> ids, string? token) => token is not null && ids.TryGetValue(token, out int id) ? id : null;
+}

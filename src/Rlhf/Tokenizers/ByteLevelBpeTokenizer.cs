@@ -1,0 +1,148 @@
+using System.Buffers;
+using System.Collections.Concurrent;
+using System.Text;
+using System.Text.Json.Nodes;
+
+namespace Rlhf.Tokenizers;
+
+/// <summary>Byte-level byte-pair encoding as GPT-2 and RoBERTa use it. Any text is encoded without loss; a lone surrogate counts as U+FFFD.</summary>
+public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
+{
+    private const int CacheLimit = 1 << 16, CachedWordLength = 64;
+
+    private readonly IReadOnlyList<(string Left, string Right)> merges;
+    private readonly MergeTable table;
+    private readonly int[] byteIds = new int[256];
+    private readonly int? unknownId;
+    private readonly ConcurrentDictionary<string, int[]> cache = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, int[]>.AlternateLookup<ReadOnlySpan<char>> cached;
+    private int cachedCount;
+
+    /// <summary>A tokenizer from its parts.</summary>
+    /// <param name="vocabulary">Tokens, spelt in the byte alphabet, and their ids.</param>
+    /// <param name="merges">Pairs of tokens that are joined, the first ones first.</param>
+    /// <param name="settings">Special tokens and the like.</param>
+    /// <param name="addPrefixSpace">Text that does not begin with a space is read as if it did.</param>
+    /// <param name="unknownToken">Stands for a byte that the vocabulary lacks; null (GPT-2) leaves such bytes out.</param>
+    /// <exception cref="ArgumentException">A merge or the unknown token names a token that is not in the vocabulary, or ids clash.</exception>
+    public ByteLevelBpeTokenizer(IReadOnlyDictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> merges,
+        TokenizerSettings settings, bool addPrefixSpace = false, string? unknownToken = null)
+        : base(vocabulary, settings)
+    {
+        this.merges = merges;
+        AddPrefixSpace = addPrefixSpace;
+        UnknownToken = unknownToken;
+        unknownId = unknownToken is null ? null : Known(unknownToken, "unknown token");
+        table = new(merges.Count);
+        for (int rank = 0; rank < merges.Count; rank++)
+        {
+            var (left, right) = merges[rank];
+            table.Add(Known(left, $"merge {rank + 1}"), Known(right, $"merge {rank + 1}"), rank, Known(left + right, $"merge {rank + 1}"));
+        }
+        for (int b = 0; b < 256; b++)
+            byteIds[b] = vocabulary.TryGetValue(ByteLevel.Symbol((byte)b).ToString(), out int id) ? id : unknownId ?? -1;
+        cached = cache.GetAlternateLookup<ReadOnlySpan<char>>();
+    }
+
+    /// <summary>Text that does not begin with a space is read as if it did.</summary>
+    public bool AddPrefixSpace { get; }
+
+    /// <summary>Stands for a byte that the vocabulary lacks; null leaves such bytes out.</summary>
+    public string? UnknownToken { get; }
+
+    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids)
+    {
+        if (AddPrefixSpace && text[0] != ' ')
+            text = string.Concat(" ", text);
+        for (int at = 0; at < text.Length;)
+        {
+            int end = ByteLevel.WordEnd(text, at);
+            EncodeWord(text[at..end], ids);
+            at = end;
+        }
+    }
+
+    private void EncodeWord(ReadOnlySpan<char> word, List<int> ids)
+    {
+        if (word.Length > CachedWordLength)
+        {
+            MergeWord(word, ids);
+            return;
+        }
+        if (!cached.TryGetValue(word, out var known))
+        {
+            int before = ids.Count;
+            MergeWord(word, ids);
+            if (Volatile.Read(ref cachedCount) < CacheLimit && cached.TryAdd(word, [.. ids[before..]]))
+                Interlocked.Increment(ref cachedCount);
+            return;
+        }
+        ids.AddRange(known.AsSpan());
+    }
+
+    private void MergeWord(ReadOnlySpan<char> word, List<int> ids)
+    {
+        int capacity = Encoding.UTF8.GetMaxByteCount(word.Length);
+        byte[]? rentedBytes = null;
+        int[]? rentedSymbols = null;
+        Span<byte> bytes = capacity <= 256 ? stackalloc byte[256] : rentedBytes = ArrayPool<byte>.Shared.Rent(capacity);
+        int count = Encoding.UTF8.GetBytes(word, bytes);
+        Span<int> symbols = count <= 256 ? stackalloc int[256] : rentedSymbols = ArrayPool<int>.Shared.Rent(count);
+        int length = 0;
+        foreach (byte b in bytes[..count])
+            if (byteIds[b] >= 0)
+                symbols[length++] = byteIds[b];
+        ids.AddRange(symbols[..table.Apply(symbols[..length])]);
+        if (rentedBytes is not null)
+            ArrayPool<byte>.Shared.Return(rentedBytes);
+        if (rentedSymbols is not null)
+            ArrayPool<int>.Shared.Return(rentedSymbols);
+    }
+
+    private protected override string Join(List<string> pieces)
+    {
+        var bytes = new List<byte>(pieces.Count * 5);
+        foreach (var piece in pieces)
+            ByteLevel.AppendBytes(piece, bytes);
+        return Encoding.UTF8.GetString(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(bytes));
+    }
+
+    private protected override void SaveVocabulary(string folder)
+    {
+        TokenizerFiles.WriteJson(Path.Combine(folder, "vocab.json"), TokenizerJson.Vocabulary(ModelVocabulary));
+        TokenizerFiles.WriteText(Path.Combine(folder, "merges.txt"),
+            merges.Select(m => $"{m.Left} {m.Right}").Prepend("#version: 0.2"));
+    }
+
+    internal override JsonObject AlgorithmJson() => new()
+    {
+        ["normalizer"] = null,
+        ["pre_tokenizer"] = Step(AddPrefixSpace),
+        ["decoder"] = Step(true),
+        ["model"] = new JsonObject
+        {
+            ["type"] = "BPE",
+            ["dropout"] = null,
+            ["unk_token"] = UnknownToken,
+            ["continuing_subword_prefix"] = "",
+            ["end_of_word_suffix"] = "",
+            ["fuse_unk"] = false,
+            ["byte_fallback"] = false,
+            ["vocab"] = TokenizerJson.Vocabulary(ModelVocabulary),
+            ["merges"] = new JsonArray([.. merges.Select(m => (JsonNode)$"{m.Left} {m.Right}")]),
+        },
+    };
+
+    internal override IEnumerable<(string Name, JsonNode? Value)> AlgorithmConfiguration() => [("add_prefix_space", AddPrefixSpace)];
+
+    private static JsonObject Step(bool addPrefixSpace) => new()
+    {
+        ["type"] = "ByteLevel",
+        ["add_prefix_space"] = addPrefixSpace,
+        ["trim_offsets"] = true,
+        ["use_regex"] = true,
+    };
+
+    private int Known(string token, string where) => ModelVocabulary.TryGetValue(token, out int id) ? id
+        : throw new ArgumentException($"The {where} needs the token '{token}', which is not in the vocabulary.");
+}

@@ -1,0 +1,109 @@
+using System.Text.Json;
+
+namespace Rlhf.Tokenizers;
+
+/// <summary>A value in a JSON file that knows where it stands, so that every complaint names file and place.</summary>
+internal readonly record struct JsonPlace(JsonElement Value, string File, string Path)
+{
+    private const long SizeLimit = 256L << 20;
+
+    public JsonValueKind Kind => Value.ValueKind;
+
+    public bool IsNull => Kind is JsonValueKind.Null or JsonValueKind.Undefined;
+
+    /// <summary>The object that a file holds; null when the file does not exist.</summary>
+    public static JsonPlace? ReadObject(string file)
+    {
+        if (!System.IO.File.Exists(file))
+            return null;
+        using var stream = System.IO.File.OpenRead(file);
+        if (stream.Length > SizeLimit)
+            throw new InvalidDataException($"{file} has {stream.Length:N0} bytes; a tokenizer file has at most {SizeLimit:N0}.");
+        try
+        {
+            using var document = JsonDocument.Parse(stream);
+            var root = new JsonPlace(document.RootElement.Clone(), file, "");
+            return root.Kind == JsonValueKind.Object ? root : throw root.Wrong("must be a JSON object");
+        }
+        catch (JsonException e)
+        {
+            throw new InvalidDataException($"{file} is not valid JSON: {e.Message}", e);
+        }
+    }
+
+    /// <summary>A member, or null when it is absent or JSON's null.</summary>
+    public JsonPlace? this[string name] =>
+        Kind != JsonValueKind.Object ? throw Wrong("must be an object")
+        : Value.TryGetProperty(name, out var member) && member.ValueKind != JsonValueKind.Null ? At(member, name) : null;
+
+    /// <summary>The member is there, be it with the value null.</summary>
+    public bool Has(string name) => Kind == JsonValueKind.Object && Value.TryGetProperty(name, out _);
+
+    /// <summary>A member that must be there.</summary>
+    public JsonPlace Required(string name) => this[name] ?? throw Wrong($"lacks '{name}'");
+
+    public IEnumerable<(string Name, JsonPlace Value)> Members()
+    {
+        if (Kind != JsonValueKind.Object)
+            throw Wrong("must be an object");
+        foreach (var member in Value.EnumerateObject())
+            yield return (Name(member), At(member.Value, ShortName(Name(member))));
+    }
+
+    public IEnumerable<JsonPlace> Items()
+    {
+        if (Kind != JsonValueKind.Array)
+            throw Wrong("must be a list");
+        int index = 0;
+        foreach (var item in Value.EnumerateArray())
+            yield return this with { Value = item, Path = $"{Path}[{index++}]" };
+    }
+
+    public string Text()
+    {
+        try
+        {
+            return Kind == JsonValueKind.String ? Value.GetString()! : throw Wrong("must be a text");
+        }
+        catch (InvalidOperationException)
+        {
+            throw Wrong("is not valid Unicode");
+        }
+    }
+
+    public bool Flag() => Kind switch
+    {
+        JsonValueKind.True => true,
+        JsonValueKind.False => false,
+        _ => throw Wrong("must be true or false"),
+    };
+
+    public bool Flag(string name, bool otherwise = false) => this[name]?.Flag() ?? otherwise;
+
+    public string? Text(string name) => this[name]?.Text();
+
+    /// <summary>A token id: a whole number from 0.</summary>
+    public int Id() => Kind == JsonValueKind.Number && Value.TryGetInt32(out int id) && id >= 0 ? id : throw Wrong("must be a token id");
+
+    /// <summary>A whole number that may be huge (1e30 means no limit).</summary>
+    public int Limit() => Kind != JsonValueKind.Number || !Value.TryGetDouble(out double limit) || !(limit >= 1) ? throw Wrong("must be a number of at least 1")
+        : limit >= int.MaxValue ? int.MaxValue : (int)limit;
+
+    public InvalidDataException Wrong(string what) => new($"{File}: {(Path.Length == 0 ? "the file" : Path)} {what}.");
+
+    private JsonPlace At(JsonElement value, string name) => this with { Value = value, Path = Path.Length == 0 ? name : $"{Path}.{name}" };
+
+    private string Name(JsonProperty member)
+    {
+        try
+        {
+            return member.Name;
+        }
+        catch (InvalidOperationException)
+        {
+            throw Wrong("has a name that is not valid Unicode");
+        }
+    }
+
+    private static string ShortName(string name) => name.Length <= 40 ? name : name[..40] + "…";
+}

@@ -1,0 +1,221 @@
+using System.Text.Json.Nodes;
+using Rlhf.Runtime;
+
+namespace Rlhf.Tokenizers;
+
+/// <summary>What byte-level BPE and WordPiece have in common: added tokens, templates, truncation, saving.</summary>
+public abstract class PretrainedTokenizer : ITokenizer
+{
+    private readonly Dictionary<string, int> vocabulary;
+    private readonly string?[] tokens;
+    private readonly HashSet<int> specialIds;
+    private readonly AddedTokenMatcher matcher;
+
+    /// <summary>Takes over a vocabulary and settings; added tokens that the vocabulary lacks are joined to it.</summary>
+    /// <exception cref="ArgumentException">Ids are negative, too large or used twice.</exception>
+    protected PretrainedTokenizer(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings)
+    {
+        ModelVocabulary = vocabulary;
+        Settings = settings;
+        this.vocabulary = new(vocabulary, StringComparer.Ordinal);
+        foreach (var token in settings.AddedTokens)
+            this.vocabulary[token.Content] = token.Id;
+        tokens = InvertVocabulary(this.vocabulary);
+        specialIds = settings.AddedTokens.Where(t => t.Special).Select(t => t.Id).ToHashSet();
+        matcher = new(settings.AddedTokens.Where(t => !t.Normalized));
+        var special = settings.SpecialTokens;
+        BosTokenId = Role(special.Bos);
+        EosTokenId = Role(special.Eos);
+        UnkTokenId = Role(special.Unk);
+        SepTokenId = Role(special.Sep);
+        PadTokenId = Role(special.Pad);
+        ClsTokenId = Role(special.Cls);
+        MaskTokenId = Role(special.Mask);
+        foreach (int id in settings.Template.Before.Concat(settings.Template.After).Concat(settings.Template.PairBefore)
+            .Concat(settings.Template.PairBetween).Concat(settings.Template.PairAfter))
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)id, (uint)tokens.Length, nameof(settings));
+    }
+
+    /// <summary>Everything besides vocabulary and algorithm.</summary>
+    public TokenizerSettings Settings { get; }
+
+    /// <summary>The vocabulary of the algorithm itself, without added tokens that it does not know.</summary>
+    protected IReadOnlyDictionary<string, int> ModelVocabulary { get; }
+
+    /// <inheritdoc/>
+    public int VocabSize => tokens.Length;
+
+    /// <inheritdoc/>
+    public int ModelMaxLength => Settings.ModelMaxLength;
+
+    /// <inheritdoc/>
+    public int? BosTokenId { get; }
+
+    /// <inheritdoc/>
+    public int? EosTokenId { get; }
+
+    /// <inheritdoc/>
+    public int? PadTokenId { get; }
+
+    /// <inheritdoc/>
+    public int? UnkTokenId { get; }
+
+    /// <inheritdoc/>
+    public int? ClsTokenId { get; }
+
+    /// <inheritdoc/>
+    public int? SepTokenId { get; }
+
+    /// <summary>Id of the token that stands for a hidden one, or null.</summary>
+    public int? MaskTokenId { get; }
+
+    /// <inheritdoc/>
+    public int[] Encode(string text, bool addSpecialTokens = true)
+    {
+        var ids = EncodeContent(text);
+        if (!addSpecialTokens || Settings.Template.SingleCount == 0)
+            return [.. ids];
+        return [.. Settings.Template.Before, .. ids, .. Settings.Template.After];
+    }
+
+    /// <inheritdoc/>
+    public int[] EncodeTruncated(string text, int maxLength)
+    {
+        int room = Room(maxLength, Settings.Template.SingleCount);
+        var ids = EncodeContent(text);
+        return [.. Settings.Template.Before, .. ids.Take(room), .. Settings.Template.After];
+    }
+
+    /// <inheritdoc/>
+    public int[] EncodePair(string text, string pair, int maxLength = int.MaxValue) => EncodePair(text, pair, maxLength, out _);
+
+    /// <summary>The same, and where the second text's tokens begin in the result (its length when there is no second text): from there the token type is 1.</summary>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxLength"/> has no room for the special tokens.</exception>
+    public int[] EncodePair(string text, string pair, int maxLength, out int secondStart)
+    {
+        ArgumentNullException.ThrowIfNull(pair);
+        if (pair.Length == 0)
+        {
+            // An empty second text is no second text, as in transformers.
+            var alone = EncodeTruncated(text, maxLength);
+            secondStart = alone.Length;
+            return alone;
+        }
+        var template = Settings.Template;
+        int room = Room(maxLength, template.PairCount);
+        var first = EncodeContent(text);
+        var second = EncodeContent(pair);
+        var (firstLength, secondLength) = LongestFirst(first.Count, second.Count, room);
+        secondStart = template.PairBefore.Count + firstLength + template.PairBetween.Count;
+        return
+        [
+            .. template.PairBefore, .. first.Take(firstLength), .. template.PairBetween, .. second.Take(secondLength), .. template.PairAfter,
+        ];
+    }
+
+    /// <inheritdoc/>
+    public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = false)
+    {
+        ArgumentNullException.ThrowIfNull(ids);
+        var pieces = new List<string>();
+        foreach (int id in ids)
+        {
+            if ((uint)id >= (uint)tokens.Length)
+                throw new ArgumentOutOfRangeException(nameof(ids), id, $"Token id {id} is outside the vocabulary (0 to {tokens.Length - 1}).");
+            // Ids that no token has are left out, as transformers does.
+            if (tokens[id] is { } token && !(skipSpecialTokens && specialIds.Contains(id)))
+                pieces.Add(token);
+        }
+        return Join(pieces);
+    }
+
+    /// <inheritdoc/>
+    public string IdToToken(int id)
+    {
+        if ((uint)id >= (uint)tokens.Length || tokens[id] is not { } token)
+            throw new ArgumentOutOfRangeException(nameof(id), id, $"No token has the id {id}; the vocabulary ends at {tokens.Length - 1}.");
+        return token;
+    }
+
+    /// <inheritdoc/>
+    public int? TokenToId(string token) => vocabulary.TryGetValue(token, out int id) ? id : null;
+
+    /// <inheritdoc/>
+    public void SavePretrained(string folder)
+    {
+        Directory.CreateDirectory(folder);
+        SaveVocabulary(folder);
+        TokenizerFiles.WriteJson(Path.Combine(folder, "tokenizer.json"), TokenizerJson.Write(this));
+        TokenizerFiles.WriteJson(Path.Combine(folder, "tokenizer_config.json"), TokenizerFiles.Configuration(this));
+        TokenizerFiles.WriteJson(Path.Combine(folder, "special_tokens_map.json"), TokenizerFiles.SpecialTokensMap(Settings.SpecialTokens));
+    }
+
+    /// <summary>Removes spaces before punctuation and short forms, as transformers 4 does after decoding when clean_up_tokenization_spaces is set.</summary>
+    public static string CleanUpSpaces(string text) => text
+        .Replace(" .", ".", StringComparison.Ordinal).Replace(" ?", "?", StringComparison.Ordinal).Replace(" !", "!", StringComparison.Ordinal)
+        .Replace(" ,", ",", StringComparison.Ordinal).Replace(" ' ", "'", StringComparison.Ordinal).Replace(" n't", "n't", StringComparison.Ordinal)
+        .Replace(" 'm", "'m", StringComparison.Ordinal).Replace(" 's", "'s", StringComparison.Ordinal).Replace(" 've", "'ve", StringComparison.Ordinal)
+        .Replace(" 're", "'re", StringComparison.Ordinal);
+
+    /// <summary>Appends the ids of text that holds no added token.</summary>
+    private protected abstract void EncodeText(ReadOnlySpan<char> text, List<int> ids);
+
+    /// <summary>The text of tokens.</summary>
+    private protected abstract string Join(List<string> pieces);
+
+    /// <summary>Writes the vocabulary in the family's own format.</summary>
+    private protected abstract void SaveVocabulary(string folder);
+
+    /// <summary>The parts of tokenizer.json that belong to the algorithm: normalizer, pre_tokenizer, decoder, model.</summary>
+    internal abstract JsonObject AlgorithmJson();
+
+    /// <summary>The entries of tokenizer_config.json that belong to the algorithm.</summary>
+    internal abstract IEnumerable<(string Name, JsonNode? Value)> AlgorithmConfiguration();
+
+    private List<int> EncodeContent(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var ids = new List<int>(text.Length / 4 + 8);
+        for (int at = 0; at < text.Length;)
+        {
+            var token = matcher.Next(text, at, out int start, out int end);
+            if (start > at)
+                EncodeText(text.AsSpan(at, start - at), ids);
+            if (token is not null)
+                ids.Add(token.Id);
+            at = end;
+        }
+        return ids;
+    }
+
+    private static int Room(int maxLength, int added) => maxLength >= added ? maxLength - added
+        : throw new ArgumentOutOfRangeException(nameof(maxLength), maxLength, $"The special tokens alone take {added} ids.");
+
+    /// <summary>Lengths of two texts cut to <paramref name="room"/> ids together: the shorter one is kept whole if it takes at most half.</summary>
+    private static (int First, int Second) LongestFirst(int first, int second, int room)
+    {
+        if (first <= room - second)
+            return (first, second);
+        int shorter = Math.Min(first, second), longer = Math.Max(shorter, room - shorter);
+        if (shorter > room - longer)
+            (shorter, longer) = (room / 2, room - room / 2);
+        return first > second ? (longer, shorter) : (shorter, longer);
+    }
+
+    private int? Role(string? token) => token is null ? null : TokenToId(token);
+
+    private static string?[] InvertVocabulary(Dictionary<string, int> vocabulary)
+    {
+        const int Limit = 1 << 24;
+        if (vocabulary.Count == 0)
+            throw new ArgumentException("The vocabulary is empty.", nameof(vocabulary));
+        int last = vocabulary.Values.Max();
+        if (vocabulary.Values.Min() < 0 || last >= Limit)
+            throw new ArgumentException($"Token ids must lie between 0 and {Limit - 1}.", nameof(vocabulary));
+        var tokens = new string?[last + 1];
+        foreach (var (token, id) in vocabulary)
+            tokens[id] = tokens[id] is null ? token
+                : throw new ArgumentException($"The tokens '{tokens[id]}' and '{token}' share the id {id}.", nameof(vocabulary));
+        return tokens;
+    }
+}
