@@ -64,6 +64,8 @@ internal sealed class SettingsBinder
             string place = $"{file}, line {entry.Line}";
             if (!byKey.TryGetValue(Setting.Normalize(entry.Key), out var setting))
                 problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'{Suggest(entry.Key, Settings.Select(s => s.Key))}");
+            else if (entry.IsList && !setting.IsList)
+                problems.Add($"{place}: {setting.Key} needs a single value, not a list.");
             else if (entry.IsNull && !setting.AllowsNone)
                 problems.Add($"{place}: {setting.Key} has no value.");
             else if (entry.IsNull)
@@ -147,23 +149,32 @@ internal sealed class BoundSettings(
     /// <summary>A configuration file that repeats this run.</summary>
     /// <param name="comment">First line of the file.</param>
     /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that was found.</param>
-    public string ToYaml(string comment, IReadOnlyDictionary<string, object?>? resolved = null)
+    /// <param name="leaveOut">Properties that belong to this run alone.</param>
+    public string ToYaml(string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null)
     {
         var lines = new List<string> { "# " + comment };
         foreach (var section in settings.GroupBy(s => s.Section))
         {
             lines.Add("");
             lines.Add("# " + section.Key);
-            foreach (var setting in section)
+            foreach (var setting in section.Where(s => leaveOut?.Contains(s.Property.Name) != true))
             {
                 object? value = setting.Property.GetValue(records[setting.Property.DeclaringType!]);
                 if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
                     value = later;
-                lines.Add($"{setting.Key}: {(value is null ? "null" : value is string text ? Quote(text) : SettingValue.Format(value))}");
+                lines.Add($"{setting.Key}: {Write(value)}");
             }
         }
         return string.Join('\n', lines) + "\n";
     }
+
+    private static string Write(object? value) => value switch
+    {
+        null => "null",
+        string text => Quote(text),
+        IReadOnlyList<int> list => $"[{SettingValue.Format(list)}]",
+        _ => SettingValue.Format(value),
+    };
 
     private static string Quote(string text) =>
         '"' + string.Concat(text.Select(c => c is '"' or '\\' ? $"\\{c}" : char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString())) + '"';

@@ -9,10 +9,11 @@ namespace Rlhf.Cli.Settings;
 /// <param name="Value">The scalar's text; empty when the file gives none.</param>
 /// <param name="IsNull">True for an unquoted nothing, ~ or null.</param>
 /// <param name="Line">Line of the key; 1 is the first.</param>
-internal sealed record FileEntry(string Key, string Value, bool IsNull, long Line);
+/// <param name="IsList">The file gives a list; its items stand in the value with commas between them.</param>
+internal sealed record FileEntry(string Key, string Value, bool IsNull, long Line, bool IsList = false);
 
 /// <summary>
-/// Reads a configuration file: one YAML mapping of names to single values. Everything else that YAML can do (nesting, lists,
+/// Reads a configuration file: one YAML mapping of names to single values or to lists of them. Everything else that YAML can do (nesting,
 /// anchors, tags, several documents) is refused by line, and nothing is expanded, so a hostile file costs no more than its size.
 /// </summary>
 internal static class YamlSettingsFile
@@ -95,6 +96,11 @@ internal static class YamlSettingsFile
                 return;
             }
             parser.MoveNext();
+            if (parser.Current is SequenceStart list && IsPlain(list, path, problems) && ReadItems(parser) is { } items)
+            {
+                Add(new(key.Value, items, false, key.Start.Line, IsList: true));
+                continue;
+            }
             if (parser.Current is not Scalar value)
             {
                 problems.Add(parser.Current is AnchorAlias
@@ -104,15 +110,29 @@ internal static class YamlSettingsFile
             }
             if (!IsPlain(value, path, problems))
                 return;
-            if (lines.TryGetValue(Setting.Normalize(key.Value), out long first))
-                problems.Add($"{path}, line {key.Start.Line}: '{SettingValue.Shorten(key.Value)}' was already set in line {first}.");
-            lines[Setting.Normalize(key.Value)] = key.Start.Line;
-            bool isNull = value.Style == ScalarStyle.Plain && value.Value is "" or "~" or "null" or "Null" or "NULL";
-            entries.Add(new(key.Value, value.Value, isNull, key.Start.Line));
+            bool isNull = value.Style == ScalarStyle.Plain && value.Value is ("" or "~" or "null" or "Null" or "NULL");
+            Add(new(key.Value, value.Value, isNull, key.Start.Line));
         }
         parser.MoveNext(); // the document's end
         if (parser.MoveNext() && parser.Current is DocumentStart second)
             problems.Add($"{path}, line {second.Start.Line}: a second document begins; a configuration file has one.");
+
+        void Add(FileEntry entry)
+        {
+            if (lines.TryGetValue(Setting.Normalize(entry.Key), out long first))
+                problems.Add($"{path}, line {entry.Line}: '{SettingValue.Shorten(entry.Key)}' was already set in line {first}.");
+            lines[Setting.Normalize(entry.Key)] = entry.Line;
+            entries.Add(entry);
+        }
+    }
+
+    /// <summary>The plain items of a list with commas between them; null when it holds anything else.</summary>
+    private static string? ReadItems(Parser parser)
+    {
+        List<string> items = [];
+        while (parser.MoveNext() && parser.Current is Scalar { Anchor.IsEmpty: true, Tag.IsEmpty: true } item && !item.Value.Contains(','))
+            items.Add(item.Value);
+        return parser.Current is SequenceEnd ? string.Join(',', items) : null;
     }
 
     private static bool IsPlain(NodeEvent node, string path, List<string> problems)

@@ -1,0 +1,94 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Diagnostics;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>Kinds of tokenizers that can be trained.</summary>
+internal enum TokenizerKind
+{
+    Bpe,
+    Wordpiece,
+}
+
+/// <summary>What tokenizer to train.</summary>
+internal sealed record TokenizerOptions
+{
+    [Description("bpe for GPT-2 (byte-level), wordpiece for BERT and DistilBERT.")]
+    public TokenizerKind Kind { get; init; }
+
+    [Description("Tokens in all, special ones included.")]
+    public int VocabSize { get; init; } = 8000;
+
+    [Description("How often a pair must occur to become a token.")]
+    public int MinFrequency { get; init; } = 2;
+
+    [Description("Longest input, in tokens, of the model that it is for; unset: no limit.")]
+    public int? ModelMaxLength { get; init; }
+
+    [Description("Seed of the choice of texts.")]
+    public long Seed { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (VocabSize is < 1 or > 1_000_000) yield return $"VocabSize is {VocabSize}; it must be from 1 to 1000000.";
+        if (MinFrequency < 1) yield return $"MinFrequency is {MinFrequency}; it must be at least 1.";
+        if (ModelMaxLength < 1) yield return $"ModelMaxLength is {ModelMaxLength}; it must be at least 1, or left out.";
+    }
+}
+
+/// <summary><c>rlhf tokenizer train</c>: a vocabulary learnt from texts.</summary>
+internal static class TokenizerVerb
+{
+    public static Command Create()
+    {
+        var command = new Command("tokenizer", "makes tokenizers.");
+        command.Add(new VerbCommand(
+            "train", "learns a vocabulary from texts and writes files that transformers opens.",
+            [
+                "rlhf tokenizer train --dataset reviews.parquet --vocab-size 8000 --output my-tokenizer",
+                "rlhf tokenizer train --kind wordpiece --dataset reviews.csv --output my-wordpiece",
+            ],
+            new SettingsBinder()
+                .Add("Tokenizer", new TokenizerOptions(), o => o.Validate())
+                .Add("Texts", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
+                .Add("Output", new OutputOptions()),
+            Run));
+        return command;
+    }
+
+    private static int Run(VerbContext context)
+    {
+        var (options, data, output) =
+            (context.Settings.Get<TokenizerOptions>(), context.Settings.Get<DatasetOptions>(), context.Settings.Get<OutputOptions>());
+        string folder = output.Output ?? throw new ConfigurationException(["--output is missing; name the folder of the new tokenizer."]);
+        RunFolder.RefuseIfTaken(folder, output.Overwrite);
+
+        var watch = Stopwatch.StartNew();
+        var texts = data.Load(options.Seed).Select(r => r.Text).ToArray();
+        context.Screen.Line($"Learning {options.VocabSize:N0} tokens from {texts.Length:N0} texts …");
+        int longest = options.ModelMaxLength ?? int.MaxValue;
+        ITokenizer tokenizer =
+            ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: longest, cancellationToken: context.Stop);
+        tokenizer.SavePretrained(folder);
+        Report(context.Screen, folder, tokenizer, texts, watch.Elapsed);
+        return ExitCode.Success;
+    }
+
+    private static void Report(Screen screen, string folder, ITokenizer tokenizer, string[] texts, TimeSpan elapsed)
+    {
+        var sample = texts.Take(200).ToArray();
+        double charactersPerToken = sample.Sum(t => (double)t.Length) / Math.Max(1, sample.Sum(t => tokenizer.Encode(t, addSpecialTokens: false).Length));
+        if (screen.Json)
+            screen.WriteJson(new { TokenizerDir = folder, tokenizer.VocabSize, CharactersPerToken = charactersPerToken, Texts = texts.Length, Seconds = elapsed.TotalSeconds });
+        else
+            screen.Facts(folder,
+            [
+                ("tokens", $"{tokenizer.VocabSize:N0}"), ("characters per token", ProgressDisplay.Number(charactersPerToken)), ("time", ProgressDisplay.Time(elapsed)),
+            ]);
+    }
+}
