@@ -1,0 +1,54 @@
+using Rlhf.Runtime;
+
+namespace Rlhf.Generation;
+
+/// <summary>One query and the response that grows behind it.</summary>
+/// <param name="index">Number of the query in its call.</param>
+/// <param name="query">Token ids of the query.</param>
+/// <param name="maxNewTokens">Most tokens of the response.</param>
+/// <param name="random">The row's own stream: one number per sampled token.</param>
+internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, RandomStream random)
+{
+    private readonly int[] text = [.. query, .. new int[maxNewTokens]];
+    private readonly float[] logprobs = new float[maxNewTokens];
+    private readonly float[] values = new float[maxNewTokens];
+
+    public int Index => index;
+
+    public RandomStream Random => random;
+
+    public int QueryLength => query.Length;
+
+    public int[] Query => query;
+
+    /// <summary>Response tokens so far.</summary>
+    public int ResponseLength { get; private set; }
+
+    /// <summary>The response ended with an end token.</summary>
+    public bool EndedByEos { get; private set; }
+
+    public bool IsFinished => EndedByEos || ResponseLength == maxNewTokens;
+
+    /// <summary>Query and response so far.</summary>
+    public ReadOnlySpan<int> Text => text.AsSpan(0, query.Length + ResponseLength);
+
+    public int LastToken => text[query.Length + ResponseLength - 1];
+
+    /// <summary>Positions that a cache must hold: all but the last token, whose successor is never asked for.</summary>
+    public int CachedLength => text.Length - 1;
+
+    public int[] Response => text.AsSpan(query.Length, ResponseLength).ToArray();
+
+    public float[] Logprobs => logprobs[..ResponseLength];
+
+    public float[] Values => values[..ResponseLength];
+
+    public void Append(int token, float logprob, float value, bool isEnd)
+    {
+        text[query.Length + ResponseLength] = token;
+        logprobs[ResponseLength] = logprob;
+        values[ResponseLength] = value;
+        ResponseLength++;
+        EndedByEos = isEnd;
+    }
+}
