@@ -52,7 +52,7 @@ public sealed class SafeTensorsFile : IWeightSource
     private static byte[] ReadHeader(SafeFileHandle file, long fileLength, string path)
     {
         Span<byte> prefix = stackalloc byte[SafeTensorsHeader.LengthBytes];
-        if (fileLength < prefix.Length || !Fill(file, prefix, 0))
+        if (fileLength < prefix.Length || !Untrusted.Fill(file, prefix, 0))
             throw Untrusted.Refuse(path, $"a safetensors file begins with 8 bytes of header length, but the file has only {fileLength} bytes.");
         var length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         var hint = prefix.StartsWith("PK"u8) ? " It looks like a PyTorch .bin file." : "";
@@ -61,20 +61,7 @@ public sealed class SafeTensorsFile : IWeightSource
         if ((long)length > fileLength - prefix.Length)
             throw Untrusted.Refuse(path, $"the header length {length} is more than the file's {fileLength} bytes.{hint}");
         var json = new byte[length];
-        return Fill(file, json, prefix.Length) ? json : throw Untrusted.Refuse(path, "the file ends inside its header.");
-    }
-
-    private static bool Fill(SafeFileHandle file, Span<byte> buffer, long offset)
-    {
-        while (buffer.Length > 0)
-        {
-            var count = RandomAccess.Read(file, buffer, offset);
-            if (count == 0)
-                return false;
-            buffer = buffer[count..];
-            offset += count;
-        }
-        return true;
+        return Untrusted.Fill(file, json, prefix.Length) ? json : throw Untrusted.Refuse(path, "the file ends inside its header.");
     }
 
     /// <inheritdoc/>

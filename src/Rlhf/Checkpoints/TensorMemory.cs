@@ -36,6 +36,20 @@ internal static class TensorMemory
             ReadConverted(file, path, name, stored, offset, flat);
     }
 
+    /// <summary>Reads elements that lie in a file with steps between them; shape and strides must have been checked against the file.</summary>
+    public static void ReadStrided(
+        SafeFileHandle file, string path, string name, ScalarType stored, long[] shape, long[] strides, long offset, Tensor destination)
+    {
+        RequireFit(path, name, stored, shape, destination);
+        using var noGradient = no_grad();
+        using var scope = NewDisposeScope();
+        var extent = 1 + shape.Zip(strides, (size, step) => (size - 1) * step).Sum();
+        var memory = empty([extent], stored == ScalarType.Bool ? ScalarType.Byte : stored);
+        ReadBytes(file, path, name, offset, memory);
+        var view = memory.as_strided(shape, strides);
+        destination.copy_(stored == ScalarType.Bool ? view.ne(0) : view);
+    }
+
     /// <summary>Reads as many bytes as a contiguous CPU tensor holds.</summary>
     public static unsafe void ReadBytes(SafeFileHandle file, string path, string name, long offset, Tensor flat)
     {

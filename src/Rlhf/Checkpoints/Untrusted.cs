@@ -30,6 +30,20 @@ internal static class Untrusted
         }
     }
 
+    /// <summary>Fills a buffer from a place in a file; false when the file ends before.</summary>
+    public static bool Fill(SafeFileHandle file, Span<byte> buffer, long offset)
+    {
+        while (buffer.Length > 0)
+        {
+            var count = RandomAccess.Read(file, buffer, offset);
+            if (count == 0)
+                return false;
+            buffer = buffer[count..];
+            offset += count;
+        }
+        return true;
+    }
+
     /// <summary>Text from a file as it can stand in a message: cut to a sane length, control characters escaped.</summary>
     public static string Quote(string text)
     {

@@ -35,8 +35,7 @@ public static class WeightFiles
         path.EndsWith(".index.json", StringComparison.Ordinal) ? ShardedWeights.Open(path) : OpenSingle(path);
 
     internal static IWeightSource OpenSingle(string path) =>
-        path.EndsWith(".safetensors", StringComparison.Ordinal) ? SafeTensorsFile.Open(path)
-            : throw new InvalidDataException($"{path}: only .safetensors can be read.");
+        path.EndsWith(".safetensors", StringComparison.Ordinal) ? SafeTensorsFile.Open(path) : PyTorchBin.Open(path);
 
     /// <summary>
     /// Writes model.safetensors atomically, with metadata <c>format: pt</c>; tensors that share memory are written once, under the first name.
