@@ -32,7 +32,7 @@ public static class AutoTokenizer
                 throw new FileNotFoundException(
                     $"{folder} holds {(File.Exists(vocab) ? "vocab.json but no merges.txt" : "merges.txt but no vocab.json")}; byte-level BPE needs both.");
             if (File.Exists(words))
-                return ReadWordPiece(folder, words, configuration, tokenizerClass);
+                return ReadVocabularyLines(folder, words, configuration, tokenizerClass);
         }
         catch (ArgumentException e)
         {
@@ -47,7 +47,7 @@ public static class AutoTokenizer
         var vocabulary = TokenizerJson.ReadVocabulary(JsonPlace.ReadObject(vocab)!.Value);
         var pairs = new List<(string, string)>();
         int number = 0;
-        foreach (var line in File.ReadLines(merges))
+        foreach (var line in TokenizerFiles.ReadLines(merges))
         {
             number++;
             if (line.Length > 0 && !line.StartsWith("#version", StringComparison.Ordinal))
@@ -74,9 +74,33 @@ public static class AutoTokenizer
         return new(vocabulary, merges, settings, configuration?["add_prefix_space"]?.Flag() ?? addPrefixSpace ?? false, unknownToken);
     }
 
-    private static ITokenizer ReadWordPiece(string folder, string words, JsonPlace? configuration, string? tokenizerClass)
+    private static WordPieceTokenizer ReadVocabularyLines(string folder, string words, JsonPlace? configuration, string? tokenizerClass)
     {
-        throw new InvalidDataException($"{words}: WordPiece is not supported.");
+        var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
+        int id = 0;
+        foreach (var line in TokenizerFiles.ReadLines(words))
+            vocabulary[line] = id++;
+        return WordPiece(folder, vocabulary, configuration, tokenizerClass, [], null, new());
+    }
+
+    /// <summary>A WordPiece tokenizer; tokenizer_config.json's settings go before those of <paramref name="model"/>.</summary>
+    internal static WordPieceTokenizer WordPiece(string folder, IReadOnlyDictionary<string, int> vocabulary, JsonPlace? configuration,
+        string? tokenizerClass, IReadOnlyList<AddedToken> listed, Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? template, WordPieceModel model)
+    {
+        var settings = TokenizerFiles.ReadSettings(folder, configuration, tokenizerClass ?? "BertTokenizer", SpecialTokens.Bert, vocabulary, listed);
+        var ids = WithAddedTokens(vocabulary, settings);
+        if (template is not null)
+            settings = settings with { Template = template(ids) };
+        else if (Find(ids, settings.SpecialTokens.Cls) is { } cls && Find(ids, settings.SpecialTokens.Sep) is { } sep)
+            settings = settings with { Template = SequenceTemplate.Bert(cls, sep) };
+        var normalizer = model.Normalizer with
+        {
+            Lowercase = configuration?["do_lower_case"]?.Flag() ?? model.Normalizer.Lowercase,
+            StripAccents = configuration?["strip_accents"]?.Flag() ?? model.Normalizer.StripAccents,
+            HandleChineseCharacters = configuration?["tokenize_chinese_chars"]?.Flag() ?? model.Normalizer.HandleChineseCharacters,
+        };
+        return new(vocabulary, settings, normalizer, model.UnknownToken ?? settings.SpecialTokens.Unk ?? "[UNK]",
+            model.ContinuingPrefix, model.MaxWordLength, model.CleanUpSpaces);
     }
 
     /// <summary>Ids of all tokens, added ones included.</summary>
@@ -89,4 +113,19 @@ public static class AutoTokenizer
     }
 
     private static int? Find(Dictionary<string, int> ids, string? token) => token is not null && ids.TryGetValue(token, out int id) ? id : null;
+}
+
+/// <summary>What a file says about a WordPiece model.</summary>
+internal sealed record WordPieceModel
+{
+    public BertNormalizer Normalizer { get; init; } = new();
+
+    /// <summary>Null is the unknown token of the special tokens.</summary>
+    public string? UnknownToken { get; init; }
+
+    public string ContinuingPrefix { get; init; } = "##";
+
+    public int MaxWordLength { get; init; } = 100;
+
+    public bool CleanUpSpaces { get; init; } = true;
 }

@@ -1,22 +1,25 @@
 using System.Buffers;
-using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json.Nodes;
 
 namespace Rlhf.Tokenizers;
 
-/// <summary>Byte-level byte-pair encoding as GPT-2 and RoBERTa use it. Any text is encoded without loss; a lone surrogate counts as U+FFFD.</summary>
+/// <summary>
+/// Byte-level byte-pair encoding as GPT-2 and RoBERTa use it. Any text is encoded without loss; a lone surrogate counts as U+FFFD.
+/// </summary>
+/// <remarks>
+/// Microsoft.ML.Tokenizers (2.0.1) is not used. Its CodeGenTokenizer adds CodeGen's own ids (50257 and up) for runs of spaces and leaves
+/// &lt;|endoftext|&gt; out of decoded text. Its BpeTokenizer splits words by .NET regular expressions, which see a character outside the
+/// basic plane as two symbols and not as the letter or number that it is.
+/// </remarks>
 public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
 {
-    private const int CacheLimit = 1 << 16, CachedWordLength = 64;
-
     private readonly IReadOnlyList<(string Left, string Right)> merges;
     private readonly MergeTable table;
     private readonly int[] byteIds = new int[256];
     private readonly int? unknownId;
-    private readonly ConcurrentDictionary<string, int[]> cache = new(StringComparer.Ordinal);
-    private readonly ConcurrentDictionary<string, int[]>.AlternateLookup<ReadOnlySpan<char>> cached;
-    private int cachedCount;
+    private readonly WordCache cache = new();
 
     /// <summary>A tokenizer from its parts.</summary>
     /// <param name="vocabulary">Tokens, spelt in the byte alphabet, and their ids.</param>
@@ -27,7 +30,7 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
     /// <exception cref="ArgumentException">A merge or the unknown token names a token that is not in the vocabulary, or ids clash.</exception>
     public ByteLevelBpeTokenizer(IReadOnlyDictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> merges,
         TokenizerSettings settings, bool addPrefixSpace = false, string? unknownToken = null)
-        : base(vocabulary, settings)
+        : base(vocabulary, settings, normalizes: false)
     {
         this.merges = merges;
         AddPrefixSpace = addPrefixSpace;
@@ -41,7 +44,6 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
         }
         for (int b = 0; b < 256; b++)
             byteIds[b] = vocabulary.TryGetValue(ByteLevel.Symbol((byte)b).ToString(), out int id) ? id : unknownId ?? -1;
-        cached = cache.GetAlternateLookup<ReadOnlySpan<char>>();
     }
 
     /// <summary>Text that does not begin with a space is read as if it did.</summary>
@@ -57,27 +59,15 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
         for (int at = 0; at < text.Length;)
         {
             int end = ByteLevel.WordEnd(text, at);
-            EncodeWord(text[at..end], ids);
+            var word = text[at..end];
+            if (!cache.TryAppend(word, ids))
+            {
+                int before = ids.Count;
+                MergeWord(word, ids);
+                cache.Remember(word, CollectionsMarshal.AsSpan(ids)[before..]);
+            }
             at = end;
         }
-    }
-
-    private void EncodeWord(ReadOnlySpan<char> word, List<int> ids)
-    {
-        if (word.Length > CachedWordLength)
-        {
-            MergeWord(word, ids);
-            return;
-        }
-        if (!cached.TryGetValue(word, out var known))
-        {
-            int before = ids.Count;
-            MergeWord(word, ids);
-            if (Volatile.Read(ref cachedCount) < CacheLimit && cached.TryAdd(word, [.. ids[before..]]))
-                Interlocked.Increment(ref cachedCount);
-            return;
-        }
-        ids.AddRange(known.AsSpan());
     }
 
     private void MergeWord(ReadOnlySpan<char> word, List<int> ids)
@@ -104,7 +94,7 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
         var bytes = new List<byte>(pieces.Count * 5);
         foreach (var piece in pieces)
             ByteLevel.AppendBytes(piece, bytes);
-        return Encoding.UTF8.GetString(System.Runtime.InteropServices.CollectionsMarshal.AsSpan(bytes));
+        return Encoding.UTF8.GetString(CollectionsMarshal.AsSpan(bytes));
     }
 
     private protected override void SaveVocabulary(string folder)

@@ -5,11 +5,10 @@ namespace Rlhf.Tokenizers;
 /// <summary>A value in a JSON file that knows where it stands, so that every complaint names file and place.</summary>
 internal readonly record struct JsonPlace(JsonElement Value, string File, string Path)
 {
-    private const long SizeLimit = 256L << 20;
+    /// <summary>No tokenizer file is larger.</summary>
+    public const long SizeLimit = 256L << 20;
 
     public JsonValueKind Kind => Value.ValueKind;
-
-    public bool IsNull => Kind is JsonValueKind.Null or JsonValueKind.Undefined;
 
     /// <summary>The object that a file holds; null when the file does not exist.</summary>
     public static JsonPlace? ReadObject(string file)

@@ -1,5 +1,4 @@
 using System.Text.Json.Nodes;
-using Rlhf.Runtime;
 
 namespace Rlhf.Tokenizers;
 
@@ -12,8 +11,11 @@ public abstract class PretrainedTokenizer : ITokenizer
     private readonly AddedTokenMatcher matcher;
 
     /// <summary>Takes over a vocabulary and settings; added tokens that the vocabulary lacks are joined to it.</summary>
+    /// <param name="vocabulary">Tokens of the algorithm and their ids.</param>
+    /// <param name="settings">Everything else.</param>
+    /// <param name="normalizes">The algorithm changes the text and looks for added tokens marked so in the changed text itself.</param>
     /// <exception cref="ArgumentException">Ids are negative, too large or used twice.</exception>
-    protected PretrainedTokenizer(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings)
+    private protected PretrainedTokenizer(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, bool normalizes)
     {
         ModelVocabulary = vocabulary;
         Settings = settings;
@@ -22,7 +24,7 @@ public abstract class PretrainedTokenizer : ITokenizer
             this.vocabulary[token.Content] = token.Id;
         tokens = InvertVocabulary(this.vocabulary);
         specialIds = settings.AddedTokens.Where(t => t.Special).Select(t => t.Id).ToHashSet();
-        matcher = new(settings.AddedTokens.Where(t => !t.Normalized));
+        matcher = new(settings.AddedTokens.Where(t => !normalizes || !t.Normalized));
         var special = settings.SpecialTokens;
         BosTokenId = Role(special.Bos);
         EosTokenId = Role(special.Eos);

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
@@ -138,6 +139,21 @@ internal static class TokenizerFiles
         ["single_word"] = token.SingleWord,
         ["special"] = token.Special,
     };
+
+    /// <summary>Lines of a UTF-8 file.</summary>
+    public static IEnumerable<string> ReadLines(string path)
+    {
+        if (new FileInfo(path).Length > JsonPlace.SizeLimit)
+            throw new InvalidDataException($"{path} is larger than {JsonPlace.SizeLimit:N0} bytes, which no tokenizer file is.");
+        try
+        {
+            return File.ReadAllLines(path, new UTF8Encoding(false, throwOnInvalidBytes: true));
+        }
+        catch (DecoderFallbackException e)
+        {
+            throw new InvalidDataException($"{path} is not valid UTF-8.", e);
+        }
+    }
 
     /// <summary>Writes JSON, all or nothing.</summary>
     public static void WriteJson(string path, JsonNode json) => Replace(path, stream => JsonSerializer.Serialize(stream, json, Readable));

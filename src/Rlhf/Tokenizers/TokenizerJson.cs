@@ -15,6 +15,7 @@ internal static class TokenizerJson
         return type switch
         {
             "BPE" => ReadByteLevelBpe(folder, json, model, configuration, tokenizerClass, listed),
+            "WordPiece" => ReadWordPiece(folder, json, model, configuration, tokenizerClass, listed),
             _ => throw model.Required("type").Wrong($"is '{type}'; byte-level BPE and WordPiece can be read"),
         };
     }
@@ -80,11 +81,34 @@ internal static class TokenizerJson
             if (model.Flag(flag))
                 throw model.Required(flag).Wrong(Understood);
         var merges = model.Required("merges").Items().Select(ReadMerge).ToList();
-        Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? template =
-            json["post_processor"] is { } processor ? ids => ReadTemplate(processor, ids) : json.Has("post_processor") ? _ => SequenceTemplate.None : null;
         return AutoTokenizer.ByteLevelBpe(folder, ReadVocabulary(model.Required("vocab")), merges, configuration, tokenizerClass, listed,
-            template, split.Flag("add_prefix_space"), model.Text("unk_token") is { Length: > 0 } unknown ? unknown : null);
+            PostProcessor(json), split.Flag("add_prefix_space"), model.Text("unk_token") is { Length: > 0 } unknown ? unknown : null);
     }
+
+    private static WordPieceTokenizer ReadWordPiece(string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration,
+        string? tokenizerClass, IReadOnlyList<AddedToken> listed)
+    {
+        const string Understood = "is not WordPiece as BERT writes it";
+        if (json.Required("pre_tokenizer") is var split && split.Text("type") != "BertPreTokenizer")
+            throw split.Wrong(Understood + " (pre_tokenizer BertPreTokenizer)");
+        if (json["normalizer"] is { } other && other.Text("type") != "BertNormalizer")
+            throw other.Wrong(Understood + " (normalizer BertNormalizer)");
+        return AutoTokenizer.WordPiece(folder, ReadVocabulary(model.Required("vocab")), configuration, tokenizerClass, listed, PostProcessor(json), new()
+        {
+            Normalizer = json["normalizer"] is { } normalizer
+                ? new(normalizer.Flag("clean_text", true), normalizer.Flag("handle_chinese_chars", true),
+                    normalizer["strip_accents"]?.Flag(), normalizer.Flag("lowercase", true))
+                : new(false, false, false, false),
+            UnknownToken = model.Text("unk_token"),
+            ContinuingPrefix = model.Text("continuing_subword_prefix") ?? "##",
+            MaxWordLength = model["max_input_chars_per_word"]?.Limit() ?? 100,
+            CleanUpSpaces = json["decoder"]?.Flag("cleanup", true) ?? true,
+        });
+    }
+
+    /// <summary>How the file's template is found once all ids are known; null when the file does not say.</summary>
+    private static Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? PostProcessor(JsonPlace json) =>
+        json["post_processor"] is { } processor ? _ => ReadTemplate(processor) : json.Has("post_processor") ? _ => SequenceTemplate.None : null;
 
     private static (string, string) ReadMerge(JsonPlace merge)
     {
@@ -95,7 +119,7 @@ internal static class TokenizerJson
     }
 
     /// <summary>What the post-processor adds around texts.</summary>
-    internal static SequenceTemplate ReadTemplate(JsonPlace processor, IReadOnlyDictionary<string, int> ids)
+    internal static SequenceTemplate ReadTemplate(JsonPlace processor)
     {
         switch (processor.Required("type").Text())
         {
@@ -106,7 +130,7 @@ internal static class TokenizerJson
             case "RobertaProcessing":
                 return SequenceTemplate.Roberta(Id("cls"), Id("sep")) with { MarksSecondText = false };
             case "Sequence":
-                return processor.Required("processors").Items().Select(p => ReadTemplate(p, ids))
+                return processor.Required("processors").Items().Select(p => ReadTemplate(p))
                     .LastOrDefault(t => t.PairCount > 0) ?? SequenceTemplate.None;
             case "TemplateProcessing":
                 return ReadTemplateProcessing(processor);
