@@ -11,20 +11,21 @@ namespace Rlhf.Training.Optimization;
 public sealed class Adam : IDisposable
 {
     private const string Script = """
-        def adam(params: List[Tensor], grads: List[Tensor], m: List[Tensor], v: List[Tensor], steps: List[Tensor],
-                 lr: float, beta1: float, beta2: float, decay: float, eps: float):
-            torch._fused_adamw_(params, grads, m, v, [], steps, lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps,
-                                amsgrad=False, maximize=False, grad_scale=None, found_inf=None)
+        def adam(p: List[Tensor], g: List[Tensor], m: List[Tensor], v: List[Tensor], t: List[Tensor], lr: float, b1: float, b2: float, d: float, e: float) -> int:
+            torch._foreach_add_(t, 1)
+            torch._fused_adamw_(p, g, m, v, [], t, lr=lr, beta1=b1, beta2=b2, weight_decay=d, eps=e, amsgrad=False, maximize=False, grad_scale=None, found_inf=None)
+            return 0
 
-        def norm(grads: List[Tensor]) -> Tensor:
-            return torch.stack(torch._foreach_norm(grads, 2)).norm()
+        def norm(g: List[Tensor]) -> Tensor:
+            return torch.linalg_vector_norm(torch.stack(torch._foreach_norm(g, 2)), 2)
 
-        def scale(grads: List[Tensor], factor: float):
-            torch._foreach_mul_(grads, factor)
+        def scale(g: List[Tensor], factor: float) -> int:
+            torch._foreach_mul_(g, factor)
+            return 0
         """;
 
     // A compilation unit's native handle is never freed: one for the process.
-    private static readonly Lazy<jit.CompilationUnit> Compiled = new(() => jit.compile(Script));
+    private static readonly Lazy<jit.CompilationUnit> Compiled = new(() => jit.compile(Script + "\n"));
 
     private readonly State[] states;
 
@@ -94,12 +95,10 @@ public sealed class Adam : IDisposable
     /// <summary>Forgets the gradients.</summary>
     public void ZeroGradients()
     {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
         foreach (var state in states)
-            if (state.Parameter.grad is { } gradient)
-            {
-                gradient.zero_();
-                gradient.Dispose();
-            }
+            state.Parameter.grad?.zero_();
     }
 
     /// <inheritdoc/>

@@ -1,0 +1,62 @@
+using Rlhf.Data;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using TorchSharp;
+
+namespace Rlhf.Training.RewardModeling;
+
+/// <summary>A stretch of a text's tokens, without the special tokens around it.</summary>
+internal readonly record struct TokenStretch(int[] Tokens, int Start, int Length)
+{
+    public ReadOnlySpan<int> Span => Tokens.AsSpan(Start, Length);
+}
+
+/// <summary>What a reward model learns from: one labelled text, or the chosen and the rejected text of a pair.</summary>
+/// <param name="Text">The labelled or chosen text.</param>
+/// <param name="Rejected">The rejected text of a pair, cut as <paramref name="Text"/> is; null for labelled texts.</param>
+/// <param name="Target">The label, or the pair's margin.</param>
+/// <param name="MaxLength">Most tokens of a text, special tokens left out.</param>
+internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, double Target, int MaxLength)
+{
+    private const int ShortestCrop = 4, LongestCrop = 40;
+
+    /// <summary>Tokens in all, special tokens left out.</summary>
+    public int Length => Text.Length + (Rejected?.Length ?? 0);
+
+    /// <summary>With a probability, a random stretch of 4 to 40 tokens from anywhere in the whole text; otherwise the example as it is.</summary>
+    public RewardExample Crop(double probability, RandomStream random)
+    {
+        if (random.NextDouble() >= probability)
+            return this;
+        int length = Math.Min(random.NextInt32(ShortestCrop, LongestCrop + 1), Math.Min(MaxLength, Text.Tokens.Length));
+        return this with { Text = Text with { Start = random.NextInt32(0, Text.Tokens.Length - length + 1), Length = length } };
+    }
+}
+
+/// <summary>Turns texts into examples and examples into packed batches.</summary>
+internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
+{
+    private readonly int contentLength = maxLength - (tokenizer.ClsTokenId is null ? 0 : 1) - (tokenizer.SepTokenId is null ? 0 : 1);
+
+    public RewardExample[] Encode(IReadOnlyList<Review> reviews) =>
+        [.. reviews.AsParallel().AsOrdered().Select(r => new RewardExample(Encode(r.Text), null, r.Label!.Value, contentLength))];
+
+    public RewardExample[] Encode(IReadOnlyList<PreferencePair> pairs) =>
+        [.. pairs.AsParallel().AsOrdered().Select(p =>
+            new RewardExample(Encode(p.Prompt + p.Chosen), Encode(p.Prompt + p.Rejected), p.Margin ?? 0, contentLength))];
+
+    /// <summary>Rows [CLS] text [SEP]: the texts of all examples, then the rejected texts of all examples.</summary>
+    public PackedBatch Pack(IReadOnlyList<RewardExample> minibatch, torch.Device device) => PackedBatch.FromRows(
+        [.. minibatch.Select(e => Row(e.Text)), .. minibatch.Where(e => e.Rejected is not null).Select(e => Row(e.Rejected!.Value))], device);
+
+    /// <summary>The whole text's tokens; what is used of them are the first ones that fit.</summary>
+    private TokenStretch Encode(string text)
+    {
+        var tokens = tokenizer.Encode(text, addSpecialTokens: false);
+        return new(tokens, 0, Math.Min(tokens.Length, contentLength));
+    }
+
+    private int[] Row(TokenStretch text) =>
+        [.. tokenizer.ClsTokenId is { } cls ? [cls] : (int[])[], .. text.Span, .. tokenizer.SepTokenId is { } sep ? [sep] : (int[])[]];
+}

@@ -1,0 +1,203 @@
+using Rlhf.Data;
+using Rlhf.Models;
+using Rlhf.Models.Encoders;
+using Rlhf.Runtime;
+using Rlhf.Training;
+using Rlhf.Training.Optimization;
+using Rlhf.Training.RewardModeling;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Tests.Training.RewardModeling;
+
+public sealed class RewardTrainerTests : IDisposable
+{
+    private readonly int threads;
+
+    private static readonly string[] Filler = ["film", "plot", "actor", "scene", "music", "story"];
+    private static readonly ToyTokenizer Tokenizer = new([.. Filler, "good", "bad"]);
+
+    private static readonly RewardConfig Config = new()
+    {
+        LearningRate = 5e-3,
+        BatchSize = 16,
+        MaxSteps = 80,
+        LearningRateSchedule = LearningRateSchedule.Cosine,
+        Seed = 4,
+    };
+
+    // Models this small gain nothing from a second thread, and lose much on a busy machine.
+    public RewardTrainerTests()
+    {
+        LibTorch.Initialize();
+        threads = get_num_threads();
+        set_num_threads(1);
+    }
+
+    public void Dispose() => set_num_threads(threads);
+
+    [Fact]
+    public void A_tiny_DistilBERT_learns_which_word_decides()
+    {
+        using var model = Model(2);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config with { EvalSteps = 40 });
+        List<RewardProgress> progress = [];
+        var end = trainer.Train(Reviews(320, seed: 1), Reviews(200, seed: 2), progress.Add);
+
+        Assert.Equal((200, 80L), (end.Evaluation!.Examples, end.Step));
+        Assert.InRange(end.Evaluation.Accuracy, 0.95, 1);
+        Assert.InRange(end.Evaluation.Loss, 0, 0.2);
+        Assert.Equal(Enumerable.Range(1, 80).Select(i => (long)i), progress.Select(p => p.Step));
+        Assert.Equal([40, 80], progress.Where(p => p.Evaluation is not null).Select(p => p.Step));
+        Assert.Equal(4, end.Epoch, 12);
+        Assert.False(model.Training);
+    }
+
+    [Fact]
+    public void A_tiny_DistilBERT_learns_which_of_two_texts_was_chosen()
+    {
+        using var model = Model(1);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config with { CenterRewardsCoefficient = 0.01, GradientAccumulationSteps = 2, BatchSize = 8 });
+        var end = trainer.Train(Pairs(320, seed: 1), Pairs(200, seed: 2));
+        Assert.InRange(end.Evaluation!.Accuracy, 0.95, 1);
+        Assert.Equal(end.Evaluation, trainer.Evaluate(Pairs(200, seed: 2)));
+    }
+
+    [Fact]
+    public void The_same_seed_gives_the_same_weights_bit_for_bit()
+    {
+        float[] Trained(long seed)
+        {
+            using var model = Model(2);
+            using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 8, RandomCropProbability = 0.5, Seed = seed });
+            trainer.Train(Reviews(40, seed: 1));
+            return Weights(model);
+        }
+        var first = Trained(1);
+        Assert.Equal(first, Trained(1));
+        Assert.NotEqual(first, Trained(2));
+    }
+
+    [Fact]
+    public void Accumulated_minibatches_are_one_large_minibatch()
+    {
+        float[] Trained(int batchSize, int accumulation)
+        {
+            using var model = Model(2, dropout: 0);
+            using var trainer = new RewardTrainer(model, Tokenizer,
+                Config with { BatchSize = batchSize, GradientAccumulationSteps = accumulation, MaxSteps = 3, WarmupRatio = 0, LearningRate = 1e-3 });
+            trainer.Train(Reviews(10, seed: 1));
+            return Weights(model);
+        }
+        // 10 texts are one minibatch of 10, or 4 + 4 + 2, whose shares differ. Adam turns rounding noise of tiny gradients into steps: compare in the mean.
+        double difference = Trained(10, 1).Zip(Trained(4, 3), (a, b) => (double)Math.Abs(a - b)).Average();
+        Assert.InRange(difference, 0, 2e-5);
+    }
+
+    [Fact]
+    public void The_number_of_live_tensors_stays_the_same()
+    {
+        using var model = Model(2);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 12, EvalSteps = 1, RandomCropProbability = 0.5 });
+        List<long> live = [];
+        trainer.Train(Reviews(64, seed: 1), Reviews(20, seed: 2), _ => live.Add(Tensor.TotalCount));
+        Assert.Single(live.Skip(2).Distinct());
+    }
+
+    [Fact]
+    public void Divergence_names_the_step_and_keeps_the_weights_of_the_step_before()
+    {
+        using var model = Model(2);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config with { LearningRate = 1e30, WarmupRatio = 0, MaxGradNorm = null });
+        float[] afterFirst = [];
+        var e = Assert.Throws<TrainingDivergedException>(() => trainer.Train(Reviews(64, seed: 1), progress: _ => afterFirst = Weights(model)));
+        Assert.Equal(2, e.Step);
+        Assert.Contains("step 2", e.Message);
+        Assert.Contains("LearningRate", e.Message);
+        Assert.Equal(afterFirst, Weights(model));
+    }
+
+    [Fact]
+    public void Cancellation_stops_between_steps()
+    {
+        using var model = Model(2);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config);
+        using var cancellation = new CancellationTokenSource();
+        int calls = 0;
+        var end = trainer.Train(Reviews(64, seed: 1), progress: p => { if (++calls == 3) cancellation.Cancel(); }, cancellation: cancellation.Token);
+        Assert.Equal((3, 3L), (calls, end.Step));
+    }
+
+    [Fact]
+    public void The_learning_rate_warms_up_and_falls()
+    {
+        using var model = Model(2);
+        using var trainer = new RewardTrainer(model, Tokenizer,
+            Config with { MaxSteps = 10, WarmupRatio = 0.3, LearningRateSchedule = LearningRateSchedule.Linear, LearningRate = 1e-3 });
+        List<double> rates = [];
+        trainer.Train(Reviews(32, seed: 1), progress: p => rates.Add(p.LearningRate));
+        Assert.Equal(1e-3, rates.Max(), 12);
+        Assert.Equal(1e-3, rates[3], 12);
+        Assert.Equal(rates.Take(4).Order(), rates.Take(4));
+        Assert.Equal(rates.Skip(3).OrderDescending(), rates.Skip(3));
+    }
+
+    [Fact]
+    public void What_cannot_be_trained_is_refused_in_words()
+    {
+        using var classifier = Model(2);
+        using var scorer = Model(1);
+        using var trainer = new RewardTrainer(classifier, Tokenizer, Config);
+        Assert.Contains("empty", Assert.Throws<ArgumentException>(() => trainer.Train(Array.Empty<Review>())).Message);
+        Assert.Contains("Review 1 has no label", Assert.Throws<ArgumentException>(() => trainer.Train([new Review("film", 0), new Review("plot", null)])).Message);
+        Assert.Contains("label 2", Assert.Throws<ArgumentException>(() => trainer.Train([new Review("film", 2)])).Message);
+        Assert.Contains("single", Assert.Throws<ArgumentException>(() => trainer.Train(Pairs(4, 1))).Message);
+        using var pairs = new RewardTrainer(scorer, Tokenizer, Config with { RandomCropProbability = 0.5 });
+        Assert.Contains("RandomCropProbability", Assert.Throws<ConfigurationException>(() => pairs.Train(Pairs(4, 1))).Message);
+        Assert.Contains("at least two", Assert.Throws<ArgumentException>(() => pairs.Train(Reviews(4, 1))).Message);
+        using var centred = new RewardTrainer(classifier, Tokenizer, Config with { CenterRewardsCoefficient = 0.1 });
+        Assert.Contains("pairs", Assert.Throws<ConfigurationException>(() => centred.Train(Reviews(4, 1))).Message);
+        var e = Assert.Throws<ConfigurationException>(() => new RewardTrainer(classifier, Tokenizer, Config with { MaxLength = 1000, BatchSize = 0 }));
+        Assert.Equal(2, e.Problems.Count);
+    }
+
+    private static SequenceClassifier Model(int labels, double dropout = 0.1)
+    {
+        var model = new DistilBertForSequenceClassification(new DistilBertConfig
+        {
+            VocabSize = 16,
+            MaxPositionEmbeddings = 32,
+            HiddenSize = 32,
+            NumHiddenLayers = 2,
+            NumAttentionHeads = 2,
+            IntermediateSize = 64,
+            HiddenDropout = dropout,
+            AttentionDropout = dropout,
+            ClassifierDropout = dropout,
+            Labels = labels == 1 ? ["REWARD"] : ["NEGATIVE", "POSITIVE"],
+        });
+        model.Initialize(11);
+        return model;
+    }
+
+    private static string Text(RandomStream random, string word)
+    {
+        var words = Enumerable.Range(0, random.NextInt32(2, 14)).Select(_ => Filler[random.NextInt32(0, Filler.Length)]).ToList();
+        words.Insert(random.NextInt32(0, words.Count + 1), word);
+        return string.Join(' ', words);
+    }
+
+    private static Review[] Reviews(int count, long seed)
+    {
+        var random = new RandomStream(seed, "reviews");
+        return [.. Enumerable.Range(0, count).Select(i => new Review(Text(random, i % 2 == 0 ? "bad" : "good"), i % 2))];
+    }
+
+    private static PreferencePair[] Pairs(int count, long seed)
+    {
+        var random = new RandomStream(seed, "pairs");
+        return [.. Enumerable.Range(0, count).Select(_ => new PreferencePair("film ", Text(random, "good"), Text(random, "bad")))];
+    }
+
+    private static float[] Weights(PretrainedModel model) => [.. model.Parameters.Tensors.SelectMany(p => p.data<float>().ToArray())];
+}
