@@ -1,0 +1,26 @@
+namespace Rlhf.Rewards;
+
+/// <summary>Makes sure that what a reward returns can be trained on.</summary>
+public static class RewardChecks
+{
+    private const int QuotedLength = 120;
+
+    /// <summary>Scores completions and checks the result, for rewards that may not check it themselves.</summary>
+    /// <returns>One finite score per completion.</returns>
+    /// <exception cref="RewardException">There are too few or too many scores, or one is not finite; the message shows the sample.</exception>
+    public static IReadOnlyList<float> ScoreChecked(this IRewardFunction reward, IReadOnlyList<Completion> completions) =>
+        completions.Count == 0 ? [] : Check(reward.Name, completions, reward.Score(completions));
+
+    internal static IReadOnlyList<float> Check(string reward, IReadOnlyList<Completion> completions, IReadOnlyList<float> scores)
+    {
+        if (scores.Count != completions.Count)
+            throw new RewardException($"Reward '{reward}' gave {scores.Count} scores for {completions.Count} completions.");
+        for (int i = 0; i < scores.Count; i++)
+            if (!float.IsFinite(scores[i]))
+                throw new RewardException($"Reward '{reward}' gave {scores[i]} for sample {i}: " +
+                    $"query {Quote(completions[i].Query)}, response {Quote(completions[i].Response)}. A score must be finite.", completions[i]);
+        return scores;
+    }
+
+    private static string Quote(string text) => text.Length <= QuotedLength ? $"\"{text}\"" : $"\"{text[..QuotedLength]}…\"";
+}
