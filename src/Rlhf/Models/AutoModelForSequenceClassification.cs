@@ -1,5 +1,6 @@
 using Rlhf.Checkpoints;
 using Rlhf.Models.Encoders;
+using Rlhf.Models.Gpt2;
 using TorchSharp;
 
 namespace Rlhf.Models;
@@ -15,14 +16,15 @@ public static class AutoModelForSequenceClassification
     /// <exception cref="InvalidDataException">A file is malformed, describes a model that cannot be built, or lacks weights.</exception>
     public static SequenceClassifier FromPretrained(string folder, torch.Device? device = null, NewHead? newHead = null)
     {
-        var json = ConfigFile.Read(folder);
-        var config = ReadConfig(json);
+        var config = ReadConfig(folder);
         if (newHead is not null)
             config = config with { Labels = newHead.Labels, ProblemType = newHead.ProblemType };
+        if (newHead is not null && config is Gpt2ClassifierConfig { PadTokenId: null } gpt2)
+            config = gpt2 with { PadTokenId = gpt2.Trunk.EosTokenId };
         using var weights = WeightFiles.Open(folder);
         long stored = weights.Names.Sum(name => weights.Shape(name).Aggregate(1L, (product, size) => product * size));
         if (config.ParameterCount > stored)
-            throw new InvalidDataException($"{folder}: config.json describes an encoder of {config.ParameterCount:N0} weights, " +
+            throw new InvalidDataException($"{folder}: config.json describes a model of {config.ParameterCount:N0} weights, " +
                 $"but {Path.GetFileName(weights.Path)} holds {stored:N0}. Check that they belong together.");
 
         var model = FromConfig(config, device);
@@ -41,21 +43,31 @@ public static class AutoModelForSequenceClassification
         }
     }
 
+    /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
+    /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
+    public static SequenceClassifier FromConfig(string folder, torch.Device? device = null) => FromConfig(ReadConfig(folder), device);
+
     /// <summary>A model with uninitialised weights.</summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public static SequenceClassifier FromConfig(EncoderConfig config, torch.Device? device = null) => config switch
+    public static SequenceClassifier FromConfig(ClassifierConfig config, torch.Device? device = null) => config switch
     {
         DistilBertConfig distilBert => new DistilBertForSequenceClassification(distilBert, device),
         RobertaConfig roberta => new RobertaForSequenceClassification(roberta, device),
         BertConfig bert => new BertForSequenceClassification(bert, device),
+        Gpt2ClassifierConfig gpt2 => new Gpt2ForSequenceClassification(gpt2, device),
         _ => throw new ArgumentException($"There is no classifier for {config.GetType().Name}."),
     };
 
-    private static EncoderConfig ReadConfig(ConfigFile json) => json.Text("model_type", "") switch
+    private static ClassifierConfig ReadConfig(string folder)
     {
-        "distilbert" => DistilBertConfig.Load(json),
-        "bert" => BertConfig.Load(json),
-        "roberta" => RobertaConfig.Load(json),
-        var other => throw json.Refuse("model_type", $"'{other}' is not supported here; classifiers are distilbert, bert and roberta"),
-    };
+        var json = ConfigFile.Read(folder);
+        return json.Text("model_type", "") switch
+        {
+            "distilbert" => DistilBertConfig.Load(json),
+            "bert" => BertConfig.Load(json),
+            "roberta" => RobertaConfig.Load(json),
+            "gpt2" => Gpt2ClassifierConfig.Load(folder),
+            var other => throw json.Refuse("model_type", $"'{other}' is not supported here; classifiers are distilbert, bert, roberta and gpt2"),
+        };
+    }
 }

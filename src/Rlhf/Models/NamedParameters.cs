@@ -56,6 +56,13 @@ public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, P
         return parameter;
     }
 
+    /// <summary>Lists the parameters of a part of the model; they stay the part's.</summary>
+    public void Include(NamedParameters part)
+    {
+        foreach (var (name, parameter) in part)
+            Append(name, parameter);
+    }
+
     private void Append(string name, Parameter parameter)
     {
         byName.Add(name, parameter);

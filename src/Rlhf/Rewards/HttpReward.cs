@@ -80,7 +80,7 @@ public sealed class HttpReward : IRewardFunction, IDisposable
                     or HttpStatusCode.ServiceUnavailable or HttpStatusCode.GatewayTimeout))
                     throw Refuse($"answered {(int)status} {status}: {Excerpt(answer)}");
             }
-            catch (HttpRequestException e) when (attempt < Attempts && e.HttpRequestError is not HttpRequestError.ConfigurationLimitExceeded)
+            catch (HttpRequestException) when (attempt < Attempts)
             {
             }
             catch (Exception e) when (e is HttpRequestException or IOException)

@@ -39,6 +39,17 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     /// <summary>Tokens that the model reads of a text, special tokens included; what lies beyond is cut off.</summary>
     public int MaxLength { get; } = Math.Min(model.MaxPositions, tokenizer.ModelMaxLength);
 
+    /// <summary>Loads model and tokenizer of a folder.</summary>
+    /// <param name="folder">The model folder.</param>
+    /// <param name="device">Where the model computes; null is the CPU.</param>
+    /// <exception cref="FileNotFoundException">A file is absent.</exception>
+    /// <exception cref="InvalidDataException">A file is malformed, or files do not belong together.</exception>
+    public static TextClassificationPipeline FromPretrained(string folder, Device? device = null)
+    {
+        var tokenizer = AutoTokenizer.FromPretrained(folder);
+        return new TextClassificationPipeline(AutoModelForSequenceClassification.FromPretrained(folder, device), tokenizer);
+    }
+
     /// <summary>Labels and scores of each text, highest score first.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="topK">Labels to return of each text; null returns all.</param>

@@ -51,6 +51,5 @@ public sealed record DistilBertConfig : EncoderConfig
         json["n_layers"] = NumHiddenLayers;
         json["seq_classif_dropout"] = ClassifierDropout ?? HiddenDropout;
         json["sinusoidal_pos_embds"] = SinusoidalPositions;
-        json["tie_weights_"] = true;
     }
 }

@@ -1,14 +1,10 @@
 using System.Text.Json.Nodes;
-using Rlhf.Runtime;
 
 namespace Rlhf.Models.Encoders;
 
 /// <summary>What the config.json of DistilBERT, BERT and RoBERTa have in common. Defaults are those of the "base" size.</summary>
-public abstract record EncoderConfig
+public abstract record EncoderConfig : ClassifierConfig
 {
-    /// <summary>Most weights that a model may have: a larger number is a damaged file.</summary>
-    public const long MaxParameters = 20_000_000_000;
-
     /// <summary>V, number of token ids.</summary>
     public int VocabSize { get; init; } = 30522;
 
@@ -48,12 +44,6 @@ public abstract record EncoderConfig
     /// <summary>Padding token.</summary>
     public int PadTokenId { get; init; }
 
-    /// <summary>Label names by index.</summary>
-    public IReadOnlyList<string> Labels { get; init; } = ["LABEL_0", "LABEL_1"];
-
-    /// <summary>One of <see cref="ProblemTypes"/>, or null when the file does not say.</summary>
-    public string? ProblemType { get; init; }
-
     /// <summary>Number of token types (segments); 0 when the architecture has none.</summary>
     public abstract int TokenTypes { get; }
 
@@ -63,8 +53,8 @@ public abstract record EncoderConfig
     /// <summary><c>model_type</c> of config.json.</summary>
     public abstract string ModelType { get; }
 
-    /// <summary>Number of weights of the encoder, without the head.</summary>
-    public long ParameterCount
+    /// <inheritdoc/>
+    public override long ParameterCount
     {
         get
         {
@@ -73,9 +63,11 @@ public abstract record EncoderConfig
         }
     }
 
-    /// <summary>Every problem of these settings, one sentence each.</summary>
-    public IEnumerable<string> Validate()
+    /// <inheritdoc/>
+    public override IEnumerable<string> Validate()
     {
+        foreach (var problem in base.Validate())
+            yield return problem;
         foreach (var (name, value) in new[] { (nameof(VocabSize), VocabSize), (nameof(MaxPositionEmbeddings), MaxPositionEmbeddings),
             (nameof(HiddenSize), HiddenSize), (nameof(NumHiddenLayers), NumHiddenLayers), (nameof(NumAttentionHeads), NumAttentionHeads),
             (nameof(IntermediateSize), IntermediateSize), (nameof(MaxLength), MaxLength) })
@@ -85,21 +77,12 @@ public abstract record EncoderConfig
         if (PadTokenId < 0 || PadTokenId >= VocabSize)
             yield return $"The padding token {PadTokenId} is outside the vocabulary of {VocabSize}.";
         if (!Activations.IsKnown(HiddenAct)) yield return $"The activation '{HiddenAct}' is not supported; known are {Activations.Known}.";
-        if (!ProblemTypes.IsKnown(ProblemType))
-            yield return $"The problem type '{ProblemType}' is unknown; use {ProblemTypes.Regression}, {ProblemTypes.SingleLabel} or {ProblemTypes.MultiLabel}.";
         foreach (var (name, p) in new[] { (nameof(HiddenDropout), HiddenDropout), (nameof(AttentionDropout), AttentionDropout),
             (nameof(ClassifierDropout), ClassifierDropout ?? 0) })
             if (!(p is >= 0 and < 1)) yield return $"{name} is {p}; it must be at least 0 and below 1.";
         if (!(LayerNormEps > 0)) yield return $"LayerNormEps is {LayerNormEps}; it must be above 0.";
         if (!(InitializerRange >= 0)) yield return $"InitializerRange is {InitializerRange}; it must be 0 or more.";
-        if (Labels.Count == 0) yield return "There is no label; a classifier needs at least one.";
-        if (Labels.Distinct().Count() != Labels.Count) yield return "A label name occurs twice.";
-        if (ParameterCount > MaxParameters) yield return $"These sizes make {ParameterCount:N0} weights, more than {MaxParameters:N0}.";
     }
-
-    /// <summary>Throws when a setting cannot be used.</summary>
-    /// <exception cref="ConfigurationException">Lists every problem.</exception>
-    public void ThrowIfInvalid() => ConfigurationException.ThrowIfAny([.. Validate()]);
 
     /// <summary>Writes config.json.</summary>
     /// <param name="folder">The model folder.</param>
@@ -123,11 +106,4 @@ public abstract record EncoderConfig
 
     /// <summary>Adds what the architecture names in its own way.</summary>
     private protected abstract void WriteSizes(JsonObject json);
-
-    private protected static T Check<T>(ConfigFile json, T config) where T : EncoderConfig
-    {
-        if (config.Validate().FirstOrDefault() is { } problem)
-            throw json.Refuse(config.ModelType, problem.TrimEnd('.'));
-        return config;
-    }
 }

@@ -95,32 +95,7 @@ public sealed record Gpt2Config
     /// <summary>Writes config.json and generation_config.json.</summary>
     public void Save(string folder, string architecture)
     {
-        var json = new JsonObject
-        {
-            ["activation_function"] = ActivationFunction,
-            ["architectures"] = new JsonArray(architecture),
-            ["attn_pdrop"] = AttnPdrop,
-            ["bos_token_id"] = BosTokenId,
-            ["dtype"] = "float32",
-            ["embd_pdrop"] = EmbdPdrop,
-            ["eos_token_id"] = EosTokenId,
-            ["initializer_range"] = InitializerRange,
-            ["layer_norm_epsilon"] = LayerNormEpsilon,
-            ["model_type"] = "gpt2",
-            ["n_ctx"] = NPositions,
-            ["n_embd"] = NEmbd,
-            ["n_head"] = NHead,
-            ["n_inner"] = NInner,
-            ["n_layer"] = NLayer,
-            ["n_positions"] = NPositions,
-            ["resid_pdrop"] = ResidPdrop,
-            ["scale_attn_by_inverse_layer_idx"] = ScaleAttnByInverseLayerIdx,
-            ["scale_attn_weights"] = ScaleAttnWeights,
-            ["tie_word_embeddings"] = true,
-            ["use_cache"] = true,
-            ["vocab_size"] = VocabSize,
-        };
-        ConfigFile.Write(Path.Combine(folder, "config.json"), json);
+        ConfigFile.Write(Path.Combine(folder, "config.json"), ToJson(architecture));
         ConfigFile.Write(Path.Combine(folder, "generation_config.json"), new JsonObject
         {
             ["_from_model_config"] = true,
@@ -128,4 +103,31 @@ public sealed record Gpt2Config
             ["eos_token_id"] = EosTokenId,
         });
     }
+
+    /// <summary>What config.json holds.</summary>
+    internal JsonObject ToJson(string architecture) => new()
+    {
+        ["activation_function"] = ActivationFunction,
+        ["architectures"] = new JsonArray(architecture),
+        ["attn_pdrop"] = AttnPdrop,
+        ["bos_token_id"] = BosTokenId,
+        ["dtype"] = "float32",
+        ["embd_pdrop"] = EmbdPdrop,
+        ["eos_token_id"] = EosTokenId,
+        ["initializer_range"] = InitializerRange,
+        ["layer_norm_epsilon"] = LayerNormEpsilon,
+        ["model_type"] = "gpt2",
+        ["n_ctx"] = NPositions,
+        ["n_embd"] = NEmbd,
+        ["n_head"] = NHead,
+        ["n_inner"] = NInner,
+        ["n_layer"] = NLayer,
+        ["n_positions"] = NPositions,
+        ["resid_pdrop"] = ResidPdrop,
+        ["scale_attn_by_inverse_layer_idx"] = ScaleAttnByInverseLayerIdx,
+        ["scale_attn_weights"] = ScaleAttnWeights,
+        ["tie_word_embeddings"] = true,
+        ["use_cache"] = true,
+        ["vocab_size"] = VocabSize,
+    };
 }
