@@ -106,6 +106,7 @@ public sealed class AutoModelForCausalLMWithValueHead : IDisposable
     private void InitializeHead(long seed)
     {
         using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
         using var generator = new Generator((ulong)seed);
         double bound = 1 / Math.Sqrt(PretrainedModel.HiddenSize);
         foreach (var parameter in ValueHead.Tensors)

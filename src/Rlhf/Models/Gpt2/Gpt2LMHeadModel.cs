@@ -115,6 +115,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
     public override void Initialize(long seed)
     {
         using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
         using var generator = new Generator((ulong)seed);
         foreach (var (name, parameter) in Parameters)
         {
@@ -140,6 +141,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
         var copy = new Gpt2LMHeadModel(Config, Device, shared);
         copy.Freeze();
         using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
         foreach (var (name, parameter) in copy.Parameters)
             if (!shared.ContainsKey(name))
                 parameter.copy_(Parameters[name]);
