@@ -1,4 +1,391 @@
+using System.Diagnostics;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Training.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
 namespace Rlhf.Training.Ppo;
 
-/// <summary>Being written.</summary>
-public sealed class PpoTrainer;
+/// <summary>
+/// Stage 3 of RLHF: proximal policy optimisation of a language model against scores of whole responses, held near a reference by a KL penalty.
+/// The steppable trainer of TRL 0.11.4, number for number.
+/// </summary>
+/// <remarks>Notation: B rows, N packed tokens of queries and responses, R response tokens, V vocabulary, D width.</remarks>
+public sealed class PpoTrainer : IDisposable
+{
+    /// <summary>torch.finfo(float32).eps.</summary>
+    private const float FloatEpsilon = 1.1920929e-7f;
+
+    private readonly Adam optimizer;
+    private readonly RandomStream order;
+    private readonly IKlController klController;
+    private readonly bool ownsReference;
+
+    /// <summary>Prepares the trainer.</summary>
+    /// <param name="config">The settings.</param>
+    /// <param name="model">The policy with its value head; trained in place.</param>
+    /// <param name="refModel">The reference; null makes a frozen copy of the policy as it is now.</param>
+    /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
+    /// <exception cref="ConfigurationException">A setting cannot be used.</exception>
+    public PpoTrainer(PpoConfig config, AutoModelForCausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
+    {
+        config.ThrowIfInvalid();
+        if (config.LearningRateSchedule != LearningRateSchedule.Constant && totalSteps is null)
+            throw new ArgumentException($"A {config.LearningRateSchedule} schedule needs the number of steps of the run.", nameof(totalSteps));
+        if (refModel is not null && config.NumSharedLayers is not null)
+            throw new ArgumentException("NumSharedLayers makes its own reference from the policy; give one of the two.", nameof(refModel));
+        (Config, Model) = (config, model);
+        ownsReference = refModel is null;
+        ReferenceModel = refModel ?? model.CreateReferenceModel(config.NumSharedLayers);
+        optimizer = new Adam(model.NamedParameters);
+        klController = config.AdaptiveKlControl
+            ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon) : new FixedKlController(config.InitKlCoef);
+        order = new RandomStream(config.Seed, "ppo/order");
+        LearningRateFactor = step => Schedules.Factor(config.LearningRateSchedule, step, config.WarmupSteps, totalSteps ?? long.MaxValue);
+        DrawPermutation = order.NextPermutation;
+    }
+
+    /// <summary>The settings.</summary>
+    public PpoConfig Config { get; }
+
+    /// <summary>The policy with its value head.</summary>
+    public AutoModelForCausalLMWithValueHead Model { get; }
+
+    /// <summary>What the policy is held near to.</summary>
+    public CausalLM ReferenceModel { get; }
+
+    /// <summary>Steps taken.</summary>
+    public long StepCount { get; private set; }
+
+    /// <summary>The KL coefficient β that the next step uses.</summary>
+    public double KlCoef => klController.Value;
+
+    /// <summary>Mean and deviation of all scores so far, where scores are scaled.</summary>
+    public RunningMoments ScoreMoments { get; } = new();
+
+    /// <summary>Factor of the learning rate at a step, counted from 0; replace it to use another schedule.</summary>
+    public Func<long, double> LearningRateFactor { get; set; }
+
+    /// <summary>The order in which an epoch visits the rows; tests replay TRL's.</summary>
+    internal Func<int, int[]> DrawPermutation { get; set; }
+
+    /// <summary>What TRL 0.11.4 does that this trainer does not; all off but in parity tests.</summary>
+    internal TrlBehavior Compatibility { get; set; } = new();
+
+    /// <summary>Called before each optimizer step with the minibatch's statistics.</summary>
+    internal Action<MiniBatchStatistics>? AfterBackward { get; set; }
+
+    /// <summary>The optimizer, for its moments.</summary>
+    internal Adam Optimizer => optimizer;
+
+    /// <summary>One PPO step on responses whose logprobs and values are computed anew, as TRL does.</summary>
+    /// <param name="queries">Token ids of each query.</param>
+    /// <param name="responses">Token ids of each response.</param>
+    /// <param name="scores">One finite score per response.</param>
+    /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
+    public PpoStatistics Step(
+        IReadOnlyList<int[]> queries, IReadOnlyList<int[]> responses, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null) =>
+        Step(new Rollout(queries, responses), scores, responseMasks);
+
+    /// <summary>One PPO step: KL against the reference, per-token rewards, advantages, epochs × minibatches, statistics.</summary>
+    /// <param name="rollout">What the policy sampled; its logprobs and values are used when it brings them.</param>
+    /// <param name="scores">One finite score per response.</param>
+    /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
+    /// <exception cref="ArgumentException">The batch has the wrong size, an empty row, or a score that is not finite.</exception>
+    /// <exception cref="TrainingDivergedException">The loss is not finite; that update was not applied.</exception>
+    public PpoStatistics Step(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null)
+    {
+        var rows = new StepRows(rollout, responseMasks, Config, Model.PretrainedModel.MaxPositions, Compatibility);
+        rows.CheckScores(scores, StepCount + 1);
+        var clock = new PhaseClock();
+
+        var scoresUsed = ScaleScores(scores);
+        var (logprobs, values, refLogprobs, kls) = ForwardPasses(rows, rollout);
+        clock.Finish("time/ppo/forward_pass");
+
+        double klCoef = klController.Value;
+        var (nonScoreRewards, rewards) = PpoMath.Rewards(kls, rows.Mask, rows.Offsets, scoresUsed, klCoef);
+        clock.Finish("time/ppo/compute_rewards");
+
+        var (maskedValues, advantages, returns) = ComputeAdvantages(rows, values, rewards);
+        var batch = new PpoBatch(rows.Offsets, rows.Mask, logprobs, refLogprobs, maskedValues, kls, nonScoreRewards, rewards, advantages, returns);
+        clock.Finish("time/ppo/compute_advantages");
+
+        double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
+        var miniBatches = Optimize(rows, batch, values, learningRate, out int epochs);
+        clock.Finish("time/ppo/optimize_step");
+
+        var statistics = Summarize(rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
+        klController.Update(statistics.Kl, Config.BatchSize);
+        StepCount++;
+        return statistics;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        optimizer.Dispose();
+        if (ownsReference)
+            ReferenceModel.Dispose();
+    }
+
+    private IReadOnlyList<float> ScaleScores(IReadOnlyList<float> scores)
+    {
+        if (Config.UseScoreScaling)
+        {
+            ScoreMoments.Update(scores);
+            float factor = (float)ScoreMoments.Std + FloatEpsilon, mean = Config.UseScoreNorm ? (float)ScoreMoments.Mean : 0;
+            scores = scores.Select(s => (s - mean) / factor).ToArray();
+        }
+        return Config.ScoreClip is { } clip ? scores.Select(s => Math.Clamp(s, (float)-clip, (float)clip)).ToArray() : scores;
+    }
+
+    /// <summary>Logprobs and values of the policy before the update, logprobs of the reference, and their divergence: each [R].</summary>
+    private (float[] Logprobs, float[] Values, float[] RefLogprobs, float[] Kls) ForwardPasses(StepRows rows, Rollout rollout)
+    {
+        using var noGrad = no_grad();
+        bool full = Config.KlPenalty == KlPenalty.Full;
+        bool known = rollout is { Logprobs: not null, Values: not null };
+        float[] logprobs = new float[rows.TokenCount], values = new float[rows.TokenCount], refLogprobs = new float[rows.TokenCount];
+        float[] kls = new float[rows.TokenCount];
+        if (known)
+            for (int b = 0; b < rows.Count; b++)
+            {
+                rollout.Logprobs![b].CopyTo(logprobs, rows.Offsets[b]);
+                rollout.Values![b].CopyTo(values, rows.Offsets[b]);
+            }
+        foreach (var chunk in Enumerable.Range(0, rows.Count).Chunk(Config.MiniBatchSize))
+        {
+            using var scope = NewDisposeScope();
+            using var selected = rows.Select(chunk, Model.Device);
+            var refHidden = selected.ResponseHidden(ReferenceModel.Forward(selected.Batch));
+            if (!known || full)
+            {
+                var hidden = selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch));
+                if (!known)
+                    selected.Scatter(Model.Values(hidden), values);
+                if (full)
+                {
+                    var (kl, policy, reference) = LmHead.FullKl(
+                        hidden, Model.PretrainedModel.LmHeadWeight, refHidden, ReferenceModel.LmHeadWeight, selected.Targets);
+                    selected.Scatter(kl, kls);
+                    selected.Scatter(reference, refLogprobs);
+                    if (!known)
+                        selected.Scatter(policy, logprobs);
+                    continue;
+                }
+                selected.Scatter(LmHead.Logprobs(hidden, Model.PretrainedModel.LmHeadWeight, selected.Targets), logprobs);
+            }
+            selected.Scatter(LmHead.Logprobs(refHidden, ReferenceModel.LmHeadWeight, selected.Targets), refLogprobs);
+        }
+        if (!full)
+            for (int i = 0; i < kls.Length; i++)
+                kls[i] = PpoMath.Kl(Config.KlPenalty, logprobs[i], refLogprobs[i]);
+        return (logprobs, values, refLogprobs, kls);
+    }
+
+    private (float[] Values, float[] Advantages, float[] Returns) ComputeAdvantages(StepRows rows, float[] values, float[] rewards)
+    {
+        var maskedValues = values.Zip(rows.Mask, (v, m) => v * m).ToArray();
+        var maskedRewards = rewards.Zip(rows.Mask, (r, m) => r * m).ToArray();
+        double[] tail = [];
+        if (Config.WhitenRewards)
+        {
+            var whitened = PpoMath.MaskedWhiten(maskedRewards, rows.Mask, shiftMean: false);
+            if (Compatibility.WhitensPadding)
+                tail = rows.WhitenedTails(PpoMath.MaskedMean(maskedRewards, rows.Mask), PpoMath.MaskedVar(maskedRewards, rows.Mask), Config);
+            else
+                for (int i = 0; i < whitened.Length; i++)
+                    whitened[i] *= rows.Mask[i];
+            maskedRewards = whitened;
+        }
+        var advantages = PpoMath.Advantages(maskedValues, maskedRewards, rows.Offsets, Config.Gamma, Config.Lam, tail);
+        var returns = advantages.Zip(maskedValues, (a, v) => a + v).ToArray();
+        return (maskedValues, PpoMath.MaskedWhiten(advantages, rows.Mask), returns);
+    }
+
+    /// <summary>Epochs of minibatches, in a new order each.</summary>
+    private List<MiniBatchStatistics> Optimize(StepRows rows, PpoBatch batch, float[] values, double learningRate, out int epochs)
+    {
+        List<MiniBatchStatistics> all = [];
+        for (epochs = 0; epochs < Config.PpoEpochs;)
+        {
+            epochs++;
+            var permutation = DrawPermutation(rows.Count);
+            foreach (var accumulated in permutation.Chunk(Config.MiniBatchSize * Config.GradientAccumulationSteps))
+            {
+                var chunks = accumulated.Chunk(Config.MiniBatchSize).ToArray();
+                for (int i = 0; i < chunks.Length; i++)
+                {
+                    all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0));
+                    AfterBackward?.Invoke(all[^1]);
+                }
+                bool clips = Config.MaxGradNorm is not null && !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.ToDouble() > 0);
+                if (clips)
+                    all[^1] = all[^1] with { GradNorm = CheckFinite(optimizer.ClipGradients(Config.MaxGradNorm), "the gradient norm") };
+                optimizer.Step(learningRate);
+                optimizer.ZeroGradients();
+            }
+            if (Config.EarlyStopping && all[^1].PolicyKl > 1.5 * Config.TargetKl)
+                break;
+        }
+        return all;
+    }
+
+    /// <summary>Adds the gradient of one minibatch.</summary>
+    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, bool isFirst)
+    {
+        using var owned = selected;
+        using var scope = NewDisposeScope();
+        float[] maskOnHost = selected.Gather(batch.Mask), advantagesOnHost = selected.Gather(batch.Advantages);
+        double counted = Math.Max(1, maskOnHost.Sum());
+        var weight = selected.ToDevice(maskOnHost).div_(counted);
+        Tensor oldLogprobs = selected.ToDevice(selected.Gather(batch.Logprobs)), oldValues = selected.ToDevice(selected.Gather(batch.Values));
+        Tensor advantages = selected.ToDevice(advantagesOnHost), returns = selected.ToDevice(selected.Gather(batch.Returns));
+        double scale = 1.0 / Config.GradientAccumulationSteps;
+
+        var hidden = selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch));
+        var values = Model.Values(hidden);
+        var headWeight = Model.PretrainedModel.LmHeadWeight;
+        // Where the ratio guard takes the minibatch's gradient away, what was accumulated before it must stay.
+        var gradientBefore = !isFirst && headWeight.requires_grad ? headWeight.grad?.clone() : null;
+        var head = LmHead.ForwardBackward(hidden, headWeight, selected.Targets, (start, logprobs) =>
+        {
+            long r = logprobs.shape[0];
+            return PpoMath.PolicyLoss(logprobs, oldLogprobs.narrow(0, start, r), advantages.narrow(0, start, r),
+                weight.narrow(0, start, r), Config.ClipRange).Gradient * scale;
+        }, withEntropy: true);
+
+        MiniBatchStatistics statistics;
+        Tensor valueGradient;
+        using (no_grad())
+        {
+            var policyLoss = PpoMath.PolicyLoss(head.Logprobs, oldLogprobs, advantages, weight, Config.ClipRange);
+            var valueLoss = PpoMath.ValueLoss(values, oldValues, returns, weight, Config.ClipRangeValue);
+            statistics = Describe(policyLoss, valueLoss, head.Entropy!, values, weight, maskOnHost, advantagesOnHost,
+                selected.Gather(batch.Returns), selected.Gather(batch.Values));
+            valueGradient = valueLoss.Gradient * (Config.VfCoef * scale);
+            if (statistics.SkippedByRatioThreshold)
+            {
+                head.HiddenGradient.zero_();
+                valueGradient.zero_();
+                if (headWeight.requires_grad && headWeight.grad is { } gradient)
+                    _ = gradientBefore is null ? gradient.zero_() : gradient.copy_(gradientBefore);
+            }
+        }
+        autograd.backward([hidden, values], [head.HiddenGradient, valueGradient]);
+        return statistics;
+    }
+
+    private MiniBatchStatistics Describe(PolicyLoss policy, ValueLoss value, Tensor entropy, Tensor values, Tensor weight,
+        float[] mask, float[] advantages, float[] returns, float[] oldValues)
+    {
+        // One transfer from the device: the per-token terms, each a masked mean.
+        var terms = stack([policy.Losses, value.Losses, entropy, policy.LogRatio.square().mul_(0.5), -policy.LogRatio,
+            policy.IsClipped.to(float32), values, value.SquaredErrors, value.IsClipped.to(float32), policy.Ratio]);
+        var means = terms.mul(weight).sum(1, type: float64).cpu().data<double>().ToArray();
+        double policyLoss = means[0], valueLoss = means[1], total = policyLoss + Config.VfCoef * valueLoss, meanRatio = means[9];
+        CheckFinite(total, "the loss");
+        bool skipped = meanRatio > Config.RatioThreshold;
+        return new MiniBatchStatistics(
+            skipped ? 0 : policyLoss, skipped ? 0 : valueLoss, skipped ? 0 : total, means[2], means[3], means[4], means[5],
+            PpoMath.MaskedMean(advantages, mask), PpoMath.MaskedMean(returns, mask), PpoMath.MaskedVar(returns, mask),
+            means[6], means[7], means[8], PpoMath.MaskedMean(oldValues, mask), PpoMath.MaskedVar(oldValues, mask), meanRatio)
+        {
+            SkippedByRatioThreshold = skipped,
+            Ratios = policy.Ratio.cpu().data<float>().ToArray(),
+            Advantages = advantages,
+        };
+    }
+
+    private double CheckFinite(double value, string what) => double.IsFinite(value) ? value
+        : throw new TrainingDivergedException(StepCount + 1, $"{what} is {value}",
+            $"Lower LearningRate ({Config.LearningRate}), set MaxGradNorm, or scale the scores with UseScoreScaling and ScoreClip.");
+
+    private PpoStatistics Summarize(StepRows rows, PpoBatch batch, IReadOnlyList<float> scores, IReadOnlyList<float> scoresUsed,
+        List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock)
+    {
+        float[] PerRow(Func<int, double> value) => Enumerable.Range(0, rows.Count).Select(b => (float)value(b)).ToArray();
+        double MaskedSum(float[] perToken, int b)
+        {
+            double sum = 0;
+            for (int i = rows.Offsets[b]; i < rows.Offsets[b + 1]; i++)
+                sum += (double)perToken[i] * rows.Mask[i];
+            return sum;
+        }
+        var klDist = PerRow(b => MaskedSum(batch.Kls, b));
+        var used = scoresUsed.ToArray();
+        double kl = klDist.Average(k => (double)k);
+        clock.Finish("time/ppo/calc_stats");
+        return new PpoStatistics
+        {
+            Step = StepCount + 1,
+            Kl = kl,
+            KlDist = klDist,
+            KlCoef = klCoef,
+            ObjectiveEntropy = Enumerable.Range(0, rows.Count).Average(b => -MaskedSum(batch.Logprobs, b)),
+            MeanNonScoreReward = PpoMath.MaskedMean(batch.NonScoreRewards, rows.Mask),
+            MeanScores = used.Average(s => (double)s),
+            StdScores = PpoStatistics.Std(used),
+            Scores = [.. scores],
+            ScoresUsed = used,
+            QueryLengths = PerRow(b => rows.QueryLength(b)),
+            ResponseLengths = PerRow(b => rows.Offsets[b + 1] - rows.Offsets[b]),
+            MiniBatches = miniBatches,
+            PpoEpochs = epochs,
+            LearningRate = learningRate,
+            Batch = batch,
+            Seconds = clock.Total("time/ppo/total"),
+            Warnings = [.. Warnings(rows, kl, miniBatches)],
+        };
+    }
+
+    private IEnumerable<string> Warnings(StepRows rows, double kl, List<MiniBatchStatistics> miniBatches)
+    {
+        if (kl < -1)
+            yield return $"objective/kl is {kl:F2}: the responses were not drawn from the policy's own distribution. " +
+                "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
+        int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
+        if (skipped > 0)
+            yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold ({Config.RatioThreshold}) and were skipped: " +
+                "the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
+        int counted = (int)rows.Mask.Sum();
+        if (counted < 2 * rows.Count)
+            yield return $"{rows.Count} responses have {counted} counted tokens in all: advantages over so few tokens are mostly noise. " +
+                "Ask for longer responses (MaxNewTokens, MinNewTokens).";
+    }
+
+    /// <summary>Seconds per phase.</summary>
+    private sealed class PhaseClock
+    {
+        private readonly Dictionary<string, double> seconds = [];
+        private readonly long start = Stopwatch.GetTimestamp();
+        private long last = Stopwatch.GetTimestamp();
+
+        public void Finish(string phase)
+        {
+            seconds[phase] = Stopwatch.GetElapsedTime(last).TotalSeconds;
+            last = Stopwatch.GetTimestamp();
+        }
+
+        public IReadOnlyDictionary<string, double> Total(string name)
+        {
+            seconds[name] = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            return seconds;
+        }
+    }
+}
+
+/// <summary>Behaviour of TRL 0.11.4 that is reproduced only to prove parity.</summary>
+internal sealed record TrlBehavior
+{
+    /// <summary>Gradient clipping acts on the first optimizer step of the trainer's life alone.</summary>
+    public bool ClipsFirstStepOnly { get; init; }
+
+    /// <summary>Whitened rewards are not 0 on padding, and what they are there flows into the advantages of shorter rows.</summary>
+    public bool WhitensPadding { get; init; }
+
+    /// <summary>With a tokenizer that pads on the left, positions count the padding.</summary>
+    public bool PositionsCountPadding { get; init; }
+}

@@ -1,0 +1,161 @@
+namespace Rlhf.Training.Ppo;
+
+/// <summary>Means over the counted tokens of one minibatch, under TRL's names.</summary>
+/// <param name="PolicyLoss">loss/policy.</param>
+/// <param name="ValueLoss">loss/value.</param>
+/// <param name="TotalLoss">loss/total = policy + VfCoef · value.</param>
+/// <param name="Entropy">policy/entropy of the distribution at a token, nats.</param>
+/// <param name="ApproxKl">policy/approxkl = ½ mean((logprob - old)²).</param>
+/// <param name="PolicyKl">policy/policykl = mean(old - logprob).</param>
+/// <param name="ClipFrac">policy/clipfrac, share of tokens whose policy gradient was clipped away.</param>
+/// <param name="AdvantagesMean">policy/advantages_mean.</param>
+/// <param name="ReturnsMean">returns/mean.</param>
+/// <param name="ReturnsVar">returns/var.</param>
+/// <param name="ValuePrediction">val/vpred.</param>
+/// <param name="ValueError">val/error.</param>
+/// <param name="ValueClipFrac">val/clipfrac.</param>
+/// <param name="ValueMean">val/mean, of the values before the update.</param>
+/// <param name="ValueVar">val/var, of the values before the update.</param>
+/// <param name="MeanRatio">Mean of exp(logprob - old).</param>
+public sealed record MiniBatchStatistics(
+    double PolicyLoss, double ValueLoss, double TotalLoss, double Entropy, double ApproxKl, double PolicyKl, double ClipFrac,
+    double AdvantagesMean, double ReturnsMean, double ReturnsVar, double ValuePrediction, double ValueError, double ValueClipFrac,
+    double ValueMean, double ValueVar, double MeanRatio)
+{
+    /// <summary>The gradient was taken away because the mean ratio was over <see cref="PpoConfig.RatioThreshold"/>.</summary>
+    public bool SkippedByRatioThreshold { get; init; }
+
+    /// <summary>Ratio of each token of the minibatch, row after row.</summary>
+    public float[] Ratios { get; init; } = [];
+
+    /// <summary>Advantage of each token of the minibatch, row after row.</summary>
+    public float[] Advantages { get; init; } = [];
+
+    /// <summary>Norm of the accumulated gradient before clipping; null where no optimizer step followed, or none was asked for.</summary>
+    public double? GradNorm { get; init; }
+}
+
+/// <summary>What a step of <see cref="PpoTrainer"/> returns.</summary>
+public sealed record PpoStatistics
+{
+    /// <summary>Number of the step; 1 is the first.</summary>
+    public required long Step { get; init; }
+
+    /// <summary>objective/kl: mean over responses of the summed divergence that is penalised, nats.</summary>
+    public required double Kl { get; init; }
+
+    /// <summary>objective/kl_dist: the same per response [B].</summary>
+    public required float[] KlDist { get; init; }
+
+    /// <summary>objective/kl_coef: β of this step.</summary>
+    public required double KlCoef { get; init; }
+
+    /// <summary>objective/entropy: mean over responses of -Σ logprob, nats.</summary>
+    public required double ObjectiveEntropy { get; init; }
+
+    /// <summary>ppo/mean_non_score_reward: mean of -β · KL per token.</summary>
+    public required double MeanNonScoreReward { get; init; }
+
+    /// <summary>ppo/mean_scores, after scaling and clipping.</summary>
+    public required double MeanScores { get; init; }
+
+    /// <summary>ppo/std_scores, after scaling and clipping.</summary>
+    public required double StdScores { get; init; }
+
+    /// <summary>env/reward_dist: the scores as they were given [B].</summary>
+    public required float[] Scores { get; init; }
+
+    /// <summary>Scores after scaling, normalising and clipping [B].</summary>
+    public required float[] ScoresUsed { get; init; }
+
+    /// <summary>Tokens of each query [B].</summary>
+    public required float[] QueryLengths { get; init; }
+
+    /// <summary>Tokens of each response [B].</summary>
+    public required float[] ResponseLengths { get; init; }
+
+    /// <summary>Every minibatch of every epoch that ran, in order.</summary>
+    public required IReadOnlyList<MiniBatchStatistics> MiniBatches { get; init; }
+
+    /// <summary>Epochs that ran: fewer than configured when the step stopped early.</summary>
+    public required int PpoEpochs { get; init; }
+
+    /// <summary>Learning rate of the step.</summary>
+    public required double LearningRate { get; init; }
+
+    /// <summary>The step's per-token data.</summary>
+    public required PpoBatch Batch { get; init; }
+
+    /// <summary>Seconds per phase, under TRL's names (time/ppo/…).</summary>
+    public required IReadOnlyDictionary<string, double> Seconds { get; init; }
+
+    /// <summary>What looks wrong, each with its likely cause and the setting to change.</summary>
+    public required IReadOnlyList<string> Warnings { get; init; }
+
+    /// <summary>Mean of the scores as they were given (env/reward_mean).</summary>
+    public double RewardMean => Scores.Average(s => (double)s);
+
+    /// <summary>Single numbers under TRL's names.</summary>
+    public IReadOnlyDictionary<string, double> Scalars()
+    {
+        double Mean(Func<MiniBatchStatistics, double> value) => MiniBatches.Average(value);
+        var scalars = new Dictionary<string, double>
+        {
+            ["objective/kl"] = Kl,
+            ["objective/kl_coef"] = KlCoef,
+            ["objective/entropy"] = ObjectiveEntropy,
+            ["ppo/mean_non_score_reward"] = MeanNonScoreReward,
+            ["ppo/mean_scores"] = MeanScores,
+            ["ppo/std_scores"] = StdScores,
+            ["ppo/learning_rate"] = LearningRate,
+            ["ppo/loss/policy"] = Mean(m => m.PolicyLoss),
+            ["ppo/loss/value"] = Mean(m => m.ValueLoss),
+            ["ppo/loss/total"] = Mean(m => m.TotalLoss),
+            ["ppo/policy/entropy"] = Mean(m => m.Entropy),
+            ["ppo/policy/approxkl"] = Mean(m => m.ApproxKl),
+            ["ppo/policy/policykl"] = Mean(m => m.PolicyKl),
+            ["ppo/policy/clipfrac"] = Mean(m => m.ClipFrac),
+            ["ppo/policy/advantages_mean"] = Mean(m => m.AdvantagesMean),
+            ["ppo/returns/mean"] = Mean(m => m.ReturnsMean),
+            ["ppo/returns/var"] = Mean(m => m.ReturnsVar),
+            ["ppo/val/vpred"] = Mean(m => m.ValuePrediction),
+            ["ppo/val/error"] = Mean(m => m.ValueError),
+            ["ppo/val/clipfrac"] = Mean(m => m.ValueClipFrac),
+            ["ppo/val/mean"] = Mean(m => m.ValueMean),
+            ["ppo/val/var"] = Mean(m => m.ValueVar),
+            ["ppo/val/var_explained"] = 1 - Mean(m => m.ValueError) / Mean(m => m.ReturnsVar),
+            ["ppo/ratio_guard_skipped"] = MiniBatches.Count(m => m.SkippedByRatioThreshold),
+            ["env/reward_mean"] = RewardMean,
+            ["env/reward_std"] = Std(Scores),
+            ["tokens/queries_len_mean"] = QueryLengths.Average(),
+            ["tokens/queries_len_std"] = Std(QueryLengths),
+            ["tokens/responses_len_mean"] = ResponseLengths.Average(),
+            ["tokens/responses_len_std"] = Std(ResponseLengths),
+        };
+        if (MiniBatches.Where(m => m.GradNorm is not null).Select(m => m.GradNorm!.Value).ToArray() is { Length: > 0 } norms)
+            scalars["ppo/grad_norm"] = norms.Average();
+        foreach (var (name, seconds) in Seconds)
+            scalars[name] = seconds;
+        return scalars;
+    }
+
+    /// <summary>Values to be shown as histograms, under TRL's names; tokens that a response mask leaves out are not among them.</summary>
+    public IReadOnlyDictionary<string, float[]> Distributions() => new Dictionary<string, float[]>
+    {
+        ["objective/kl_dist"] = KlDist,
+        ["objective/logprobs"] = Batch.Logprobs,
+        ["objective/ref_logprobs"] = Batch.RefLogprobs,
+        ["ppo/policy/advantages"] = [.. MiniBatches.SelectMany(m => m.Advantages)],
+        ["ppo/policy/ratio"] = [.. MiniBatches.SelectMany(m => m.Ratios)],
+        ["env/reward_dist"] = Scores,
+        ["tokens/queries_dist"] = QueryLengths,
+        ["tokens/responses_dist"] = ResponseLengths,
+    };
+
+    /// <summary>Standard deviation with Bessel's correction; 0 for a single value.</summary>
+    internal static double Std(IReadOnlyList<float> values)
+    {
+        double mean = values.Average(v => (double)v);
+        return values.Count < 2 ? 0 : Math.Sqrt(values.Sum(v => (v - mean) * (v - mean)) / (values.Count - 1));
+    }
+}

@@ -1,0 +1,166 @@
+using Rlhf.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Training.Ppo;
+
+/// <summary>The rows of a step, checked: query + response of each, and where the response tokens of all rows lie one after another.</summary>
+internal sealed class StepRows
+{
+    private readonly int[][] ids;
+    private readonly int[] queryLengths;
+    private readonly TrlBehavior compatibility;
+
+    public StepRows(Rollout rollout, IReadOnlyList<int[]>? responseMasks, PpoConfig config, int maxPositions, TrlBehavior compatibility)
+    {
+        this.compatibility = compatibility;
+        var (queries, responses) = (rollout.Queries, rollout.Responses);
+        if (queries.Count != config.BatchSize || responses.Count != config.BatchSize)
+            throw new ArgumentException($"A step takes BatchSize = {config.BatchSize} rows, but there are {queries.Count} queries and {responses.Count} responses.");
+        Offsets = new int[queries.Count + 1];
+        for (int b = 0; b < queries.Count; b++)
+        {
+            if (queries[b].Length == 0 || responses[b].Length == 0)
+                throw new ArgumentException($"Row {b} has an empty {(queries[b].Length == 0 ? "query" : "response")}; leave such rows out.");
+            if (queries[b].Length + responses[b].Length > maxPositions)
+                throw new ArgumentException($"Row {b} has {queries[b].Length + responses[b].Length} tokens, but the model reads at most {maxPositions}.");
+            Offsets[b + 1] = Offsets[b] + responses[b].Length;
+        }
+        ids = queries.Zip(responses, (q, r) => (int[])[.. q, .. r]).ToArray();
+        queryLengths = queries.Select(q => q.Length).ToArray();
+        Mask = new float[TokenCount];
+        Mask.AsSpan().Fill(1);
+        if (responseMasks is not null)
+            CopyMasks(responseMasks, responses);
+        RequireSameLengths(rollout.Logprobs, responses, "logprobs");
+        RequireSameLengths(rollout.Values, responses, "values");
+        if (rollout.Logprobs is null != rollout.Values is null)
+            throw new ArgumentException("A rollout brings both logprobs and values, or neither.");
+    }
+
+    /// <summary>B.</summary>
+    public int Count => ids.Length;
+
+    /// <summary>Start of each row's response tokens among all R, and R at the end.</summary>
+    public int[] Offsets { get; }
+
+    /// <summary>R.</summary>
+    public int TokenCount => Offsets[^1];
+
+    /// <summary>1 on the response tokens that count [R].</summary>
+    public float[] Mask { get; }
+
+    public int QueryLength(int row) => queryLengths[row];
+
+    public void CheckScores(IReadOnlyList<float> scores, long step)
+    {
+        if (scores.Count != Count)
+            throw new ArgumentException($"There are {Count} responses but {scores.Count} scores.");
+        for (int b = 0; b < scores.Count; b++)
+            if (!float.IsFinite(scores[b]))
+                throw new ArgumentException($"The score of row {b} at step {step} is {scores[b]}; a reward function must return finite numbers.");
+    }
+
+    /// <summary>Some of the rows as one packed batch.</summary>
+    public SelectedRows Select(int[] rows, Device device)
+    {
+        int longest = ids.Max(r => r.Length);
+        var batch = PackedBatch.FromRows(rows.Select(b => ids[b]).ToArray(), device,
+            compatibility.PositionsCountPadding ? rows.Select(b => longest - ids[b].Length).ToArray() : null);
+        List<int> tokens = [];
+        List<long> positions = [], targets = [];
+        for (int i = 0; i < rows.Length; i++)
+            for (int t = queryLengths[rows[i]]; t < ids[rows[i]].Length; t++)
+            {
+                tokens.Add(Offsets[rows[i]] + t - queryLengths[rows[i]]);
+                positions.Add(batch.Offsets[i] + t - 1);
+                targets.Add(ids[rows[i]][t]);
+            }
+        return new SelectedRows(batch, [.. tokens], [.. positions], [.. targets]);
+    }
+
+    /// <summary>
+    /// What TRL's whitened rewards add behind each row's end when rows are padded on the right: a padded position holds
+    /// mean - mean / std, and generalised advantage estimation runs over it.
+    /// </summary>
+    public double[] WhitenedTails(double mean, double variance, PpoConfig config)
+    {
+        int longest = ids.Max(r => r.Length);
+        double padding = mean - mean / Math.Sqrt(variance + PpoMath.WhitenEpsilon);
+        return ids.Select(r =>
+        {
+            double advantage = 0;
+            for (int t = r.Length; t < longest && !compatibility.PositionsCountPadding; t++)
+                advantage = padding + config.Gamma * config.Lam * advantage;
+            return advantage;
+        }).ToArray();
+    }
+
+    private void CopyMasks(IReadOnlyList<int[]> masks, IReadOnlyList<int[]> responses)
+    {
+        if (masks.Count != responses.Count)
+            throw new ArgumentException($"There are {responses.Count} responses but {masks.Count} response masks.");
+        for (int b = 0; b < masks.Count; b++)
+        {
+            if (masks[b].Length != responses[b].Length)
+                throw new ArgumentException($"The response mask of row {b} has {masks[b].Length} entries for {responses[b].Length} tokens.");
+            if (Array.TrueForAll(masks[b], m => m == 0))
+                throw new ArgumentException($"The response mask of row {b} leaves out every token; leave out the row instead.");
+            for (int t = 0; t < masks[b].Length; t++)
+                Mask[Offsets[b] + t] = masks[b][t] != 0 ? 1 : 0;
+        }
+    }
+
+    private static void RequireSameLengths(IReadOnlyList<float[]>? perToken, IReadOnlyList<int[]> responses, string what)
+    {
+        if (perToken is null)
+            return;
+        for (int b = 0; b < responses.Count; b++)
+            if (perToken.Count != responses.Count || perToken[b].Length != responses[b].Length)
+                throw new ArgumentException($"The rollout's {what} do not have one entry per response token (row {b}).");
+    }
+}
+
+/// <summary>Rows of a step as one packed batch; r of the step's R response tokens are among them.</summary>
+internal sealed class SelectedRows : IDisposable
+{
+    private readonly int[] tokens;
+    private readonly Tensor positions;
+
+    public SelectedRows(PackedBatch batch, int[] tokens, long[] positions, long[] targets)
+    {
+        (Batch, this.tokens) = (batch, tokens);
+        this.positions = tensor(positions, int64, batch.Device).DetachFromDisposeScope();
+        Targets = tensor(targets, int64, batch.Device).DetachFromDisposeScope();
+    }
+
+    /// <summary>Query + response of each row.</summary>
+    public PackedBatch Batch { get; }
+
+    /// <summary>The response tokens [r].</summary>
+    public Tensor Targets { get; }
+
+    /// <summary>Hidden states [r, D] at the positions that predict the response tokens.</summary>
+    public Tensor ResponseHidden(Tensor hidden) => hidden.index_select(0, positions);
+
+    /// <summary>These rows' part [r] of a per-token array [R].</summary>
+    public float[] Gather(float[] perToken) => Array.ConvertAll(tokens, t => perToken[t]);
+
+    /// <summary>Writes [r] back to where it belongs in a per-token array [R].</summary>
+    public void Scatter(Tensor values, float[] perToken)
+    {
+        using var host = values.cpu();
+        var data = host.data<float>();
+        for (int i = 0; i < tokens.Length; i++)
+            perToken[tokens[i]] = data[i];
+    }
+
+    public Tensor ToDevice(float[] values) => tensor(values, float32, Batch.Device);
+
+    public void Dispose()
+    {
+        Batch.Dispose();
+        positions.Dispose();
+        Targets.Dispose();
+    }
+}
