@@ -38,7 +38,8 @@ internal static partial class DataFiles
         {
             var files = all.Where(file => kinds.Contains(Path.GetExtension(file).ToLowerInvariant())).ToArray();
             if (files.Select(file => Path.GetExtension(file).ToLowerInvariant()).Distinct().Count() > 1)
-                throw new ArgumentException($"{folder} holds files of several kinds; name one kind, for example {Path.Combine(folder, "*" + kinds[0])}.");
+                throw new ArgumentException(
+                    $"{folder} holds files of several kinds; name one, for example {Path.Combine(folder, "*" + kinds[0])}.");
             if (files.Length > 0)
                 return files;
         }

@@ -3,8 +3,8 @@ using Rlhf.Runtime;
 namespace Rlhf.Data;
 
 /// <summary>
-/// Draws lengths uniformly, as TRL's class of the same name does: <c>new LengthSampler(2, 8)</c> yields 2 to 7, because the upper bound
-/// itself is never drawn.
+/// Draws lengths uniformly, as TRL's class of the same name does: <c>new LengthSampler(2, 8)</c> yields 2 to 7, because the
+/// upper bound itself is never drawn.
 /// </summary>
 public sealed class LengthSampler
 {
@@ -16,7 +16,8 @@ public sealed class LengthSampler
             throw new ArgumentOutOfRangeException(nameof(minValue), minValue, "A length cannot be negative.");
         if (maxValue <= minValue)
             throw new ArgumentException(
-                $"LengthSampler({minValue}, {maxValue}) has nothing to draw from: the upper bound is excluded, so it must be above the lower one.",
+                $"LengthSampler({minValue}, {maxValue}) has nothing to draw from: the upper bound is excluded, so it must be "
+                + "above the lower one.",
                 nameof(maxValue));
         (MinValue, MaxValue) = (minValue, maxValue);
     }

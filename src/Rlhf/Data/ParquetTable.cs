@@ -13,14 +13,18 @@ internal static class ParquetTable
     public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns)
     {
         using var stream = File.OpenRead(file);
-        var reader = Guard(file, () => ParquetReader.CreateAsync(stream, new ParquetOptions { TreatByteArrayAsString = true }));
+        var reader = Guard(file, () =>
+        {
+            ParquetCheck.Footer(stream);
+            return ParquetReader.CreateAsync(stream, new ParquetOptions { TreatByteArrayAsString = true });
+        });
         try
         {
-            var fields = columns.Select(column => Field(file, reader.Schema, column)).ToArray();
+            var fields = Guard(file, () => Task.FromResult(columns.Select(c => Field(file, reader.Schema, c)).ToArray()));
             long number = 0;
             for (int group = 0; group < reader.RowGroupCount; group++)
             {
-                var cells = Guard(file, () => ReadGroup(file, reader, group, fields));
+                var cells = Guard(file, () => ReadGroup(file, stream, reader, group, fields));
                 int rows = cells.Max(c => c?.Length ?? 0);
                 for (int row = 0; row < rows; row++)
                     yield return new TableRow([.. cells.Select(c => c?.GetValue(row))], file, "row", ++number);
@@ -40,25 +44,30 @@ internal static class ParquetTable
             null => null,
             DataField field when !field.IsArray => field,
             _ => throw new InvalidDataException(
-                $"{file}: column \"{name}\" holds lists or records, but the {column.Role} must be a plain column; write it as text first."),
+                $"{file}: column \"{name}\" holds lists or records, but the {column.Role} must be a plain column; "
+                + "write it as text first."),
         };
     }
 
-    private static async Task<Array?[]> ReadGroup(string file, ParquetReader reader, int group, DataField?[] fields)
+    private static async Task<Array?[]> ReadGroup(
+        string file, Stream stream, ParquetReader reader, int group, DataField?[] fields)
     {
         using var rows = reader.OpenRowGroupReader(group);
         if (rows.RowCount is < 0 or > MaxGroupRows)
             throw new InvalidDataException(
-                $"{file}: row group {group} claims {rows.RowCount:N0} rows; at most {MaxGroupRows:N0} are read at once. Write smaller row groups.");
+                $"{file}: row group {group} claims {rows.RowCount:N0} rows, and at most {MaxGroupRows:N0} are read at once. "
+                + "Write smaller row groups.");
         var cells = new Array?[fields.Length];
         for (int i = 0; i < fields.Length; i++)
         {
             if (fields[i] is not { } field)
                 continue;
-            long bytes = rows.GetMetadata(field)?.MetaData?.TotalUncompressedSize ?? 0;
-            if (bytes is < 0 or > MaxGroupBytes)
-                throw new InvalidDataException(
-                    $"{file}: column \"{field.Name}\" of row group {group} claims {bytes:N0} bytes. Write smaller row groups.");
+            var chunk = rows.GetMetadata(field)?.MetaData
+                ?? throw new InvalidDataException($"{file}: row group {group} lacks the column \"{field.Name}\".");
+            if (chunk.TotalUncompressedSize is < 0 or > MaxGroupBytes)
+                throw new InvalidDataException($"{file}: column \"{field.Name}\" of row group {group} claims "
+                    + $"{chunk.TotalUncompressedSize:N0} bytes. Write smaller row groups.");
+            ParquetCheck.Pages(stream, chunk);
             cells[i] = await ReadColumn(file, rows, field, (int)rows.RowCount).ConfigureAwait(false);
         }
         return cells;
@@ -79,8 +88,8 @@ internal static class ParquetTable
             TypeCode.Boolean => ReadNumbers<bool>(rows, field, count, v => v),
             TypeCode.Single => ReadNumbers<float>(rows, field, count, v => (double)v),
             TypeCode.Double => ReadNumbers<double>(rows, field, count, v => v),
-            _ => throw new InvalidDataException(
-                $"{file}: column \"{field.Name}\" has the type {field.ClrType.Name}; text, integers, floating-point numbers and booleans are read."),
+            _ => throw new InvalidDataException($"{file}: column \"{field.Name}\" has the type {field.ClrType.Name}; "
+                + "text, integers, floating-point numbers and booleans are read."),
         };
 
     private static async Task<Array> ReadText(ParquetRowGroupReader rows, DataField field, int count)
@@ -106,7 +115,9 @@ internal static class ParquetTable
         return Array.ConvertAll(values, v => v is { } value ? widen(value) : null);
     }
 
-    /// <summary>Runs a call of the parquet library; what it throws over a broken file becomes one sentence with the file's name.</summary>
+    /// <summary>
+    /// Runs a call of the parquet library; what it throws over a broken file becomes one sentence with the file's name.
+    /// </summary>
     private static T Guard<T>(string file, Func<Task<T>> read)
     {
         try
@@ -114,10 +125,12 @@ internal static class ParquetTable
             // On the pool: no synchronization context of the caller can block the library's continuations.
             return Task.Run(read).GetAwaiter().GetResult();
         }
-        catch (Exception error) when (error is not (InvalidDataException or IOException or UnauthorizedAccessException)
-            || error is EndOfStreamException)
+        catch (Exception error) when (error is not InvalidDataException || !error.Message.StartsWith(file))
         {
-            throw new InvalidDataException($"{file} is not a parquet file that can be read ({error.Message.TrimEnd('.')}); write or download it again.", error);
+            // The library throws whatever a wrong number in the file leads to: format, index, overflow, memory, ...
+            throw new InvalidDataException(
+                $"{file} is not a parquet file that can be read ({error.Message.TrimEnd('.')}); write or download it again.",
+                error);
         }
     }
 }

@@ -8,8 +8,9 @@ namespace Rlhf.Data;
 public readonly record struct BatchPosition(long Epoch, int Position);
 
 /// <summary>
-/// Endless batches of item indices, each epoch in a new order. The order of an epoch is a pure function of the seed and the epoch's number,
-/// so setting <see cref="State"/> continues exactly where another instance stopped. Not safe for several threads at once.
+/// Endless batches of item indices, each epoch in a new order. The order of an epoch is a pure function of the seed and the
+/// epoch's number, so setting <see cref="State"/> continues exactly where another instance stopped. Not safe for several
+/// threads at once.
 /// </summary>
 public sealed class ShuffledBatches
 {
@@ -22,10 +23,12 @@ public sealed class ShuffledBatches
     /// <param name="count">Number of items, at least 1.</param>
     /// <param name="batchSize">Items in a batch, at least 1.</param>
     /// <param name="seed">The run's seed.</param>
-    /// <param name="dropLast">Leave out the last, smaller batch of an epoch; its items come back in the next epoch's order.</param>
+    /// <param name="dropLast">Leave out the last, smaller batch of an epoch; its items come back in the next epoch's
+    /// order.</param>
     /// <param name="shuffle">False: every epoch in the order 0, 1, 2, ...</param>
     /// <exception cref="ArgumentOutOfRangeException">A count or batch size below 1.</exception>
-    /// <exception cref="ArgumentException">Fewer items than one batch while the last batch is dropped: there would be no batch at all.</exception>
+    /// <exception cref="ArgumentException">Fewer items than one batch while the last batch is dropped: there would be no batch
+    /// at all.</exception>
     public ShuffledBatches(int count, int batchSize, long seed, bool dropLast = true, bool shuffle = true)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(count, 1);
@@ -48,7 +51,8 @@ public sealed class ShuffledBatches
     public int BatchesPerEpoch => dropLast ? Count / BatchSize : (int)(((long)Count + BatchSize - 1) / BatchSize);
 
     /// <summary>Where the next batch begins. After an epoch's last batch it is the start of the next epoch.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">A position that these items do not have, for example because the data changed.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A position that these items do not have, for example because the data
+    /// changed.</exception>
     public BatchPosition State
     {
         get => state;
@@ -56,7 +60,8 @@ public sealed class ShuffledBatches
         {
             if (value.Epoch < 0 || value.Position < 0 || value.Position > Count)
                 throw new ArgumentOutOfRangeException(
-                    nameof(value), value, $"The position does not fit {Count} items: resume with the data that the run began with.");
+                    nameof(value), value,
+                    $"The position does not fit {Count} items: resume with the data that the run began with.");
             if (value.Epoch != state.Epoch)
                 order = null;
             state = value;

@@ -4,11 +4,12 @@ namespace Rlhf.Data;
 /// <param name="Role">What it is for, in messages: "text", "label".</param>
 /// <param name="Names">Accepted names; the first that the file has is read.</param>
 /// <param name="Required">Whether a file without it is refused.</param>
-internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, bool Required)
+/// <param name="Chosen">Whether the user named it.</param>
+internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, bool Required, bool Chosen)
 {
     /// <summary>A column whose name the user chose, or else one of the usual names.</summary>
     public static TableColumn Of(string role, string? chosen, bool required, params string[] usual) =>
-        new(role, chosen is null ? usual : [chosen], required || chosen is not null);
+        new(role, chosen is null ? usual : [chosen], required || chosen is not null, chosen is not null);
 
     /// <summary>The name among those that a file has, or null.</summary>
     public string? Find(IReadOnlyCollection<string> available) => Names.FirstOrDefault(available.Contains);
@@ -25,7 +26,7 @@ internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, boo
     }
 }
 
-/// <summary>One record of a table file: the wanted columns' cells (string, long, double, bool or null) and its place for messages.</summary>
+/// <summary>One record of a table file: the wanted columns' cells (string, long, double, bool or null) and its place.</summary>
 internal readonly record struct TableRow(object?[] Cells, string File, string Unit, long Number)
 {
     public InvalidDataException Error(string problem) => new($"{File}, {Unit} {Number}: {problem}");

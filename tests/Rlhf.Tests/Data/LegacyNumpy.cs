@@ -1,6 +1,8 @@
 namespace Rlhf.Tests.Data;
 
-/// <summary>numpy's legacy generator (np.random.seed): MT19937 (Matsumoto, Nishimura 1998) with masked rejection for intervals.</summary>
+/// <summary>
+/// numpy's legacy generator (np.random.seed): MT19937 (Matsumoto, Nishimura 1998) with masked rejection for intervals.
+/// </summary>
 internal sealed class LegacyNumpy
 {
     private readonly uint[] state = new uint[624];

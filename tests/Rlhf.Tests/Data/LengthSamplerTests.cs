@@ -6,7 +6,8 @@ namespace Rlhf.Tests.Data;
 
 public class LengthSamplerTests
 {
-    private static JsonElement Controllers() => JsonDocument.Parse(File.ReadAllText(Fixtures.Path("controllers.json"))).RootElement;
+    private static JsonElement Controllers() =>
+        JsonDocument.Parse(File.ReadAllText(Fixtures.Path("controllers.json"))).RootElement;
 
     private static int[] Ints(JsonElement list) => [.. list.EnumerateArray().Select(e => e.GetInt32())];
 
@@ -14,7 +15,8 @@ public class LengthSamplerTests
     public void ItDrawsTheValuesThatTrlLists()
     {
         var expected = Controllers().GetProperty("length_sampler");
-        var sampler = new LengthSampler(expected.GetProperty("min_value").GetInt32(), expected.GetProperty("max_value").GetInt32());
+        var sampler = new LengthSampler(
+            expected.GetProperty("min_value").GetInt32(), expected.GetProperty("max_value").GetInt32());
         var drawn = sampler.Sample(new RandomStream(1, "test"), 2000).Distinct().Order();
         Assert.Equal(Ints(expected.GetProperty("values")), drawn);
     }

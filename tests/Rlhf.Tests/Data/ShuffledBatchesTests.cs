@@ -6,8 +6,8 @@ namespace Rlhf.Tests.Data;
 public class ShuffledBatchesTests
 {
     private static readonly Gen<(int Count, int Batch, long Seed, bool DropLast)> Cases =
-        Gen.Select(Gen.Int[1, 60], Gen.Int[1, 20], Gen.Long, Gen.Bool).Where((count, batch, _, dropLast) => !dropLast || count >= batch)
-;
+        Gen.Select(Gen.Int[1, 60], Gen.Int[1, 20], Gen.Long, Gen.Bool)
+            .Where((count, batch, _, dropLast) => !dropLast || count >= batch);
 
     [Fact]
     public void EveryEpochIsAPermutation() => Cases.Sample(c =>

@@ -1,0 +1,114 @@
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+
+namespace Rlhf.Data;
+
+/// <summary>The beginning of a text that the policy is to continue.</summary>
+/// <param name="TokenIds">Its tokens, at least one.</param>
+/// <param name="Text">Those tokens decoded, which is what a reward function sees before the response.</param>
+public sealed record Query(int[] TokenIds, string Text);
+
+/// <summary>Which rows and columns <see cref="QueryDataset.Load"/> reads.</summary>
+public sealed record QueryReadOptions : DataReadOptions
+{
+    /// <summary>Column of the query; null: <c>query</c>, else <c>prompt</c>.</summary>
+    public string? QueryColumn { get; init; }
+
+    /// <summary>Longest query in tokens; what is longer is cut. Null: whole rows.</summary>
+    public int? MaxTokens { get; init; }
+
+    private protected override IEnumerable<string> Problems() =>
+        MaxTokens < 1 ? [.. base.Problems(), $"MaxTokens is {MaxTokens}; it must be positive, or null."] : base.Problems();
+}
+
+/// <summary>Makes the queries of a PPO run: from reviews as TRL's lesson does, or from a file of ready queries.</summary>
+public static class QueryDataset
+{
+    /// <summary>Reviews must have more characters than this in the lesson.</summary>
+    public const int LessonLongerThan = 200;
+
+    /// <summary>Bounds of the lesson's query length: 2 to 7 tokens.</summary>
+    public static LengthSampler LessonLengths { get; } = new(2, 8);
+
+    /// <summary>
+    /// The lesson's queries: reviews of more than 200 characters (unless <paramref name="options"/> say otherwise), tokenised
+    /// and cut to a length drawn for each.
+    /// </summary>
+    /// <inheritdoc cref="ReviewDataset.Load"/>
+    /// <param name="path">A source of reviews; see <see cref="ReviewDataset"/>.</param>
+    /// <param name="tokenizer">The policy's tokenizer.</param>
+    /// <param name="seed">The run's seed; equal seeds draw equal lengths.</param>
+    /// <param name="lengths">Query lengths in tokens; null: <see cref="LessonLengths"/>.</param>
+    /// <param name="options">Which reviews; null: those of more than <see cref="LessonLongerThan"/> characters.</param>
+    public static IReadOnlyList<Query> FromReviews(
+        string path, ITokenizer tokenizer, long seed, LengthSampler? lengths = null, ReviewReadOptions? options = null) =>
+        FromTexts(
+            [.. ReviewDataset.Stream(path, options ?? new() { LongerThan = LessonLongerThan }).Select(r => r.Text)],
+            tokenizer, lengths ?? LessonLengths, seed);
+
+    /// <summary>
+    /// Each text tokenised and cut to a length drawn for it: one query per text, in order; a text without tokens gives none.
+    /// Texts are tokenised in parallel, which does not change the result.
+    /// </summary>
+    /// <param name="texts">The texts; their number and order decide which length each gets.</param>
+    /// <param name="tokenizer">The policy's tokenizer.</param>
+    /// <param name="lengths">Query lengths in tokens; lengths of 0 are drawn as well when its lower bound is 0, and give no
+    /// query.</param>
+    /// <param name="seed">The run's seed.</param>
+    public static IReadOnlyList<Query> FromTexts(
+        IReadOnlyList<string> texts, ITokenizer tokenizer, LengthSampler lengths, long seed)
+    {
+        var drawn = lengths.Sample(new RandomStream(seed, "data/query-length"), texts.Count);
+        var queries = new Query?[texts.Count];
+        Parallel.For(0, texts.Count, i => queries[i] = Cut(texts[i], tokenizer, drawn[i]));
+        return [.. queries.OfType<Query>()];
+    }
+
+    /// <summary>
+    /// Ready queries: JSONL rows <c>{"query": "..."}</c>, lines of a text file, or a column of a CSV or parquet file.
+    /// </summary>
+    /// <inheritdoc cref="ReviewDataset.Load"/>
+    public static IReadOnlyList<Query> Load(string path, ITokenizer tokenizer, QueryReadOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        options ??= new QueryReadOptions();
+        options.Validate();
+        TableColumn[] columns = [TableColumn.Of("query", options.QueryColumn, required: true, "query", "prompt")];
+        var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength);
+        return [.. options.Take(rows).Select(row => Cut(row.Text(0, "query", options.MaxTextLength), tokenizer, options.MaxTokens)
+            ?? throw row.Error("the query is empty; write its text or remove the row."))];
+    }
+
+    private static Query? Cut(string text, ITokenizer tokenizer, int? maxTokens)
+    {
+        if (maxTokens == 0)
+            return null;
+        var ids = maxTokens is { } count ? FirstTokens(text, tokenizer, count) : tokenizer.Encode(text);
+        return ids.Length == 0 ? null : new Query(ids, tokenizer.Decode(ids));
+    }
+
+    /// <summary>
+    /// The first tokens of a text. Only its beginning is tokenised when that is enough: no tokenizer of this library joins a
+    /// word with what stands before the single space in front of it, so up to there the tokens are those of the whole text.
+    /// </summary>
+    private static int[] FirstTokens(string text, ITokenizer tokenizer, int count)
+    {
+        long probe = 32L * count + 64;
+        if (probe < text.Length && WordBoundary(text, (int)probe) is > 0 and int end
+            && tokenizer.Encode(text[..end]) is var beginning && beginning.Length > count)
+            return beginning[..count];
+        var ids = tokenizer.Encode(text);
+        return ids.Length > count ? ids[..count] : ids;
+    }
+
+    /// <summary>
+    /// The last place before <paramref name="start"/> where a single space stands between two ASCII letters, or -1.
+    /// </summary>
+    private static int WordBoundary(string text, int start)
+    {
+        for (int i = start; i > 0; i--)
+            if (text[i] == ' ' && char.IsAsciiLetter(text[i - 1]) && char.IsAsciiLetter(text[i + 1]))
+                return i;
+        return -1;
+    }
+}
