@@ -201,7 +201,7 @@ internal sealed class RestrictedUnpickler(PickleInput input)
         _ => throw input.Refuse("a number is not one."),
     };
 
-    private static object Narrow(BigInteger number) => number >= long.MinValue && number <= long.MaxValue ? (long)number : number;
+    private static object Narrow(BigInteger number) => number >= long.MinValue && number <= long.MaxValue ? (object)(long)number : number;
 
     private double TextDouble(string text) => double.TryParse(text, CultureInfo.InvariantCulture, out var number) ? number
         : throw input.Refuse("a number is not one.");
