@@ -17,7 +17,6 @@ internal readonly ref struct Categorical
     private const int BlockSize = 256;
     private readonly ReadOnlySpan<float> logits;
     private readonly Span<double> blockSums;
-    private readonly double sum;
 
     /// <param name="logits">One row; minus infinity is a token that cannot be drawn.</param>
     /// <param name="blockSums">Room for <see cref="BlockCount"/> numbers.</param>
@@ -27,12 +26,15 @@ internal readonly ref struct Categorical
         this.blockSums = blockSums;
         Max = MaxOf(logits);
         for (int block = 0; block < BlockCount(logits.Length); block++)
-            sum += blockSums[block] = SumExp(Block(block), Max);
-        LogSumExp = Max + Math.Log(sum);
+            Sum += blockSums[block] = SumExp(Block(block), Max);
+        LogSumExp = Max + Math.Log(Sum);
     }
 
     /// <summary>The largest logit; NaN when there is one in the row.</summary>
     public float Max { get; }
+
+    /// <summary>sum(exp(logits - Max)).</summary>
+    public double Sum { get; }
 
     /// <summary>log(sum(exp(logits))).</summary>
     public double LogSumExp { get; }
@@ -49,12 +51,15 @@ internal readonly ref struct Categorical
     /// <summary>A token's probability.</summary>
     public double Probability(int token) => Math.Exp(Logprob(token));
 
+    /// <summary>Fills in exp(logits - Max): probabilities times <see cref="Sum"/>.</summary>
+    public void Weights(Span<float> weights) => Exp(logits, Max, weights);
+
     /// <summary>
     /// The token at <paramref name="uniform"/> (in [0, 1)) of the cumulative distribution. Never one of probability zero.
     /// </summary>
     public int Draw(double uniform)
     {
-        double target = uniform * sum;
+        double target = uniform * Sum;
         int block = 0, lastPossible = 0;
         for (; block < blockSums.Length; block++)
         {
@@ -131,7 +136,12 @@ internal readonly ref struct Categorical
         {
             var rest = row[i..];
             var lanes = rest.Length >= Vector256<float>.Count ? Vector256.Create(rest) : Tail(rest);
-            Vector256.Exp(lanes - shift).CopyTo(result[i..]);
+            var exps = Vector256.Exp(lanes - shift);
+            if (rest.Length >= Vector256<float>.Count)
+                exps.CopyTo(result[i..]);
+            else
+                for (int lane = 0; lane < rest.Length; lane++)
+                    result[i + lane] = exps[lane];
         }
     }
 

@@ -112,32 +112,11 @@ public static class LogitsProcessors
     {
         if (p >= 1)
             return;
-        var softmax = new Categorical(logits, new double[Categorical.BlockCount(logits.Length)]);
-        var tokens = new int[logits.Length];
-        var order = new float[logits.Length];
-        // Only the head of the ranking is sorted: the window below the maximum widens until it holds enough probability.
-        int count;
-        for (double window = 4; ; window *= 2)
-        {
-            float lowest = window > 200 ? float.NegativeInfinity : (float)(softmax.Max - window);
-            double mass = 0;
-            count = 0;
-            for (int token = logits.Length - 1; token >= 0; token--)
-                if (logits[token] >= lowest)
-                {
-                    tokens[count] = token;
-                    order[count++] = -logits[token];
-                    mass += softmax.Probability(token);
-                }
-            if (mass > p && count >= minTokensToKeep || lowest == float.NegativeInfinity)
-                break;
-        }
-        StableSort(order.AsSpan(0, count), tokens.AsSpan(0, count));
-        double above = 0;
-        int kept = 0;
-        for (; kept < count && (above < p || kept < minTokensToKeep); kept++)
-            above += softmax.Probability(tokens[kept]);
-        KeepOnly(logits, tokens.AsSpan(0, kept), order);
+        var ranks = new double[logits.Length];
+        float max = Categorical.MaxOf(logits);
+        for (int token = 0; token < ranks.Length; token++)
+            ranks[token] = (double)max - logits[token];
+        KeepFirst(logits, ranks, p, minTokensToKeep, keepTies: false);
     }
 
     /// <summary>Keeps tokens that are at least <paramref name="p"/> times as likely as the most likely one.</summary>
@@ -156,27 +135,16 @@ public static class LogitsProcessors
     public static void TypicalP(Span<float> logits, double mass)
     {
         var softmax = new Categorical(logits, new double[Categorical.BlockCount(logits.Length)]);
+        var weights = new float[logits.Length];
+        softmax.Weights(weights);
         double entropy = 0;
         for (int token = 0; token < logits.Length; token++)
-            if (softmax.Probability(token) is > 0 and var probability)
-                entropy -= probability * softmax.Logprob(token);
-        var distance = new double[logits.Length];
-        var tokens = new int[logits.Length];
+            if (weights[token] > 0)
+                entropy -= weights[token] / softmax.Sum * softmax.Logprob(token);
+        var ranks = new double[logits.Length];
         for (int token = 0; token < logits.Length; token++)
-        {
-            tokens[token] = token;
-            distance[token] = Math.Abs(softmax.Logprob(token) + entropy);
-        }
-        Array.Sort(distance, tokens);
-        double reached = 0;
-        int last = -1;
-        while (last + 1 < tokens.Length && (last < 0 || reached < mass))
-            reached += softmax.Probability(tokens[++last]);
-        int kept = last + 1;
-        while (kept < tokens.Length && distance[kept] <= distance[last])
-            kept++;
-        foreach (int token in tokens.AsSpan(kept))
-            logits[token] = float.NegativeInfinity;
+            ranks[token] = Math.Abs(softmax.Logprob(token) + entropy);
+        KeepFirst(logits, ranks, mass, 1, keepTies: true);
     }
 
     private static void KeepAtLeast(Span<float> logits, float lowest)
@@ -186,28 +154,51 @@ public static class LogitsProcessors
                 logit = float.NegativeInfinity;
     }
 
-    /// <param name="logits">One row.</param>
-    /// <param name="tokens">The tokens that stay.</param>
-    /// <param name="negated">Their logits with the sign turned.</param>
-    private static void KeepOnly(Span<float> logits, ReadOnlySpan<int> tokens, ReadOnlySpan<float> negated)
+    /// <summary>Keeps tokens in the order of rising ranks until together they reach a probability.</summary>
+    /// <remarks>Tokens fall into bins by rank, so that only the bin where the probability is reached has to be sorted.</remarks>
+    private static void KeepFirst(
+        Span<float> logits, ReadOnlySpan<double> ranks, double probability, int minTokensToKeep, bool keepTies)
     {
-        logits.Fill(float.NegativeInfinity);
-        for (int i = 0; i < tokens.Length; i++)
-            logits[tokens[i]] = -negated[i];
-    }
+        // Ranks are differences of logits: what is further away than this has no probability worth sorting.
+        const double farthest = 40;
+        const int bins = 4096;
+        static int Bin(double rank) => (int)(Math.Min(rank, farthest) * ((bins - 1) / farthest));
 
-    /// <summary>Sorts keys upwards; equal keys keep falling token ids, in which order they come.</summary>
-    private static void StableSort(Span<float> keys, Span<int> tokens)
-    {
-        keys.Sort(tokens);
-        for (int start = 0; start < keys.Length;)
+        var softmax = new Categorical(logits, new double[Categorical.BlockCount(logits.Length)]);
+        double target = probability * softmax.Sum;
+        var weights = new float[logits.Length];
+        softmax.Weights(weights);
+        var binWeights = new double[bins];
+        var binCounts = new int[bins];
+        for (int token = 0; token < weights.Length; token++)
         {
-            int end = start + 1;
-            while (end < keys.Length && keys[end] == keys[start])
-                end++;
-            if (end - start > 1)
-                tokens[start..end].Sort((a, b) => b.CompareTo(a));
-            start = end;
+            int bin = Bin(ranks[token]);
+            binWeights[bin] += weights[token];
+            binCounts[bin]++;
+        }
+        int last = 0, kept = 0;
+        double reached = 0;
+        for (; last < bins - 1 && (reached + binWeights[last] < target || kept + binCounts[last] < minTokensToKeep); last++)
+        {
+            reached += binWeights[last];
+            kept += binCounts[last];
+        }
+        var border = new List<(double Rank, int Token)>(binCounts[last]);
+        for (int token = 0; token < weights.Length; token++)
+            if (Bin(ranks[token]) is var bin && bin > last)
+                logits[token] = float.NegativeInfinity;
+            else if (bin == last)
+                border.Add((ranks[token], -token));
+        border.Sort();
+        double lastRank = -1;
+        foreach (var (rank, negated) in border)
+        {
+            if (reached < target || kept < minTokensToKeep)
+                lastRank = rank;
+            else if (!keepTies || rank > lastRank)
+                logits[-negated] = float.NegativeInfinity;
+            reached += weights[-negated];
+            kept++;
         }
     }
 }

@@ -102,7 +102,10 @@ public sealed class TextGenerator
 
     private int[] EndTokens(GenerationConfig config)
     {
-        ConfigurationException.ThrowIfAny([.. config.Validate()]);
+        var unknown = StopTokenIds.Append(config.EosTokenId ?? -1).Where(id => id >= model.VocabSize)
+            .Select(id => $"Token {id} is to end responses, but the model's vocabulary has {model.VocabSize} tokens.");
+        ConfigurationException.ThrowIfAny([.. config.Validate(), .. unknown]);
+        // A model's own end token may lie outside its vocabulary, where a small model kept GPT-2's: then nothing ends early.
         int[] ends = [.. StopTokenIds, config.EosTokenId ?? model.EosTokenId ?? -1];
         return [.. ends.Where(id => id >= 0)];
     }

@@ -189,7 +189,8 @@ public sealed class TextGeneratorTests : IDisposable
         Assert.Contains("64 positions", Refusal([[1]], [int.MaxValue]));
         Assert.Contains("0 response tokens", Refusal([[1]], [0]));
         Assert.Contains("2 queries but 1 response lengths", Refusal([[1], [2]], [1]));
-        Assert.Throws<ConfigurationException>(() => Generate(Sampling with { Temperature = 0 }));
+        var settings = Assert.Throws<ConfigurationException>(() => Generate(Sampling with { Temperature = 0, EosTokenId = 67 }));
+        Assert.Equal(2, settings.Problems.Count);
         Assert.Equal(63, Generate(Sampling with { EosTokenId = -1 }, lengths: [63], queries: [[5]]).Responses[0].Length);
         Assert.Empty(Generate(Sampling, queries: []).Responses);
     }
