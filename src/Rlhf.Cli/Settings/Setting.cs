@@ -23,7 +23,7 @@ internal sealed class Setting
         Key = string.Join('_', words);
         Help = property.GetCustomAttribute<DescriptionAttribute>()?.Description ?? "";
         ValueType = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
-        AllowsNone = !IsList && (!property.PropertyType.IsValueType || ValueType != property.PropertyType);
+        AllowsNone = !property.PropertyType.IsValueType || ValueType != property.PropertyType;
         if (!SettingValue.IsSupported(ValueType))
             throw new NotSupportedException($"{property.DeclaringType?.Name}.{property.Name} is a {ValueType.Name}, which no flag can hold.");
         ValueName = property.GetCustomAttribute<ValueNameAttribute>()?.Name ?? SettingValue.Describe(ValueType);
@@ -55,8 +55,6 @@ internal sealed class Setting
 
     public bool IsSwitch => ValueType == typeof(bool);
 
-    public bool IsList => ValueType == typeof(IReadOnlyList<int>);
-
     /// <summary>Two spellings that normalise to the same name are one key: learning_rate, learning-rate, learningRate.</summary>
     public static string Normalize(string key)
     {
@@ -86,15 +84,13 @@ internal sealed class Setting
 internal static class SettingValue
 {
     public static bool IsSupported(Type type) =>
-        type.IsEnum || type == typeof(bool) || type == typeof(int) || type == typeof(long) || type == typeof(double) || type == typeof(string)
-        || type == typeof(IReadOnlyList<int>);
+        type.IsEnum || type == typeof(bool) || type == typeof(int) || type == typeof(long) || type == typeof(double) || type == typeof(string);
 
     public static string Describe(Type type) =>
         type.IsEnum ? string.Join('|', EnumNames(type))
         : type == typeof(bool) ? "true|false"
         : type == typeof(double) ? "NUMBER"
-        : type == typeof(string) ? "TEXT"
-        : type == typeof(IReadOnlyList<int>) ? "N,N,…" : "N";
+        : type == typeof(string) ? "TEXT" : "N";
 
     /// <summary>Reads a value; <paramref name="problem"/> says what is wrong with it when there is none.</summary>
     public static bool TryParse(Setting setting, string text, out object? value, out string? problem)
@@ -108,8 +104,7 @@ internal static class SettingValue
             return true;
         var wanted = type.IsEnum ? "one of " + string.Join(", ", EnumNames(type))
             : type == typeof(bool) ? "true or false"
-            : type == typeof(double) ? "a number such as 0.1 or 1e-5"
-            : setting.IsList ? "a list of whole numbers such as 1,2" : "a whole number";
+            : type == typeof(double) ? "a number such as 0.1 or 1e-5" : "a whole number";
         problem = $"'{Shorten(text)}' is not {wanted}{(setting.AllowsNone ? ", nor none" : "")}";
         return false;
     }
@@ -122,22 +117,8 @@ internal static class SettingValue
         if (type == typeof(int)) return int.TryParse(text, NumberStyles.AllowLeadingSign, invariant, out int i) ? i : null;
         if (type == typeof(long)) return long.TryParse(text, NumberStyles.AllowLeadingSign, invariant, out long l) ? l : null;
         if (type == typeof(double)) return double.TryParse(text, NumberStyles.Float, invariant, out double d) && double.IsFinite(d) ? d : null;
-        if (type == typeof(IReadOnlyList<int>))
-            return ReadList(text);
         string name = Setting.Normalize(text);
         return Enum.GetValues(type).Cast<object>().FirstOrDefault(v => Setting.Normalize(v.ToString()!) == name);
-    }
-
-    private static int[]? ReadList(string text)
-    {
-        if (text.Length == 0)
-            return Array.Empty<int>();
-        var items = text.Split(',', StringSplitOptions.TrimEntries);
-        var values = new int[items.Length];
-        for (int i = 0; i < items.Length; i++)
-            if (!int.TryParse(items[i], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out values[i]))
-                return null;
-        return values;
     }
 
     /// <summary>The value as a flag or a file would have it; "none" for null.</summary>
@@ -146,7 +127,6 @@ internal static class SettingValue
         null => "none",
         bool b => b ? "true" : "false",
         double d => FormatNumber(d),
-        IReadOnlyList<int> list => string.Join(',', list),
         Enum e => string.Join('-', Setting.Words(e.ToString())),
         _ => Convert.ToString(value, CultureInfo.InvariantCulture)!,
     };

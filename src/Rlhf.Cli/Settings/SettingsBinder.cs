@@ -64,8 +64,6 @@ internal sealed class SettingsBinder
             string place = $"{file}, line {entry.Line}";
             if (!byKey.TryGetValue(Setting.Normalize(entry.Key), out var setting))
                 problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'{Suggest(entry.Key, Settings.Select(s => s.Key))}");
-            else if (entry.IsList && !setting.IsList)
-                problems.Add($"{place}: {setting.Key} needs a single value, not a list.");
             else if (entry.IsNull && !setting.AllowsNone)
                 problems.Add($"{place}: {setting.Key} has no value.");
             else if (entry.IsNull)
@@ -153,11 +151,12 @@ internal sealed class BoundSettings(
     public string ToYaml(string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null)
     {
         var lines = new List<string> { "# " + comment };
-        foreach (var section in settings.GroupBy(s => s.Section))
+        var kept = settings.Where(s => leaveOut?.Contains(s.Property.Name) != true);
+        foreach (var section in kept.GroupBy(s => s.Section))
         {
             lines.Add("");
             lines.Add("# " + section.Key);
-            foreach (var setting in section.Where(s => leaveOut?.Contains(s.Property.Name) != true))
+            foreach (var setting in section)
             {
                 object? value = setting.Property.GetValue(records[setting.Property.DeclaringType!]);
                 if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
@@ -172,7 +171,6 @@ internal sealed class BoundSettings(
     {
         null => "null",
         string text => Quote(text),
-        IReadOnlyList<int> list => $"[{SettingValue.Format(list)}]",
         _ => SettingValue.Format(value),
     };
 

@@ -9,11 +9,10 @@ namespace Rlhf.Cli.Settings;
 /// <param name="Value">The scalar's text; empty when the file gives none.</param>
 /// <param name="IsNull">True for an unquoted nothing, ~ or null.</param>
 /// <param name="Line">Line of the key; 1 is the first.</param>
-/// <param name="IsList">The file gives a list; its items stand in the value with commas between them.</param>
-internal sealed record FileEntry(string Key, string Value, bool IsNull, long Line, bool IsList = false);
+internal sealed record FileEntry(string Key, string Value, bool IsNull, long Line);
 
 /// <summary>
-/// Reads a configuration file: one YAML mapping of names to single values or to lists of them. Everything else that YAML can do (nesting,
+/// Reads a configuration file: one YAML mapping of names to single values. Everything else that YAML can do (nesting, lists,
 /// anchors, tags, several documents) is refused by line, and nothing is expanded, so a hostile file costs no more than its size.
 /// </summary>
 internal static class YamlSettingsFile
@@ -96,11 +95,6 @@ internal static class YamlSettingsFile
                 return;
             }
             parser.MoveNext();
-            if (parser.Current is SequenceStart list && IsPlain(list, path, problems) && ReadItems(parser) is { } items)
-            {
-                Add(new(key.Value, items, false, key.Start.Line, IsList: true));
-                continue;
-            }
             if (parser.Current is not Scalar value)
             {
                 problems.Add(parser.Current is AnchorAlias
@@ -124,15 +118,6 @@ internal static class YamlSettingsFile
             lines[Setting.Normalize(entry.Key)] = entry.Line;
             entries.Add(entry);
         }
-    }
-
-    /// <summary>The plain items of a list with commas between them; null when it holds anything else.</summary>
-    private static string? ReadItems(Parser parser)
-    {
-        List<string> items = [];
-        while (parser.MoveNext() && parser.Current is Scalar { Anchor.IsEmpty: true, Tag.IsEmpty: true } item && !item.Value.Contains(','))
-            items.Add(item.Value);
-        return parser.Current is SequenceEnd ? string.Join(',', items) : null;
     }
 
     private static bool IsPlain(NodeEvent node, string path, List<string> problems)

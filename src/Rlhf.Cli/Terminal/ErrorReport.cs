@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Training;
 
@@ -21,7 +22,7 @@ internal static class ErrorReport
         if (error is OperationCanceledException)
             return ExitCode.Interrupted;
         bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException or UnauthorizedAccessException
-            or TrainingDivergedException or PlatformNotSupportedException or NotSupportedException;
+            or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException;
         Console.Error.WriteLine(debug ? $"rlhf: {error}"
             : expected ? $"rlhf: {Message(error)}"
             : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} Run again with --debug to see where it happened.");

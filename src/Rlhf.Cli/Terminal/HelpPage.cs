@@ -21,8 +21,9 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         console.MarkupLine($"[bold]{Screen.Safe(FullName(command))}[/]  {Screen.Safe(command.Description ?? "")}");
         console.WriteLine();
         WriteUsage(command, console);
-        if (command.Subcommands.Any(c => !c.Hidden))
-            WriteTable(console, "Commands", command.Subcommands.Where(c => !c.Hidden).Select(c => ($"[teal]{c.Name}[/]", Screen.Safe(c.Description ?? ""))));
+        if (command.Subcommands.Count > 0)
+            WriteTable(console, "Commands", command.Subcommands.SelectMany(Verbs)
+                .Select(v => ($"[teal]{v.Name}[/]", Screen.Safe(v.Command.Description ?? ""))));
         if (command is VerbCommand verb)
         {
             WriteExamples(verb.Examples, console);
@@ -38,6 +39,9 @@ internal sealed class HelpPage : SynchronousCommandLineAction
             console.MarkupLine("[grey]rlhf COMMAND --help says more about each.[/]");
         }
     }
+
+    private static IEnumerable<(string Name, Command Command)> Verbs(Command command) =>
+        command.Subcommands.Count == 0 ? [(command.Name, command)] : command.Subcommands.Select(c => ($"{command.Name} {c.Name}", c));
 
     private static (string, string) Row(Setting setting) => (
         $"[teal]{setting.Flag}[/] [grey]{Screen.Safe(setting.ValueName)}[/]",

@@ -51,7 +51,13 @@ internal sealed class Screen
     }
 
     /// <summary>Writes one line of markup; text from data must have gone through <see cref="Safe"/>.</summary>
-    public void Line(string markup = "") => people?.MarkupLine(markup);
+    public void Line(string markup = "")
+    {
+        if (people is { Profile.Out.IsTerminal: true })
+            people.MarkupLine(markup);
+        else
+            people?.Profile.Out.Writer.WriteLine(Markup.Remove(markup)); // a file's lines are not broken at a width
+    }
 
     public void Write(IRenderable renderable) => people?.Write(renderable);
 

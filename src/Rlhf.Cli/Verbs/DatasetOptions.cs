@@ -45,7 +45,7 @@ internal sealed record DatasetOptions
         Dataset ?? throw new ConfigurationException(["--dataset is missing; name a file or folder of texts."]);
 
     /// <summary>The texts in an order drawn from the seed.</summary>
-    public IReadOnlyList<Review> Load(long seed, string? path = null, string? split = null)
+    public IReadOnlyList<Review> Load(long seed, string? path = null, string? split = null, int? limit = null)
     {
         path ??= Required();
         var reviews = ReviewDataset.Load(path, new ReviewReadOptions
@@ -55,7 +55,7 @@ internal sealed record DatasetOptions
             LabelColumn = LabelColumn,
             LongerThan = LongerThan,
             LineBreaks = LineBreaks,
-            Limit = MaxTexts,
+            Limit = limit ?? MaxTexts,
             ShuffleSeed = seed,
         });
         return reviews.Count > 0 ? reviews : throw new InvalidDataException($"{path} holds no text"

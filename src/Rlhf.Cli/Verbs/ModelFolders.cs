@@ -5,6 +5,9 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Finds model folders that the user names, and those that ship with the program.</summary>
 internal static class ModelFolders
 {
+    /// <summary>Names of what ships in models/.</summary>
+    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedQueries = "queries.jsonl";
+
     /// <summary>A model folder; the folder of a run stands for the model that it saved.</summary>
     /// <exception cref="ConfigurationException">There is no model.</exception>
     public static string Resolve(string flag, string path)

@@ -27,7 +27,7 @@ internal sealed record TokenizerOptions
     [Description("How often a pair must occur to become a token.")]
     public int MinFrequency { get; init; } = 2;
 
-    [Description("Longest input, in tokens, of the model that it is for; unset: no limit.")]
+    [Description("Longest input, in tokens, of the model that it is for; unset: none for bpe, 512 for wordpiece.")]
     public int? ModelMaxLength { get; init; }
 
     [Description("Seed of the choice of texts.")]
@@ -71,9 +71,11 @@ internal static class TokenizerVerb
         var watch = Stopwatch.StartNew();
         var texts = data.Load(options.Seed).Select(r => r.Text).ToArray();
         context.Screen.Line($"Learning {options.VocabSize:N0} tokens from {texts.Length:N0} texts …");
-        int longest = options.ModelMaxLength ?? int.MaxValue;
-        ITokenizer tokenizer =
-            ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: longest, cancellationToken: context.Stop);
+        ITokenizer tokenizer = options.Kind == TokenizerKind.Bpe
+            ? ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: options.ModelMaxLength ?? int.MaxValue,
+                cancellationToken: context.Stop)
+            : WordPieceTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: options.ModelMaxLength ?? 512,
+                cancellationToken: context.Stop);
         tokenizer.SavePretrained(folder);
         Report(context.Screen, folder, tokenizer, texts, watch.Elapsed);
         return ExitCode.Success;

@@ -47,6 +47,11 @@ public static class AutoModelForSequenceClassification
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
     public static SequenceClassifier FromConfig(string folder, torch.Device? device = null) => FromConfig(ReadConfig(folder), device);
 
+    /// <summary>Label names that the config.json of a folder gives, by index.</summary>
+    /// <exception cref="FileNotFoundException">config.json is absent.</exception>
+    /// <exception cref="InvalidDataException">The file is malformed.</exception>
+    public static IReadOnlyList<string> Labels(string folder) => LabelMaps.Read(ConfigFile.Read(folder));
+
     /// <summary>A model with uninitialised weights.</summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
     public static SequenceClassifier FromConfig(ClassifierConfig config, torch.Device? device = null) => config switch

@@ -99,8 +99,7 @@ public class SettingsBinderTests
     [InlineData("kl_penalty: 1", "run.yaml, line 1: kl_penalty: '1' is not one of kl, abs, mse, full.")]
     [InlineData("batch_size:", "run.yaml, line 1: batch_size has no value.")]
     [InlineData("batch_size: 8\nbatchSize: 4", "run.yaml, line 2: 'batchSize' was already set in line 1.")]
-    [InlineData("batch_size: [8]", "run.yaml, line 1: batch_size needs a single value, not a list.")]
-    [InlineData("batch_size: [[8]]", "run.yaml, line 1: 'batch_size' needs a single value; settings are not grouped or nested.")]
+    [InlineData("batch_size: [8]", "run.yaml, line 1: 'batch_size' needs a single value; settings are not grouped or nested.")]
     [InlineData("ppo:\n  batch_size: 8", "run.yaml, line 1: 'ppo' needs a single value; settings are not grouped or nested.")]
     [InlineData("- 8", "run.yaml, line 1: a configuration file is a list of lines such as 'learning_rate: 1e-5'.")]
     [InlineData("seed: &a 1", "run.yaml, line 1: anchors are refused.")]
@@ -145,25 +144,6 @@ public class SettingsBinderTests
     private sealed record Texts
     {
         public string? Path { get; init; }
-    }
-
-    private sealed record Lists
-    {
-        public IReadOnlyList<int> Ids { get; init; } = [];
-    }
-
-    [Fact]
-    public void Lists_are_written_with_commas_or_as_yaml_lists()
-    {
-        var binder = new SettingsBinder().Add("Lists", new Lists());
-        var none = new Dictionary<string, string>();
-        Assert.Equal([1, 2], binder.Bind(none, YamlSettingsFile.Parse("ids: [1, 2]", "f"), "f").Get<Lists>().Ids);
-        Assert.Equal([1, 2], binder.Bind(none, YamlSettingsFile.Parse("ids:\n- 1\n- 2", "f"), "f").Get<Lists>().Ids);
-        Assert.Equal([3], binder.Bind(none, YamlSettingsFile.Parse("ids: 3", "f"), "f").Get<Lists>().Ids);
-        var bound = binder.Bind(new Dictionary<string, string> { ["--ids"] = "4, -5" }, []);
-        Assert.Equal([4, -5], binder.Bind(none, YamlSettingsFile.Parse(bound.ToYaml("x"), "f"), "f").Get<Lists>().Ids);
-        Assert.Equal("f, line 1: ids: 'a' is not a list of whole numbers such as 1,2.",
-            Assert.Throws<ConfigurationException>(() => binder.Bind(none, YamlSettingsFile.Parse("ids: [a]", "f"), "f")).Message);
     }
 
     [Fact]

@@ -1,0 +1,135 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Text;
+using System.Text.Json;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Generation;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What to write.</summary>
+internal sealed record GenerateOptions
+{
+    [Description("Model folder; unset: the small review model that ships.")]
+    [ValueName("DIR")]
+    public string? Model { get; init; }
+
+    [Description("File with one prompt per line.")]
+    [ValueName("FILE")]
+    public string? Prompts { get; init; }
+
+    [Description("Responses per prompt.")]
+    public int Samples { get; init; } = 1;
+
+    [Description("Write JSON lines (prompt, response, text) to a file instead of the screen.")]
+    [ValueName("FILE")]
+    public string? Save { get; init; }
+
+    [Description("Seed of the sampling.")]
+    public long Seed { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Samples < 1) yield return $"Samples is {Samples}; it must be at least 1.";
+    }
+}
+
+/// <summary><c>rlhf generate</c>: lets a model write.</summary>
+internal static class GenerateVerb
+{
+    private const int RowsAtOnce = 256, MaximumPromptBytes = 16 << 20;
+
+    private sealed record Sample(string Prompt, string Response, string Text, int Tokens, bool Ended);
+
+    public static Command Create()
+    {
+        var prompts = new Argument<string[]>("prompt") { Arity = ArgumentArity.ZeroOrMore, Description = "Texts to continue; none: standard input, or a text from nothing." };
+        var command = new VerbCommand(
+            "generate", "lets a model continue prompts.",
+            [
+                "rlhf generate \"This movie was\" --samples 3",
+                "rlhf generate --model runs/my-sft --prompts beginnings.txt --temperature 0.7 --json",
+            ],
+            new SettingsBinder()
+                .Add("Writing", new GenerateOptions(), o => o.Validate())
+                .Add("Sampling", new GenerationConfig { MaxNewTokens = 40 }, c => c.Validate())
+                .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            context => Run(context, prompts));
+        command.Add(prompts);
+        return command;
+    }
+
+    private static int Run(VerbContext context, Argument<string[]> argument)
+    {
+        var (options, config, screen) = (context.Settings.Get<GenerateOptions>(), context.Settings.Get<GenerationConfig>(), context.Screen);
+        string folder = ModelFolders.ResolveOrShipped("--model", options.Model, ModelFolders.ShippedPolicy);
+        var prompts = Prompts(context.Command.GetValue(argument) ?? [], options.Prompts);
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(folder);
+        using var model = AutoModelForCausalLM.FromPretrained(folder, device);
+        int end = LanguageModels.EndToken(folder, model, tokenizer);
+
+        var rows = prompts.SelectMany(p => Enumerable.Repeat(p, options.Samples)).ToArray();
+        var queries = rows.Select(p => tokenizer.Encode(p) is { Length: > 0 } ids ? ids : [end]).ToArray();
+        var random = new RandomStream(options.Seed, "generate");
+        var generator = new TextGenerator(model);
+        var samples = new List<Sample>();
+        void Write(ProgressDisplay? display)
+        {
+            foreach (var chunk in Enumerable.Range(0, rows.Length).Chunk(RowsAtOnce))
+            {
+                var result = generator.Generate([.. chunk.Select(r => queries[r])], config, null, random, chunk[0], cancellation: context.Stop);
+                for (int i = 0; i < chunk.Length; i++)
+                {
+                    string response = tokenizer.Decode(result.Responses[i], skipSpecialTokens: true);
+                    samples.Add(new(rows[chunk[i]], response, rows[chunk[i]] + response, result.Responses[i].Length, result.EndedByEos[i]));
+                }
+                display?.Report(samples.Count);
+            }
+        }
+        if (rows.Length > RowsAtOnce)
+            ProgressDisplay.Run(screen, "Writing", "text", rows.Length, display => { Write(display); return 0; });
+        else
+            Write(null);
+        Report(screen, options.Save, samples);
+        return ExitCode.Success;
+    }
+
+    private static string[] Prompts(string[] given, string? file)
+    {
+        if (given.Length > 0 && file is not null)
+            throw new ConfigurationException(["Prompts are given both as arguments and with --prompts; use one of them."]);
+        if (given.Length > 0)
+            return given;
+        if (file is null && !Console.IsInputRedirected)
+            return [""];
+        using var stream = file is null ? Console.OpenStandardInput() : File.OpenRead(file);
+        var bytes = new byte[MaximumPromptBytes + 1];
+        int length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
+        if (length > MaximumPromptBytes)
+            throw new InvalidDataException($"The prompts are more than {MaximumPromptBytes >> 20} MiB; split them.");
+        var lines = Encoding.UTF8.GetString(bytes, 0, length).TrimStart('\uFEFF').Split('\n').Select(l => l.TrimEnd('\r')).Where(l => l.Length > 0).ToArray();
+        return lines.Length > 0 ? lines : [""];
+    }
+
+    private static void Report(Screen screen, string? file, IReadOnlyList<Sample> samples)
+    {
+        if (file is not null)
+        {
+            var oneLine = new JsonSerializerOptions(Screen.JsonOptions) { WriteIndented = false };
+            string temporary = file + ".tmp";
+            File.WriteAllLines(temporary, samples.Select(s => JsonSerializer.Serialize(new { s.Prompt, s.Response, s.Text }, oneLine)));
+            File.Move(temporary, file, overwrite: true);
+            screen.Line($"{samples.Count:N0} texts are in {Screen.Safe(file)}.");
+        }
+        else if (screen.Json)
+            screen.WriteJson(samples);
+        else
+            foreach (var sample in samples)
+                screen.Line($"[grey]{Screen.Safe(sample.Prompt)}[/]{Screen.Safe(sample.Response)}");
+    }
+}

@@ -1,0 +1,210 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Globalization;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Data;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using Rlhf.Tracking;
+using Rlhf.Training;
+using Rlhf.Training.RewardModeling;
+using TorchSharp;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What becomes a reward model.</summary>
+internal sealed record RewardOptions
+{
+    [Description("Classifier folder to start from (rlhf init makes one); a folder with a tokenizer.")]
+    [ValueName("DIR")]
+    public string? Model { get; init; }
+
+    [Description("Preference pairs instead of labelled texts: JSONL, CSV or parquet with prompt, chosen and rejected.")]
+    [ValueName("PATH")]
+    public string? Pairs { get; init; }
+
+    [Description("Put a new head with these labels on the model, as a base model without a head needs: NEGATIVE,POSITIVE.")]
+    [ValueName("NAMES")]
+    public string? NewHead { get; init; }
+
+    [Description("Element type of the stored weights.")]
+    public StorageType Storage { get; init; }
+}
+
+/// <summary><c>rlhf reward</c>: stage 2, a classifier learns what people like.</summary>
+internal static class RewardVerb
+{
+    public static Command Create() => new VerbCommand(
+        "reward", "trains a reward model on labelled texts or on preference pairs.",
+        [
+            "rlhf reward --model my-classifier --dataset imdb/ --eval-split test --output runs/my-reward",
+            "rlhf reward --model distilbert-base-uncased --pairs preferences.jsonl --learning-rate 2e-5",
+        ],
+        new SettingsBinder()
+            .Add("Model", new RewardOptions())
+            .Add("Data", new DatasetOptions(), o => o.Validate())
+            .Add("Evaluation", new HeldOutOptions { MaxEvalTexts = 2000 }, o => o.Validate())
+            .Add("Training", new RewardConfig(), c => c.Validate())
+            .Add("Run", new OutputOptions())
+            .Add("Tracking", new TrackingOptions())
+            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+        Run);
+
+    private static int Run(VerbContext context)
+    {
+        var (options, config) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>());
+        var data = context.Settings.Get<DatasetOptions>();
+        string source = ModelFolders.Resolve("--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
+        if ((data.Dataset is null) == (options.Pairs is null))
+            throw new ConfigurationException(["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."]);
+        return options.Pairs is { } pairs
+            ? Train(context, source, LoadPairs(context, pairs), (t, train, heldOut, report) => t.Train(train, heldOut, report, context.Stop))
+            : Train(context, source, LoadReviews(context), (t, train, heldOut, report) => t.Train(train, heldOut, report, context.Stop));
+    }
+
+    private delegate RewardProgress Training<T>(
+        RewardTrainer trainer, IReadOnlyList<T> train, IReadOnlyList<T> heldOut, Action<RewardProgress> report);
+
+    private static int Train<T>(VerbContext context, string source, (IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) rows, Training<T> training)
+    {
+        var (options, config, screen) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>(), context.Screen);
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(source);
+        using var model = Open(source, options, config, device);
+        using var trainer = new RewardTrainer(model, tokenizer, config);
+        var folder = RunFolder.Create("reward", context.Settings.Get<OutputOptions>());
+        folder.WriteConfig(context, "reward");
+        long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
+        long steps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * Math.Ceiling(rows.Train.Count / (double)perStep)));
+        screen.Facts("Reward model",
+        [
+            ("model", $"{source}, {model.Parameters.ElementCount:N0} parameters, all trained"),
+            ("labels", string.Join(", ", model.Labels)),
+            ("data", $"{rows.Train.Count:N0} {(options.Pairs is null ? "labelled texts" : "pairs")}; {rows.HeldOut.Count:N0} held out"),
+            ("plan", $"{steps:N0} steps of {perStep:N0}, texts of up to {config.MaxLength ?? model.MaxPositions:N0} tokens"),
+            ("device", LanguageModels.DeviceName(device)),
+            ("output", folder.Path),
+        ]);
+
+        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
+        RewardEvaluation? evaluation = null;
+        RewardProgress last;
+        try
+        {
+            last = ProgressDisplay.Run(screen, "Training", "step", steps, display => training(trainer, rows.Train, rows.HeldOut, state =>
+            {
+                evaluation = state.Evaluation ?? evaluation;
+                Report(display, sinks, state, evaluation);
+            }));
+        }
+        catch (TrainingDivergedException)
+        {
+            Save(folder.Model, model, tokenizer, options.Storage);
+            Console.Error.WriteLine($"rlhf: the weights from before the step that diverged are in {folder.Model}.");
+            throw;
+        }
+        Save(folder.Model, model, tokenizer, options.Storage);
+        Finish(screen, folder, source, config, last);
+        return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
+    }
+
+    private static (IReadOnlyList<Review> Train, IReadOnlyList<Review> HeldOut) LoadReviews(VerbContext context)
+    {
+        var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
+        return context.Settings.Get<HeldOutOptions>().Split((path, split, limit) => data.Load(seed, path, split, limit));
+    }
+
+    private static (IReadOnlyList<PreferencePair> Train, IReadOnlyList<PreferencePair> HeldOut) LoadPairs(VerbContext context, string pairs)
+    {
+        var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
+        return context.Settings.Get<HeldOutOptions>().Split((path, split, limit) => PreferenceDataset.Load(path ?? pairs, new PreferenceReadOptions
+        {
+            Split = split ?? data.Split,
+            Limit = limit ?? data.MaxTexts,
+            ShuffleSeed = seed,
+        }));
+    }
+
+    /// <summary>The classifier; pairs need one label, so another head is replaced.</summary>
+    private static SequenceClassifier Open(string folder, RewardOptions options, RewardConfig config, torch.Device device)
+    {
+        if (options.NewHead is { } labels)
+            return AutoModelForSequenceClassification.FromPretrained(folder, device, new NewHead([.. labels.Split(',', StringSplitOptions.TrimEntries)], config.Seed));
+        if (options.Pairs is not null && AutoModelForSequenceClassification.Labels(folder).Count != 1)
+            return AutoModelForSequenceClassification.FromPretrained(folder, device, NewHead.Scalar(config.Seed));
+        return AutoModelForSequenceClassification.FromPretrained(folder, device);
+    }
+
+    private static void Report(ProgressDisplay display, MetricSinks sinks, RewardProgress state, RewardEvaluation? evaluation)
+    {
+        var scalars = new Dictionary<string, double>
+        {
+            ["train/loss"] = state.Loss,
+            ["train/accuracy"] = state.Accuracy,
+            ["train/epoch"] = state.Epoch,
+            ["train/learning_rate"] = state.LearningRate,
+            ["train/grad_norm"] = state.GradNorm,
+            ["train/num_tokens"] = state.Tokens,
+            ["train/tokens_per_second"] = state.TokensPerSecond,
+        };
+        if (state.Evaluation is { } now)
+            (scalars["eval/loss"], scalars["eval/accuracy"]) = (now.Loss, now.Accuracy);
+        sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, scalars));
+        List<(string, string)> shown =
+        [
+            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("accuracy", Percent(state.Accuracy)), ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
+        ];
+        if (evaluation is not null)
+            shown.Add(("held-out accuracy", Percent(evaluation.Accuracy)));
+        display.Report(state.Step, [.. shown]);
+    }
+
+    private static void Save(string folder, SequenceClassifier model, ITokenizer tokenizer, StorageType storage)
+    {
+        model.SavePretrained(folder, storage.ToScalarType());
+        tokenizer.SavePretrained(folder);
+    }
+
+    private static void Finish(Screen screen, RunFolder folder, string source, RewardConfig config, RewardProgress last)
+    {
+        var summary = new
+        {
+            Steps = last.Step,
+            Seconds = last.Elapsed.TotalSeconds,
+            last.Tokens,
+            last.Loss,
+            EvalLoss = last.Evaluation?.Loss,
+            EvalAccuracy = last.Evaluation?.Accuracy,
+            EvalExamples = last.Evaluation?.Examples,
+            ModelDir = folder.Model,
+        };
+        folder.WriteSummary(summary);
+        List<KeyValuePair<string, string>> results =
+        [
+            new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
+            new("training loss of the last step", ProgressDisplay.Number(last.Loss, 4)),
+        ];
+        if (last.Evaluation is { } evaluation)
+            results.Add(new("accuracy on held-out data", $"{Percent(evaluation.Accuracy)} of {evaluation.Examples:N0}"));
+        new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(source)) + ", reward model",
+            "A reward model trained with Rlhf (rlhf reward): its logits score how well a text is liked.")
+        {
+            PipelineTag = "text-classification",
+            Tags = ["reward-model", "rlhf"],
+            Results = results,
+            Settings =
+            [
+                new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
+                new("seed", SettingValue.Format(config.Seed)),
+            ],
+        }.Save(folder.Model);
+        if (screen.Json)
+            screen.WriteJson(summary);
+        else
+            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)), ("model", folder.Model)]);
+    }
+
+    private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
+}

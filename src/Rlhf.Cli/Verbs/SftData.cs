@@ -1,0 +1,59 @@
+using Rlhf.Data;
+using Rlhf.Tokenizers;
+using Rlhf.Training.Sft;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>The sequences of a fine-tuning run.</summary>
+/// <param name="Texts">Texts to learn.</param>
+/// <param name="HeldOutTexts">Texts that are only evaluated.</param>
+/// <param name="Train">Sequences to learn.</param>
+/// <param name="HeldOut">Sequences that are only evaluated.</param>
+internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExample> Train, IReadOnlyList<SftExample> HeldOut)
+{
+    /// <summary>Tokens to learn, prompts included.</summary>
+    public long Tokens => Train.Sum(e => (long)e.Ids.Length);
+
+    /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most <paramref name="length"/> tokens.</summary>
+    public static SftData Load(
+        SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config, ITokenizer tokenizer, int endToken, int length)
+    {
+        if (options.Format == TextFormat.Text)
+        {
+            var texts = heldOut.Split((path, split, limit) => dataset.Load(config.Seed, path, split, limit));
+            return Make(texts, rows => Sequences(rows, tokenizer, endToken, length, config));
+        }
+        var pairs = heldOut.Split((path, split, limit) => Completions(path, split, limit, options, dataset, config.Seed));
+        return Make(pairs, rows => [.. Encoded(rows, p => SftExample.FromCompletion(
+            Encode(tokenizer, p.Prompt), Encode(tokenizer, p.Completion), endToken, length, config.CompletionOnlyLoss))]);
+    }
+
+    private static SftData Make<T>((IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) rows, Func<IReadOnlyList<T>, IReadOnlyList<SftExample>> sequences) =>
+        new(rows.Train.Count, rows.HeldOut.Count, sequences(rows.Train), sequences(rows.HeldOut));
+
+    private static IReadOnlyList<PromptCompletion> Completions(
+        string? path, string? split, int? limit, SftOptions options, DatasetOptions dataset, long seed)
+    {
+        var rows = PromptCompletionDataset.Load(path ?? dataset.Required(), new PromptCompletionReadOptions
+        {
+            PromptColumn = options.PromptColumn,
+            CompletionColumn = options.CompletionColumn,
+            Split = split ?? dataset.Split,
+            Limit = limit ?? dataset.MaxTexts,
+            ShuffleSeed = seed,
+        });
+        return rows.Count > 0 ? rows : throw new InvalidDataException($"{path ?? dataset.Dataset} holds no rows.");
+    }
+
+    private static IReadOnlyList<SftExample> Sequences(
+        IReadOnlyList<Review> texts, ITokenizer tokenizer, int endToken, int length, SftConfig config)
+    {
+        var ids = Encoded(texts, text => Encode(tokenizer, text.Text));
+        return config.Packing ? SftExample.Pack(ids, endToken, length) : SftExample.Truncate(ids, endToken, length);
+    }
+
+    private static ParallelQuery<TResult> Encoded<T, TResult>(IReadOnlyList<T> items, Func<T, TResult> encode) =>
+        items.AsParallel().AsOrdered().Select(encode);
+
+    private static int[] Encode(ITokenizer tokenizer, string text) => tokenizer.Encode(text, addSpecialTokens: false);
+}

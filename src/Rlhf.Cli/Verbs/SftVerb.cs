@@ -1,0 +1,183 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Globalization;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using Rlhf.Tracking;
+using Rlhf.Training;
+using Rlhf.Training.Sft;
+using TorchSharp;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What a row of data is.</summary>
+internal enum TextFormat
+{
+    Text,
+    Completions,
+}
+
+/// <summary>What to fine-tune, and what to hold out.</summary>
+internal sealed record SftOptions
+{
+    [Description("Model folder to start from (rlhf init makes one); a folder with a tokenizer.")]
+    [ValueName("DIR")]
+    public string? Model { get; init; }
+
+    [Description("What a row of data is: a whole text, or a prompt and its completion.")]
+    public TextFormat Format { get; init; }
+
+    [Description("Column of the prompt, for completions; unset: prompt.")]
+    [ValueName("NAME")]
+    public string? PromptColumn { get; init; }
+
+    [Description("Column of the completion; unset: completion.")]
+    [ValueName("NAME")]
+    public string? CompletionColumn { get; init; }
+
+    [Description("Element type of the stored weights.")]
+    public StorageType Storage { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Format == TextFormat.Text && (PromptColumn ?? CompletionColumn) is not null)
+            yield return "PromptColumn and CompletionColumn are read with Format completions only.";
+    }
+}
+
+/// <summary><c>rlhf sft</c>: stage 1, a language model learns texts or completions.</summary>
+internal static class SftVerb
+{
+    public static Command Create() => new VerbCommand(
+        "sft", "fine-tunes a language model on texts, or on completions of prompts.",
+        [
+            "rlhf sft --model my-gpt2 --dataset imdb.parquet --batch-size 16 --learning-rate 5e-4 --output runs/my-sft",
+            "rlhf sft --model gpt2 --dataset dialogues.jsonl --format completions",
+        ],
+        new SettingsBinder()
+            .Add("Model", new SftOptions(), o => o.Validate())
+            .Add("Data", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
+            .Add("Evaluation", new HeldOutOptions(), o => o.Validate())
+            .Add("Training", new SftConfig(), c => c.Validate())
+            .Add("Run", new OutputOptions())
+            .Add("Tracking", new TrackingOptions())
+            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+        Run);
+
+    private static int Run(VerbContext context)
+    {
+        var (options, data, config) = (context.Settings.Get<SftOptions>(), context.Settings.Get<DatasetOptions>(), context.Settings.Get<SftConfig>());
+        var screen = context.Screen;
+        string source = ModelFolders.Resolve("--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
+        data.Required();
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(source);
+        using var model = AutoModelForCausalLM.FromPretrained(source, device);
+        int length = Math.Min(config.MaxLength ?? model.MaxPositions, model.MaxPositions);
+        int end = LanguageModels.EndToken(source, model, tokenizer);
+
+        var texts = SftData.Load(options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
+        long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
+        long steps = config.MaxSteps ?? Math.Max(1, (long)(texts.Train.Count * config.NumTrainEpochs / perStep));
+        var folder = RunFolder.Create("sft", context.Settings.Get<OutputOptions>());
+        folder.WriteConfig(context, "sft");
+        screen.Facts("Supervised fine-tuning",
+        [
+            ("model", $"{source}, {model.Parameters.ElementCount:N0} parameters, all trained"),
+            ("data", $"{texts.Texts:N0} texts, {texts.Tokens:N0} tokens in {texts.Train.Count:N0} sequences; {texts.HeldOutTexts:N0} texts held out"),
+            ("plan", $"{steps:N0} steps of {perStep:N0} sequences, up to {perStep * length:N0} tokens each"),
+            ("device", LanguageModels.DeviceName(device)),
+            ("output", folder.Path),
+        ]);
+
+        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
+        using var trainer = new SftTrainer(model, config);
+        SftProgress last;
+        try
+        {
+            last = ProgressDisplay.Run(screen, "Training", "step", steps,
+                display => trainer.Train(texts.Train, texts.HeldOut, state => Report(display, sinks, state), context.Stop));
+        }
+        catch (TrainingDivergedException)
+        {
+            Save(folder.Model, model, tokenizer, options.Storage);
+            Console.Error.WriteLine($"rlhf: the weights from before the step that diverged are in {folder.Model}.");
+            throw;
+        }
+        Save(folder.Model, model, tokenizer, options.Storage);
+        Finish(screen, folder, source, config, last);
+        return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
+    }
+
+    private static void Report(ProgressDisplay display, MetricSinks sinks, SftProgress state)
+    {
+        double speed = state.Tokens / state.Elapsed.TotalSeconds;
+        var scalars = new Dictionary<string, double>
+        {
+            ["train/loss"] = state.Loss,
+            ["train/learning_rate"] = state.LearningRate,
+            ["train/grad_norm"] = state.GradNorm,
+            ["train/num_tokens"] = state.Tokens,
+            ["train/tokens_per_second"] = speed,
+        };
+        if (state.EvalLoss is { } evalLoss)
+            (scalars["eval/loss"], scalars["eval/perplexity"]) = (evalLoss, Math.Exp(evalLoss));
+        sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, scalars));
+        List<(string, string)> shown =
+        [
+            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("perplexity", ProgressDisplay.Number(Math.Exp(state.Loss), 1)),
+            ("tokens/s", ProgressDisplay.Number(speed, 0)),
+        ];
+        if (state.EvalPerplexity is { } perplexity)
+            shown.Add(("held-out perplexity", ProgressDisplay.Number(perplexity, 1)));
+        display.Report(state.Step, [.. shown]);
+    }
+
+    private static void Save(string folder, CausalLM model, ITokenizer tokenizer, StorageType storage)
+    {
+        model.SavePretrained(folder, storage.ToScalarType());
+        tokenizer.SavePretrained(folder);
+    }
+
+    private static void Finish(Screen screen, RunFolder folder, string source, SftConfig config, SftProgress last)
+    {
+        var summary = new
+        {
+            Steps = last.Step,
+            Seconds = last.Elapsed.TotalSeconds,
+            last.Tokens,
+            last.Loss,
+            last.EvalLoss,
+            last.EvalPerplexity,
+            ModelDir = folder.Model,
+        };
+        folder.WriteSummary(summary);
+        List<KeyValuePair<string, string>> results =
+        [
+            new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
+            new("tokens", last.Tokens.ToString("N0", CultureInfo.InvariantCulture)),
+            new("training loss of the last step (nats per token)", ProgressDisplay.Number(last.Loss, 4)),
+        ];
+        if (last.EvalPerplexity is { } perplexity)
+            results.Add(new("perplexity on held-out text", ProgressDisplay.Number(perplexity, 2)));
+        new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(source)) + ", fine-tuned",
+            "A causal language model after supervised fine-tuning with Rlhf (rlhf sft).")
+        {
+            PipelineTag = "text-generation",
+            Tags = ["sft", "rlhf"],
+            Results = results,
+            Settings =
+            [
+                new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
+                new("seed", SettingValue.Format(config.Seed)),
+            ],
+        }.Save(folder.Model);
+        if (screen.Json)
+            screen.WriteJson(summary);
+        else
+            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)), ("model", folder.Model)]);
+    }
+}

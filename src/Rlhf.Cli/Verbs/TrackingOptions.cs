@@ -1,0 +1,24 @@
+using System.ComponentModel;
+using Rlhf.Cli.Terminal;
+using Rlhf.Tracking;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>Where metrics go beside metrics.jsonl and samples.jsonl.</summary>
+internal enum MetricTarget
+{
+    Files,
+    Tensorboard,
+}
+
+/// <summary>Where metrics go.</summary>
+internal sealed record TrackingOptions
+{
+    [Description("files: metrics.jsonl and samples.jsonl; tensorboard: event files as well.")]
+    public MetricTarget LogWith { get; init; }
+
+    /// <summary>Opens the sinks of a run; one that fails is named once on the screen.</summary>
+    public MetricSinks Open(RunFolder folder, Screen screen) => new(
+        [new JsonlSink(folder.Path)],
+        (sink, e) => screen.Line($"[yellow]{Screen.Safe($"{sink.Name} failed and was turned off: {e.Message}")}[/]"));
+}
