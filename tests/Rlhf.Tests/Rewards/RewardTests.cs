@@ -1,5 +1,8 @@
+using Rlhf.Models;
+using Rlhf.Models.Encoders;
 using Rlhf.Rewards;
 using Rlhf.Tests.Models.Encoders;
+using Rlhf.Tokenizers;
 using TorchSharp;
 
 namespace Rlhf.Tests.Rewards;
@@ -45,6 +48,34 @@ public class RewardTests
         Assert.Equal(3, reward.Score(Samples).Count);
         using var two = ClassifierTests.Tiny(kind);
         Assert.Contains("one score", Assert.Throws<ArgumentException>(() => new RewardModelReward(two, new FixtureTokenizer(13))).Message);
+    }
+
+    [Theory]
+    [InlineData(1, typeof(RewardModelReward))]
+    [InlineData(2, typeof(ClassifierReward))]
+    public void A_model_folder_with_its_tokenizer_is_a_reward(int labels, Type kind)
+    {
+        var tokenizer = AutoTokenizer.FromPretrained(Fixtures.Shared("tokenizers", "bert-base-uncased"));
+        using var folder = new Fixtures.TemporaryFolder();
+        using var model = AutoModelForSequenceClassification.FromConfig(new DistilBertConfig
+        {
+            HiddenSize = 8,
+            NumHiddenLayers = 1,
+            NumAttentionHeads = 2,
+            IntermediateSize = 8,
+            InitializerRange = 0.4,
+            Labels = [.. Enumerable.Range(0, labels).Select(i => $"LABEL_{i}")],
+        });
+        model.Initialize(1);
+        model.SavePretrained(folder.Path);
+        tokenizer.SavePretrained(folder.Path);
+
+        var reward = AutoReward.FromPretrained(folder.Path);
+        using var disposed = Assert.IsAssignableFrom<IDisposable>(reward);
+        Assert.IsType(kind, reward);
+        // "[CLS] this movie was really good ! [SEP]" in BERT's vocabulary.
+        int[] ids = [101, 2023, 3185, 2001, 2428, 2204, 999, 102];
+        Assert.Equal([ClassifierTests.Logits(model, [ids])[^1]], reward.Score([new Completion("This movie was", " really good!")]));
     }
 
     [Fact]

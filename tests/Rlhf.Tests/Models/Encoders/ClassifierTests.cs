@@ -143,6 +143,29 @@ public class ClassifierTests
     }
 
     [Fact]
+    public void Gpt2_scores_the_last_hidden_state_of_the_language_model()
+    {
+        var expected = FixtureTensors.Load(Fixtures.Path("gpt2-tiny-expected.safetensors"));
+        using var model = new Gpt2ForSequenceClassification(new Gpt2ClassifierConfig(Gpt2Config.Load(Fixtures.Path("gpt2-tiny"))));
+        int width = model.Config.Trunk.NEmbd;
+        var score = Enumerable.Range(0, 2 * width).Select(i => (i % 7 - 3) / 10f).ToArray();
+        model.LoadWeights(FixtureTensors.Load(Fixtures.Path("gpt2-tiny", "model.safetensors")).With("score.weight", [2, width], score));
+
+        var logits = Logits(model, ClassifierParityTests.Attended(expected, "right"));
+
+        var mask = expected.Rows("right.attention_mask");
+        var shape = expected.Shape("right.hidden_states");
+        var last = expected.Floats("right.hidden_states").AsSpan((int)((shape[0] - 1) * shape[1] * shape[2] * shape[3])).ToArray();
+        for (int b = 0; b < mask.Length; b++)
+            for (int label = 0; label < 2; label++)
+            {
+                int read = (int)((b * shape[2] + mask[b].Sum() - 1) * width);
+                double sum = Enumerable.Range(0, width).Sum(d => (double)last[read + d] * score[label * width + d]);
+                Assert.Equal(sum, logits[2 * b + label], 2e-4);
+            }
+    }
+
+    [Fact]
     public void Initial_weights_are_normal_with_zero_biases_and_unit_gains()
     {
         using var scope = NewDisposeScope();
