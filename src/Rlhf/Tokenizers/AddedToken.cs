@@ -12,7 +12,8 @@ namespace Rlhf.Tokenizers;
 /// <param name="RightStrip">It swallows the white space after it.</param>
 /// <param name="Normalized">It is looked for in the normalised text (lower-cased, for BERT) instead of the text as given.</param>
 public sealed record AddedToken(
-    string Content, int Id, bool Special = true, bool SingleWord = false, bool LeftStrip = false, bool RightStrip = false, bool Normalized = false);
+    string Content, int Id, bool Special = true, bool SingleWord = false,
+    bool LeftStrip = false, bool RightStrip = false, bool Normalized = false);
 
 /// <summary>Finds added tokens in text: the leftmost first, of several at one place the longest.</summary>
 internal sealed class AddedTokenMatcher
@@ -27,7 +28,9 @@ internal sealed class AddedTokenMatcher
             search = SearchValues.Create(longestFirst.Select(t => t.Content).ToArray(), StringComparison.Ordinal);
     }
 
-    /// <summary>The next added token at or after <paramref name="from"/>: where it begins and ends, white space that it swallows included.</summary>
+    /// <summary>
+    /// The next added token at or after <paramref name="from"/>: where it begins and ends, white space that it swallows included.
+    /// </summary>
     public AddedToken? Next(ReadOnlySpan<char> text, int from, out int start, out int end)
     {
         start = end = text.Length;

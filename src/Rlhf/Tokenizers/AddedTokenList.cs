@@ -1,9 +1,10 @@
 namespace Rlhf.Tokenizers;
 
-/// <summary>Added tokens as they are collected from several files: one entry for each text, new ids behind the vocabulary.</summary>
+/// <summary>Added tokens, collected from several files: one entry for each text, new ids behind the vocabulary.</summary>
 internal sealed class AddedTokenList(IReadOnlyDictionary<string, int> vocabulary)
 {
     private readonly Dictionary<string, AddedToken> tokens = new(StringComparer.Ordinal);
+    private int lastId = vocabulary.Values.DefaultIfEmpty(-1).Max();
 
     /// <summary>The vocabulary or the list has this token.</summary>
     public bool Contains(string content) => tokens.ContainsKey(content) || vocabulary.ContainsKey(content);
@@ -11,8 +12,10 @@ internal sealed class AddedTokenList(IReadOnlyDictionary<string, int> vocabulary
     /// <summary>Adds or replaces. The vocabulary's id counts where it knows the token.</summary>
     public void Put(AddedToken token)
     {
-        if (token.Content.Length > 0)
-            tokens[token.Content] = vocabulary.TryGetValue(token.Content, out int id) ? token with { Id = id } : token;
+        if (token.Content.Length == 0)
+            return;
+        tokens[token.Content] = token = vocabulary.TryGetValue(token.Content, out int id) ? token with { Id = id } : token;
+        lastId = Math.Max(lastId, token.Id);
     }
 
     /// <summary>Adds, unless the list has it.</summary>
@@ -36,6 +39,5 @@ internal sealed class AddedTokenList(IReadOnlyDictionary<string, int> vocabulary
     /// <summary>All of them by id.</summary>
     public IReadOnlyList<AddedToken> ToList() => [.. tokens.Values.OrderBy(t => t.Id)];
 
-    private int NextId(string content) => vocabulary.TryGetValue(content, out int id) ? id
-        : 1 + Math.Max(vocabulary.Values.DefaultIfEmpty(-1).Max(), tokens.Values.Select(t => t.Id).DefaultIfEmpty(-1).Max());
+    private int NextId(string content) => vocabulary.TryGetValue(content, out int id) ? id : lastId + 1;
 }

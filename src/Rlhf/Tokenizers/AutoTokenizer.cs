@@ -12,7 +12,9 @@ public static class AutoTokenizer
     /// <param name="folder">The model folder.</param>
     /// <exception cref="DirectoryNotFoundException">The folder does not exist.</exception>
     /// <exception cref="FileNotFoundException">The folder holds no tokenizer.</exception>
-    /// <exception cref="InvalidDataException">A file is malformed, or describes a tokenizer that is neither byte-level BPE nor WordPiece.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A file is malformed, or describes a tokenizer that is neither byte-level BPE nor WordPiece.
+    /// </exception>
     public static ITokenizer FromPretrained(string folder)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
@@ -29,8 +31,7 @@ public static class AutoTokenizer
             if (File.Exists(vocab) && File.Exists(merges))
                 return ReadVocabularyAndMerges(folder, vocab, merges, configuration, tokenizerClass);
             if (File.Exists(vocab) || File.Exists(merges))
-                throw new FileNotFoundException(
-                    $"{folder} holds {(File.Exists(vocab) ? "vocab.json but no merges.txt" : "merges.txt but no vocab.json")}; byte-level BPE needs both.");
+                throw new FileNotFoundException($"{folder} holds one of vocab.json and merges.txt; byte-level BPE needs both.");
             if (File.Exists(words))
                 return ReadVocabularyLines(folder, words, configuration, tokenizerClass);
         }
@@ -38,12 +39,14 @@ public static class AutoTokenizer
         {
             throw new InvalidDataException($"The tokenizer files in {folder} do not fit together: {e.Message}", e);
         }
-        throw new FileNotFoundException($"{folder} holds no tokenizer: it needs tokenizer.json, or vocab.json with merges.txt, or vocab.txt.");
+        throw new FileNotFoundException(
+            $"{folder} holds no tokenizer: it needs tokenizer.json, or vocab.json with merges.txt, or vocab.txt.");
     }
 
     private static ByteLevelBpeTokenizer ReadVocabularyAndMerges(
         string folder, string vocab, string merges, JsonPlace? configuration, string? tokenizerClass)
     {
+        CheckClass(folder, tokenizerClass, "GPT2Tokenizer", "RobertaTokenizer", "DistilRobertaTokenizer");
         var vocabulary = TokenizerJson.ReadVocabulary(JsonPlace.ReadObject(vocab)!.Value);
         var pairs = new List<(string, string)>();
         int number = 0;
@@ -51,31 +54,34 @@ public static class AutoTokenizer
         {
             number++;
             if (line.Length > 0 && !line.StartsWith("#version", StringComparison.Ordinal))
-                pairs.Add(TokenizerJson.SplitMerge(line) ?? throw new InvalidDataException($"{merges}: line {number} is not two tokens with one space between them."));
+                pairs.Add(TokenizerJson.SplitMerge(line)
+                    ?? throw new InvalidDataException($"{merges}: line {number} is not two tokens with one space between them."));
         }
-        return ByteLevelBpe(folder, vocabulary, pairs, configuration, tokenizerClass, [], null, null, null);
+        return ByteLevelBpe(folder, vocabulary, pairs, configuration, tokenizerClass, [], null, false, null);
     }
 
     /// <summary>A byte-level BPE tokenizer of the family that the folder names or the vocabulary shows.</summary>
     internal static ByteLevelBpeTokenizer ByteLevelBpe(string folder, IReadOnlyDictionary<string, int> vocabulary,
-        IReadOnlyList<(string, string)> merges, JsonPlace? configuration, string? tokenizerClass, IReadOnlyList<AddedToken> listed,
-        Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? template, bool? addPrefixSpace, string? unknownToken)
+        IReadOnlyList<(string, string)> merges, JsonPlace? configuration, string? tokenizerClass,
+        IReadOnlyList<AddedToken> listed, SequenceTemplate? template, bool addPrefixSpace, string? unknownToken)
     {
-        bool robertaVocabulary = vocabulary.ContainsKey("<s>") && vocabulary.ContainsKey("</s>") && vocabulary.ContainsKey("<mask>");
-        bool roberta = tokenizerClass is null or "PreTrainedTokenizerFast" or "TokenizersBackend"
-            ? robertaVocabulary : tokenizerClass.StartsWith("Roberta", StringComparison.Ordinal);
-        var settings = TokenizerFiles.ReadSettings(folder, configuration, tokenizerClass ?? (roberta ? "RobertaTokenizer" : "GPT2Tokenizer"),
-            roberta ? SpecialTokens.Roberta : SpecialTokens.Gpt2, vocabulary, listed);
+        bool roberta = IsGeneral(tokenizerClass) ? SpecialTokens.Roberta.Named().All(x => vocabulary.ContainsKey(x.Token))
+            : tokenizerClass!.Contains("Roberta", StringComparison.Ordinal);
+        tokenizerClass ??= roberta ? "RobertaTokenizer" : "GPT2Tokenizer";
+        var family = roberta ? SpecialTokens.Roberta : SpecialTokens.Gpt2;
+        var settings = TokenizerFiles.ReadSettings(folder, configuration, tokenizerClass, family, vocabulary, listed);
         var ids = WithAddedTokens(vocabulary, settings);
         if (template is not null)
-            settings = settings with { Template = template(ids) };
+            settings = settings with { Template = template };
         else if (roberta && Find(ids, settings.SpecialTokens.Cls) is { } cls && Find(ids, settings.SpecialTokens.Sep) is { } sep)
             settings = settings with { Template = SequenceTemplate.Roberta(cls, sep) with { MarksSecondText = false } };
-        return new(vocabulary, merges, settings, configuration?["add_prefix_space"]?.Flag() ?? addPrefixSpace ?? false, unknownToken);
+        return new(vocabulary, merges, settings, configuration?["add_prefix_space"]?.Flag() ?? addPrefixSpace, unknownToken);
     }
 
-    private static WordPieceTokenizer ReadVocabularyLines(string folder, string words, JsonPlace? configuration, string? tokenizerClass)
+    private static WordPieceTokenizer ReadVocabularyLines(
+        string folder, string words, JsonPlace? configuration, string? tokenizerClass)
     {
+        CheckClass(folder, tokenizerClass, "BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer");
         var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
         int id = 0;
         foreach (var line in TokenizerFiles.ReadLines(words))
@@ -84,27 +90,42 @@ public static class AutoTokenizer
     }
 
     /// <summary>A WordPiece tokenizer; tokenizer_config.json's settings go before those of <paramref name="model"/>.</summary>
-    internal static WordPieceTokenizer WordPiece(string folder, IReadOnlyDictionary<string, int> vocabulary, JsonPlace? configuration,
-        string? tokenizerClass, IReadOnlyList<AddedToken> listed, Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? template, WordPieceModel model)
+    internal static WordPieceTokenizer WordPiece(
+        string folder, IReadOnlyDictionary<string, int> vocabulary, JsonPlace? configuration, string? tokenizerClass,
+        IReadOnlyList<AddedToken> listed, SequenceTemplate? template, WordPieceModel model)
     {
-        var settings = TokenizerFiles.ReadSettings(folder, configuration, tokenizerClass ?? "BertTokenizer", SpecialTokens.Bert, vocabulary, listed);
+        var settings = TokenizerFiles.ReadSettings(
+            folder, configuration, tokenizerClass ?? "BertTokenizer", SpecialTokens.Bert, vocabulary, listed);
         var ids = WithAddedTokens(vocabulary, settings);
         if (template is not null)
-            settings = settings with { Template = template(ids) };
+            settings = settings with { Template = template };
         else if (Find(ids, settings.SpecialTokens.Cls) is { } cls && Find(ids, settings.SpecialTokens.Sep) is { } sep)
             settings = settings with { Template = SequenceTemplate.Bert(cls, sep) };
-        var normalizer = model.Normalizer with
+        var normalizer = model.Normalizer;
+        normalizer = normalizer with
         {
-            Lowercase = configuration?["do_lower_case"]?.Flag() ?? model.Normalizer.Lowercase,
-            StripAccents = configuration?["strip_accents"]?.Flag() ?? model.Normalizer.StripAccents,
-            HandleChineseCharacters = configuration?["tokenize_chinese_chars"]?.Flag() ?? model.Normalizer.HandleChineseCharacters,
+            Lowercase = configuration?["do_lower_case"]?.Flag() ?? normalizer.Lowercase,
+            StripAccents = configuration?["strip_accents"]?.Flag() ?? normalizer.StripAccents,
+            HandleChineseCharacters = configuration?["tokenize_chinese_chars"]?.Flag() ?? normalizer.HandleChineseCharacters,
         };
         return new(vocabulary, settings, normalizer, model.UnknownToken ?? settings.SpecialTokens.Unk ?? "[UNK]",
             model.ContinuingPrefix, model.MaxWordLength, model.CleanUpSpaces);
     }
 
-    /// <summary>Ids of all tokens, added ones included.</summary>
-    internal static Dictionary<string, int> WithAddedTokens(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings)
+    /// <summary>Refuses vocabulary files of other families, which look alike and split text in another way.</summary>
+    private static void CheckClass(string folder, string? tokenizerClass, params string[] known)
+    {
+        if (!IsGeneral(tokenizerClass) && !known.Contains(tokenizerClass))
+            throw new InvalidDataException($"{folder}: the tokenizer's class is {tokenizerClass}; without a tokenizer.json "
+                + $"these vocabulary files can be read as {string.Join(", ", known)}.");
+    }
+
+    /// <summary>The class says nothing about the family.</summary>
+    private static bool IsGeneral(string? tokenizerClass) =>
+        tokenizerClass is null or "PreTrainedTokenizerFast" or "PreTrainedTokenizer" or "TokenizersBackend";
+
+    private static Dictionary<string, int> WithAddedTokens(
+        IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings)
     {
         var ids = new Dictionary<string, int>(vocabulary, StringComparer.Ordinal);
         foreach (var token in settings.AddedTokens)
@@ -112,7 +133,8 @@ public static class AutoTokenizer
         return ids;
     }
 
-    private static int? Find(Dictionary<string, int> ids, string? token) => token is not null && ids.TryGetValue(token, out int id) ? id : null;
+    private static int? Find(Dictionary<string, int> ids, string? token) =>
+        token is not null && ids.TryGetValue(token, out int id) ? id : null;
 }
 
 /// <summary>What a file says about a WordPiece model.</summary>

@@ -4,8 +4,9 @@ using System.Text;
 namespace Rlhf.Tokenizers;
 
 /// <summary>
-/// What BERT's fast tokenizer knows about characters. Its library classifies them by Unicode 8, later than which .NET has moved on, and
-/// .NET cannot decompose characters when it runs without ICU: hence tables of our own, the same on every machine.
+/// What BERT's fast tokenizer knows about characters. Its library classifies them by Unicode 8, where .NET has moved on, and .NET
+/// cannot decompose characters when it runs without ICU: hence tables of our own, the same on every machine. The order of marks
+/// that accent stripping keeps (they are spacing, or younger than Unicode 8) is not changed.
 /// </summary>
 internal static partial class BertCharacters
 {
@@ -37,7 +38,8 @@ internal static partial class BertCharacters
     {
         if (!Has(rune, DecomposesFlag))
             return null;
-        return rune.Value is >= HangulFirst and <= HangulLast ? DecomposeHangul(rune.Value - HangulFirst) : WithoutMarks[rune.Value];
+        return rune.Value is >= HangulFirst and <= HangulLast
+            ? DecomposeHangul(rune.Value - HangulFirst) : WithoutMarks[rune.Value];
     }
 
     private const int HangulFirst = 0xAC00, HangulLast = 0xD7A3;
@@ -55,29 +57,39 @@ internal static partial class BertCharacters
     private static byte[] BuildFlags()
     {
         var flags = new byte[0x110000];
-        foreach (var (table, flag) in new[] { (Removed, RemovedFlag), (Punctuation, PunctuationFlag), (Marks, MarkFlag), (Chinese, ChineseFlag) })
-            foreach (int c in table.Split([' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries).SelectMany(Range))
-                flags[c] |= flag;
+        Mark(Removed, RemovedFlag);
+        Mark(Punctuation, PunctuationFlag);
+        Mark(Marks, MarkFlag);
+        Mark(Chinese, ChineseFlag);
         foreach (int c in WithoutMarks.Keys.Concat(Enumerable.Range(HangulFirst, HangulLast - HangulFirst + 1)))
             flags[c] |= DecomposesFlag;
         for (int c = 0; c <= char.MaxValue; c++)
             if (char.IsWhiteSpace((char)c))
                 flags[c] |= SpaceFlag;
         return flags;
+
+        void Mark(string table, byte flag)
+        {
+            foreach (int c in Entries(table).SelectMany(Range))
+                flags[c] |= flag;
+        }
     }
 
     private static Dictionary<int, string> ReadDecompositions()
     {
         var decompositions = new Dictionary<int, string>();
-        foreach (var entry in Decompositions.Split([' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries))
+        foreach (var entry in Entries(Decompositions))
         {
             int equals = entry.IndexOf('=', StringComparison.Ordinal);
-            var result = string.Concat(entry[..equals].Split('+', StringSplitOptions.RemoveEmptyEntries).Select(c => char.ConvertFromUtf32(Hex(c))));
+            var parts = entry[..equals].Split('+', StringSplitOptions.RemoveEmptyEntries);
+            var result = string.Concat(parts.Select(c => char.ConvertFromUtf32(Hex(c))));
             foreach (int c in entry[(equals + 1)..].Split(',').SelectMany(Range))
                 decompositions[c] = result;
         }
         return decompositions;
     }
+
+    private static string[] Entries(string table) => table.Split([' ', '\n', '\r'], StringSplitOptions.RemoveEmptyEntries);
 
     private static IEnumerable<int> Range(string range)
     {

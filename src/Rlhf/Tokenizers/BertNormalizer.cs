@@ -53,7 +53,9 @@ public sealed record BertNormalizer(
             result.Append(Lowercase ? Rune.ToLowerInvariant(rune) : rune);
     }
 
-    /// <summary>The next word of normalised text at or after <paramref name="at"/>: a run without spaces, or one punctuation character.</summary>
+    /// <summary>
+    /// The next word of normalised text at or after <paramref name="at"/>: a run without spaces, or one punctuation character.
+    /// </summary>
     internal static bool NextWord(ReadOnlySpan<char> text, int at, out int start, out int end)
     {
         start = end = text.Length;

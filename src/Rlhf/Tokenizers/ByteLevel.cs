@@ -19,7 +19,9 @@ internal static class ByteLevel
     /// <summary>The printable character of a byte.</summary>
     public static char Symbol(byte value) => ByteToChar[value];
 
-    /// <summary>Appends a token's bytes. A token with a character outside the alphabet (an added token) stands for its own UTF-8 bytes.</summary>
+    /// <summary>
+    /// Appends a token's bytes. A token with a character outside the alphabet (an added token) stands for its own UTF-8 bytes.
+    /// </summary>
     public static void AppendBytes(string token, List<byte> bytes)
     {
         int start = bytes.Count;

@@ -6,12 +6,13 @@ using System.Text.Json.Nodes;
 namespace Rlhf.Tokenizers;
 
 /// <summary>
-/// Byte-level byte-pair encoding as GPT-2 and RoBERTa use it. Any text is encoded without loss; a lone surrogate counts as U+FFFD.
+/// Byte-level byte-pair encoding as GPT-2 and RoBERTa use it. Any text is encoded without loss; a lone surrogate counts as
+/// U+FFFD.
 /// </summary>
 /// <remarks>
-/// Microsoft.ML.Tokenizers (2.0.1) is not used. Its CodeGenTokenizer adds CodeGen's own ids (50257 and up) for runs of spaces and leaves
-/// &lt;|endoftext|&gt; out of decoded text. Its BpeTokenizer splits words by .NET regular expressions, which see a character outside the
-/// basic plane as two symbols and not as the letter or number that it is.
+/// Microsoft.ML.Tokenizers (2.0.1) is not used. Its CodeGenTokenizer adds CodeGen's own ids (50257 and up) for runs of spaces and
+/// leaves &lt;|endoftext|&gt; out of decoded text. Its BpeTokenizer splits words by .NET regular expressions, which see a
+/// character outside the basic plane as two symbols and not as the letter or number that it is.
 /// </remarks>
 public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
 {
@@ -27,7 +28,9 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
     /// <param name="settings">Special tokens and the like.</param>
     /// <param name="addPrefixSpace">Text that does not begin with a space is read as if it did.</param>
     /// <param name="unknownToken">Stands for a byte that the vocabulary lacks; null (GPT-2) leaves such bytes out.</param>
-    /// <exception cref="ArgumentException">A merge or the unknown token names a token that is not in the vocabulary, or ids clash.</exception>
+    /// <exception cref="ArgumentException">
+    /// A merge or the unknown token names a token that is not in the vocabulary, or ids clash.
+    /// </exception>
     public ByteLevelBpeTokenizer(IReadOnlyDictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> merges,
         TokenizerSettings settings, bool addPrefixSpace = false, string? unknownToken = null)
         : base(vocabulary, settings, normalizes: false)
@@ -40,7 +43,8 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
         for (int rank = 0; rank < merges.Count; rank++)
         {
             var (left, right) = merges[rank];
-            table.Add(Known(left, $"merge {rank + 1}"), Known(right, $"merge {rank + 1}"), rank, Known(left + right, $"merge {rank + 1}"));
+            var where = $"merge '{left} {right}'";
+            table.Add(Known(left, where), Known(right, where), rank, Known(left + right, where));
         }
         for (int b = 0; b < 256; b++)
             byteIds[b] = vocabulary.TryGetValue(ByteLevel.Symbol((byte)b).ToString(), out int id) ? id : unknownId ?? -1;
@@ -99,7 +103,7 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
 
     private protected override void SaveVocabulary(string folder)
     {
-        TokenizerFiles.WriteJson(Path.Combine(folder, "vocab.json"), TokenizerJson.Vocabulary(ModelVocabulary));
+        TokenizerFiles.WriteJson(Path.Combine(folder, "vocab.json"), TokenizerJson.Vocabulary(ModelVocabulary), indented: false);
         TokenizerFiles.WriteText(Path.Combine(folder, "merges.txt"),
             merges.Select(m => $"{m.Left} {m.Right}").Prepend("#version: 0.2"));
     }
@@ -123,7 +127,8 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
         },
     };
 
-    internal override IEnumerable<(string Name, JsonNode? Value)> AlgorithmConfiguration() => [("add_prefix_space", AddPrefixSpace)];
+    internal override IEnumerable<(string Name, JsonNode? Value)> AlgorithmConfiguration() =>
+        [("add_prefix_space", AddPrefixSpace)];
 
     private static JsonObject Step(bool addPrefixSpace) => new()
     {

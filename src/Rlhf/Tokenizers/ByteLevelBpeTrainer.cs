@@ -7,13 +7,18 @@ public static class ByteLevelBpeTrainer
 {
     /// <summary>Learns a vocabulary: the 256 bytes, then merges, then the special tokens, which is GPT-2's order.</summary>
     /// <param name="texts">The texts; read once.</param>
-    /// <param name="vocabSize">Tokens in all, special ones included: at least 256 and the special tokens. Fewer come out when no more pairs repeat.</param>
-    /// <param name="specialTokens">Special tokens; null is GPT-2's &lt;|endoftext|&gt;. The first one begins and ends texts.</param>
+    /// <param name="vocabSize">
+    /// Tokens in all, special ones included: at least 256 and the special tokens. Fewer come out when no more pairs repeat.
+    /// </param>
+    /// <param name="specialTokens">
+    /// Special tokens, each at least two characters; null is GPT-2's &lt;|endoftext|&gt;. The first one begins and ends texts.
+    /// </param>
     /// <param name="minFrequency">How often a pair must occur to become a token; default 2.</param>
     /// <param name="modelMaxLength">Longest input of the model that the tokenizer is for; default no limit.</param>
     /// <param name="cancellationToken">Stops the work.</param>
-    /// <exception cref="ArgumentException">The vocabulary size is too small, or a special token is empty or named twice.</exception>
-    public static ByteLevelBpeTokenizer Train(IEnumerable<string> texts, int vocabSize, IReadOnlyList<string>? specialTokens = null,
+    /// <exception cref="ArgumentException">The vocabulary is too small, or a special token is short or named twice.</exception>
+    public static ByteLevelBpeTokenizer Train(
+        IEnumerable<string> texts, int vocabSize, IReadOnlyList<string>? specialTokens = null,
         int minFrequency = 2, int modelMaxLength = int.MaxValue, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
@@ -21,7 +26,8 @@ public static class ByteLevelBpeTrainer
         WordCounter.CheckSpecialTokens(specialTokens);
         if (vocabSize < 256 + specialTokens.Count)
             throw new ArgumentException(
-                $"A byte-level vocabulary has at least 256 tokens and the {specialTokens.Count} special ones, but {vocabSize} were asked for.", nameof(vocabSize));
+                $"A byte-level vocabulary has 256 tokens and {specialTokens.Count} special ones at least, not {vocabSize}.",
+                nameof(vocabSize));
         var words = new WordCounter(specialTokens);
         foreach (var text in texts)
         {

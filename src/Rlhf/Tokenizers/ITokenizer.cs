@@ -7,7 +7,9 @@ public interface ITokenizer
     /// <summary>Number of token ids, special and added tokens included.</summary>
     int VocabSize { get; }
 
-    /// <summary>Longest input of the model in tokens (<c>model_max_length</c>); <see cref="int.MaxValue"/> when the folder does not say.</summary>
+    /// <summary>
+    /// Longest input of the model in tokens (<c>model_max_length</c>); <see cref="int.MaxValue"/> when the folder does not say.
+    /// </summary>
     int ModelMaxLength { get; }
 
     /// <summary>Id of the beginning-of-sequence token, or null.</summary>
@@ -28,16 +30,27 @@ public interface ITokenizer
     /// <summary>Id of the separator that ends an encoder's input ([SEP], &lt;/s&gt;), or null.</summary>
     int? SepTokenId { get; }
 
-    /// <summary>Token ids of a text. With <paramref name="addSpecialTokens"/>, what the model expects around it ([CLS] … [SEP] for BERT, nothing for GPT-2).</summary>
+    /// <summary>
+    /// Token ids of a text. With <paramref name="addSpecialTokens"/>, what the model expects around it ([CLS] … [SEP] for BERT,
+    /// nothing for GPT-2).
+    /// </summary>
     int[] Encode(string text, bool addSpecialTokens = true);
 
-    /// <summary>Token ids of a text and its pair, as sequence classifiers read two texts, cut to <paramref name="maxLength"/> by shortening the longer one first.</summary>
+    /// <summary>
+    /// Token ids of a text and its pair, as sequence classifiers read two texts, cut to <paramref name="maxLength"/> by
+    /// shortening the longer one first. An empty pair is no pair.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxLength"/> has no room for the special tokens.</exception>
     int[] EncodePair(string text, string pair, int maxLength = int.MaxValue);
 
-    /// <summary>Token ids with special tokens, cut on the right to at most <paramref name="maxLength"/> ids, the closing special token kept.</summary>
+    /// <summary>
+    /// Token ids with special tokens, cut on the right to at most <paramref name="maxLength"/> ids; the closing special token
+    /// stays.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxLength"/> has no room for the special tokens.</exception>
     int[] EncodeTruncated(string text, int maxLength);
 
-    /// <summary>The text of token ids. Ids that are no valid UTF-8 together become U+FFFD, as in Hugging Face's decoder.</summary>
+    /// <summary>The text of token ids. What is no valid UTF-8 becomes U+FFFD, as in Hugging Face's decoder.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
     string Decode(IEnumerable<int> ids, bool skipSpecialTokens = false);
 
@@ -47,6 +60,9 @@ public interface ITokenizer
     /// <summary>The id of a token as the vocabulary spells it, or null.</summary>
     int? TokenToId(string token);
 
-    /// <summary>Writes the tokenizer files that transformers opens (vocabulary, tokenizer.json, tokenizer_config.json, special_tokens_map.json).</summary>
+    /// <summary>
+    /// Writes the tokenizer files that transformers opens (vocabulary, tokenizer.json, tokenizer_config.json,
+    /// special_tokens_map.json).
+    /// </summary>
     void SavePretrained(string folder);
 }

@@ -82,15 +82,17 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     public string? Text(string name) => this[name]?.Text();
 
     /// <summary>A token id: a whole number from 0.</summary>
-    public int Id() => Kind == JsonValueKind.Number && Value.TryGetInt32(out int id) && id >= 0 ? id : throw Wrong("must be a token id");
+    public int Id() =>
+        Kind == JsonValueKind.Number && Value.TryGetInt32(out int id) && id >= 0 ? id : throw Wrong("must be a token id");
 
     /// <summary>A whole number that may be huge (1e30 means no limit).</summary>
-    public int Limit() => Kind != JsonValueKind.Number || !Value.TryGetDouble(out double limit) || !(limit >= 1) ? throw Wrong("must be a number of at least 1")
-        : limit >= int.MaxValue ? int.MaxValue : (int)limit;
+    public int Limit() => Kind == JsonValueKind.Number && Value.TryGetDouble(out double limit) && limit >= 1
+        ? (int)Math.Min(limit, int.MaxValue) : throw Wrong("must be a number of at least 1");
 
     public InvalidDataException Wrong(string what) => new($"{File}: {(Path.Length == 0 ? "the file" : Path)} {what}.");
 
-    private JsonPlace At(JsonElement value, string name) => this with { Value = value, Path = Path.Length == 0 ? name : $"{Path}.{name}" };
+    private JsonPlace At(JsonElement value, string name) =>
+        this with { Value = value, Path = Path.Length == 0 ? name : $"{Path}.{name}" };
 
     private string Name(JsonProperty member)
     {

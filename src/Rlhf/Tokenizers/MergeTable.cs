@@ -11,7 +11,9 @@ internal sealed class MergeTable
     /// <summary>Adds the merge of two tokens; of equal pairs the last one counts, as in Hugging Face's library.</summary>
     public void Add(int left, int right, int rank, int merged) => merges[Key(left, right)] = (rank, merged);
 
-    /// <summary>Merges the symbols of a word in place: always the pair of lowest rank, the leftmost of equals. Returns the new length.</summary>
+    /// <summary>
+    /// Merges the symbols of a word in place: always the pair of lowest rank, the leftmost of equals. Returns the new length.
+    /// </summary>
     public int Apply(Span<int> symbols) => symbols.Length <= ScanLimit ? ApplyByScan(symbols) : ApplyByQueue(symbols);
 
     /// <summary>For short words: look through all pairs each time.</summary>

@@ -14,7 +14,9 @@ public sealed record PaddedBatch(int[][] InputIds, int[][] AttentionMask, int[] 
     {
         ArgumentNullException.ThrowIfNull(rows);
         int length = rows.Select(r => r.Length).DefaultIfEmpty(0).Max();
-        return new([.. rows.Select(r => Fill(r, padTokenId))], [.. rows.Select(r => Fill(Enumerable.Repeat(1, r.Length).ToArray(), 0))],
+        return new(
+            [.. rows.Select(r => Fill(r, padTokenId))],
+            [.. rows.Select(r => Fill([.. Enumerable.Repeat(1, r.Length)], 0))],
             [.. rows.Select(r => r.Length)]);
 
         int[] Fill(int[] row, int filler)
@@ -36,7 +38,7 @@ public sealed record PaddedBatch(int[][] InputIds, int[][] AttentionMask, int[] 
         ArgumentNullException.ThrowIfNull(tokenizer);
         ArgumentNullException.ThrowIfNull(texts);
         int padding = tokenizer.PadTokenId ?? tokenizer.EosTokenId
-            ?? throw new ArgumentException("The tokenizer has neither a padding nor an end token to fill rows up with.", nameof(tokenizer));
+            ?? throw new ArgumentException("The tokenizer has no padding and no end token to fill rows with.", nameof(tokenizer));
         return Create([.. texts.Select(t => tokenizer.EncodeTruncated(t, maxLength))], padding, side);
     }
 }

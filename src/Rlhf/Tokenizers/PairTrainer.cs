@@ -12,8 +12,8 @@ internal sealed class PairTrainer
     private readonly List<(int[] Symbols, int Length, long Count)> words = [];
     private readonly Dictionary<long, long> counts = [];
     private readonly Dictionary<long, List<int>> places = [];
-    private readonly PriorityQueue<long, (long Count, long Pair)> queue = new(
-        Comparer<(long Count, long Pair)>.Create((x, y) => x.Count != y.Count ? y.Count.CompareTo(x.Count) : x.Pair.CompareTo(y.Pair)));
+    private readonly PriorityQueue<long, (long Count, long Pair)> queue = new(Comparer<(long Count, long Pair)>.Create(
+        (x, y) => x.Count != y.Count ? y.Count.CompareTo(x.Count) : x.Pair.CompareTo(y.Pair)));
 
     /// <param name="alphabet">Tokens that exist from the start; more are added behind them.</param>
     public PairTrainer(IEnumerable<string> alphabet)
@@ -38,7 +38,7 @@ internal sealed class PairTrainer
             Change(Pair(symbols[i], symbols[i + 1]), count, words.Count - 1);
     }
 
-    /// <summary>Learns merges until the vocabulary has <paramref name="vocabSize"/> tokens or no pair occurs often enough.</summary>
+    /// <summary>Learns until the vocabulary has <paramref name="vocabSize"/> tokens or no pair occurs often enough.</summary>
     public void Train(int vocabSize, long minFrequency, Func<string, string, string> join, CancellationToken cancellationToken)
     {
         foreach (var (pair, count) in counts)

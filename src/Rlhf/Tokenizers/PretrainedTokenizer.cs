@@ -5,6 +5,8 @@ namespace Rlhf.Tokenizers;
 /// <summary>What byte-level BPE and WordPiece have in common: added tokens, templates, truncation, saving.</summary>
 public abstract class PretrainedTokenizer : ITokenizer
 {
+    private static readonly string[] SpacedOut = [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"];
+
     private readonly Dictionary<string, int> vocabulary;
     private readonly string?[] tokens;
     private readonly HashSet<int> specialIds;
@@ -13,9 +15,10 @@ public abstract class PretrainedTokenizer : ITokenizer
     /// <summary>Takes over a vocabulary and settings; added tokens that the vocabulary lacks are joined to it.</summary>
     /// <param name="vocabulary">Tokens of the algorithm and their ids.</param>
     /// <param name="settings">Everything else.</param>
-    /// <param name="normalizes">The algorithm changes the text and looks for added tokens marked so in the changed text itself.</param>
+    /// <param name="normalizes">The algorithm changes the text and finds the added tokens marked so in the result.</param>
     /// <exception cref="ArgumentException">Ids are negative, too large or used twice.</exception>
-    private protected PretrainedTokenizer(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, bool normalizes)
+    private protected PretrainedTokenizer(
+        IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, bool normalizes)
     {
         ModelVocabulary = vocabulary;
         Settings = settings;
@@ -33,9 +36,9 @@ public abstract class PretrainedTokenizer : ITokenizer
         PadTokenId = Role(special.Pad);
         ClsTokenId = Role(special.Cls);
         MaskTokenId = Role(special.Mask);
-        foreach (int id in settings.Template.Before.Concat(settings.Template.After).Concat(settings.Template.PairBefore)
-            .Concat(settings.Template.PairBetween).Concat(settings.Template.PairAfter))
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)id, (uint)tokens.Length, nameof(settings));
+        foreach (int id in settings.Template.Ids)
+            if (id >= tokens.Length || tokens[id] is null)
+                throw new ArgumentException($"The template names the id {id}, which no token has.", nameof(settings));
     }
 
     /// <summary>Everything besides vocabulary and algorithm.</summary>
@@ -91,7 +94,10 @@ public abstract class PretrainedTokenizer : ITokenizer
     /// <inheritdoc/>
     public int[] EncodePair(string text, string pair, int maxLength = int.MaxValue) => EncodePair(text, pair, maxLength, out _);
 
-    /// <summary>The same, and where the second text's tokens begin in the result (its length when there is no second text): from there the token type is 1.</summary>
+    /// <summary>
+    /// The same, and where the second text's tokens begin in the result (its length when there is no second text): from there
+    /// BERT's token type is 1.
+    /// </summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxLength"/> has no room for the special tokens.</exception>
     public int[] EncodePair(string text, string pair, int maxLength, out int secondStart)
     {
@@ -111,7 +117,8 @@ public abstract class PretrainedTokenizer : ITokenizer
         secondStart = template.PairBefore.Count + firstLength + template.PairBetween.Count;
         return
         [
-            .. template.PairBefore, .. first.Take(firstLength), .. template.PairBetween, .. second.Take(secondLength), .. template.PairAfter,
+            .. template.PairBefore, .. first.Take(firstLength),
+            .. template.PairBetween, .. second.Take(secondLength), .. template.PairAfter,
         ];
     }
 
@@ -123,7 +130,8 @@ public abstract class PretrainedTokenizer : ITokenizer
         foreach (int id in ids)
         {
             if ((uint)id >= (uint)tokens.Length)
-                throw new ArgumentOutOfRangeException(nameof(ids), id, $"Token id {id} is outside the vocabulary (0 to {tokens.Length - 1}).");
+                throw new ArgumentOutOfRangeException(
+                    nameof(ids), id, $"Token id {id} is outside the vocabulary (0 to {tokens.Length - 1}).");
             // Ids that no token has are left out, as transformers does.
             if (tokens[id] is { } token && !(skipSpecialTokens && specialIds.Contains(id)))
                 pieces.Add(token);
@@ -135,7 +143,8 @@ public abstract class PretrainedTokenizer : ITokenizer
     public string IdToToken(int id)
     {
         if ((uint)id >= (uint)tokens.Length || tokens[id] is not { } token)
-            throw new ArgumentOutOfRangeException(nameof(id), id, $"No token has the id {id}; the vocabulary ends at {tokens.Length - 1}.");
+            throw new ArgumentOutOfRangeException(
+                nameof(id), id, $"No token has the id {id}; the vocabulary ends at {tokens.Length - 1}.");
         return token;
     }
 
@@ -145,19 +154,26 @@ public abstract class PretrainedTokenizer : ITokenizer
     /// <inheritdoc/>
     public void SavePretrained(string folder)
     {
+        ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         Directory.CreateDirectory(folder);
+        var map = TokenizerFiles.SpecialTokensMap(Settings.SpecialTokens);
         SaveVocabulary(folder);
         TokenizerFiles.WriteJson(Path.Combine(folder, "tokenizer.json"), TokenizerJson.Write(this));
         TokenizerFiles.WriteJson(Path.Combine(folder, "tokenizer_config.json"), TokenizerFiles.Configuration(this));
-        TokenizerFiles.WriteJson(Path.Combine(folder, "special_tokens_map.json"), TokenizerFiles.SpecialTokensMap(Settings.SpecialTokens));
+        TokenizerFiles.WriteJson(Path.Combine(folder, "special_tokens_map.json"), map);
     }
 
-    /// <summary>Removes spaces before punctuation and short forms, as transformers 4 does after decoding when clean_up_tokenization_spaces is set.</summary>
-    public static string CleanUpSpaces(string text) => text
-        .Replace(" .", ".", StringComparison.Ordinal).Replace(" ?", "?", StringComparison.Ordinal).Replace(" !", "!", StringComparison.Ordinal)
-        .Replace(" ,", ",", StringComparison.Ordinal).Replace(" ' ", "'", StringComparison.Ordinal).Replace(" n't", "n't", StringComparison.Ordinal)
-        .Replace(" 'm", "'m", StringComparison.Ordinal).Replace(" 's", "'s", StringComparison.Ordinal).Replace(" 've", "'ve", StringComparison.Ordinal)
-        .Replace(" 're", "'re", StringComparison.Ordinal);
+    /// <summary>
+    /// Removes spaces before punctuation and short forms: what transformers 4 does after decoding when
+    /// clean_up_tokenization_spaces is set, and transformers 5 no longer does. <see cref="Decode"/> does not do it.
+    /// </summary>
+    public static string CleanUpSpaces(string text)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        foreach (var spaced in SpacedOut)
+            text = text.Replace(spaced, spaced.Trim(' '), StringComparison.Ordinal);
+        return text;
+    }
 
     /// <summary>Appends the ids of text that holds no added token.</summary>
     private protected abstract void EncodeText(ReadOnlySpan<char> text, List<int> ids);
@@ -193,7 +209,7 @@ public abstract class PretrainedTokenizer : ITokenizer
     private static int Room(int maxLength, int added) => maxLength >= added ? maxLength - added
         : throw new ArgumentOutOfRangeException(nameof(maxLength), maxLength, $"The special tokens alone take {added} ids.");
 
-    /// <summary>Lengths of two texts cut to <paramref name="room"/> ids together: the shorter one is kept whole if it takes at most half.</summary>
+    /// <summary>Lengths of two texts cut to <paramref name="room"/> ids; one that takes at most half stays whole.</summary>
     private static (int First, int Second) LongestFirst(int first, int second, int room)
     {
         if (first <= room - second)
@@ -208,7 +224,7 @@ public abstract class PretrainedTokenizer : ITokenizer
 
     private static string?[] InvertVocabulary(Dictionary<string, int> vocabulary)
     {
-        const int Limit = 1 << 24;
+        const int Limit = 1 << 22;
         if (vocabulary.Count == 0)
             throw new ArgumentException("The vocabulary is empty.", nameof(vocabulary));
         int last = vocabulary.Values.Max();

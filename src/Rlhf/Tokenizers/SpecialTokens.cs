@@ -35,13 +35,15 @@ public sealed record SpecialTokens
         new() { Bos = "<s>", Eos = "</s>", Unk = "<unk>", Sep = "</s>", Pad = "<pad>", Cls = "<s>", Mask = "<mask>" };
 
     /// <summary>BERT's and DistilBERT's.</summary>
-    public static SpecialTokens Bert { get; } = new() { Unk = "[UNK]", Sep = "[SEP]", Pad = "[PAD]", Cls = "[CLS]", Mask = "[MASK]" };
+    public static SpecialTokens Bert { get; } =
+        new() { Unk = "[UNK]", Sep = "[SEP]", Pad = "[PAD]", Cls = "[CLS]", Mask = "[MASK]" };
 
     /// <summary>Role names as Hugging Face's files spell them, with the tokens that are set.</summary>
     internal IEnumerable<(string Role, string Token)> Named() =>
         new (string Role, string? Token)[]
         {
-            ("bos_token", Bos), ("eos_token", Eos), ("unk_token", Unk), ("sep_token", Sep), ("pad_token", Pad), ("cls_token", Cls), ("mask_token", Mask),
+            ("bos_token", Bos), ("eos_token", Eos), ("unk_token", Unk), ("sep_token", Sep),
+            ("pad_token", Pad), ("cls_token", Cls), ("mask_token", Mask),
         }.Where(x => x.Token is not null).Select(x => (x.Role, x.Token!));
 
     /// <summary>The same with one role changed; a role that does not exist is ignored.</summary>
@@ -83,6 +85,9 @@ public sealed record SequenceTemplate(
     /// <summary>Ids added to two texts.</summary>
     public int PairCount => PairBefore.Count + PairBetween.Count + PairAfter.Count;
 
+    /// <summary>All ids that occur.</summary>
+    internal IEnumerable<int> Ids => Before.Concat(After).Concat(PairBefore).Concat(PairBetween).Concat(PairAfter);
+
     /// <summary>BERT's token types mark the second text with 1; RoBERTa's template gives it 0 everywhere.</summary>
     public bool MarksSecondText { get; init; } = true;
 }
@@ -118,6 +123,9 @@ public sealed record TokenizerSettings
     /// <summary>Class that transformers opens the files with, for example <c>GPT2Tokenizer</c>.</summary>
     public string TokenizerClass { get; init; } = "PreTrainedTokenizerFast";
 
-    /// <summary>Further entries of tokenizer_config.json that are kept when saving (chat templates and the like), as JSON text; null is none.</summary>
+    /// <summary>
+    /// Further entries of tokenizer_config.json that are kept when saving (chat templates and the like), as JSON text; null is
+    /// none.
+    /// </summary>
     public string? FurtherConfiguration { get; init; }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
@@ -8,13 +9,16 @@ namespace Rlhf.Tokenizers;
 /// <summary>tokenizer_config.json, special_tokens_map.json, added_tokens.json: read into settings and written back.</summary>
 internal static class TokenizerFiles
 {
-    /// <summary>Entries of tokenizer_config.json that this library reads and writes itself; all others are kept as they are.</summary>
+    private static readonly string[] SpecialTokenRoles =
+        ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+    /// <summary>Entries of tokenizer_config.json that are read and written here, or no longer hold after saving.</summary>
     private static readonly HashSet<string> KnownEntries =
     [
-        "tokenizer_class", "model_max_length", "padding_side", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens",
-        "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "add_prefix_space",
-        "do_lower_case", "strip_accents", "tokenize_chinese_chars", "clean_up_tokenization_spaces", "name_or_path", "tokenizer_file",
-        "special_tokens_map_file", "backend", "is_local",
+        .. SpecialTokenRoles, "tokenizer_class", "model_max_length", "padding_side", "added_tokens_decoder",
+        "additional_special_tokens", "extra_special_tokens", "add_prefix_space", "do_lower_case", "strip_accents",
+        "tokenize_chinese_chars", "clean_up_tokenization_spaces", "name_or_path", "tokenizer_file", "special_tokens_map_file",
+        "backend", "is_local",
     ];
 
     private static readonly Dictionary<string, string> ClassOfModelType = new()
@@ -25,17 +29,18 @@ internal static class TokenizerFiles
         ["distilbert"] = "DistilBertTokenizer",
     };
 
-    private static readonly JsonSerializerOptions Readable =
-        new() { WriteIndented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Compact = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+    private static readonly JsonSerializerOptions Readable = new(Compact) { WriteIndented = true };
 
-    /// <summary>The class that the folder names in tokenizer_config.json or by its config.json's model_type, without "Fast"; or null.</summary>
+    /// <summary>The class that tokenizer_config.json names or config.json's model_type implies, without "Fast".</summary>
     public static string? TokenizerClass(string folder, JsonPlace? configuration)
     {
         var named = configuration?.Text("tokenizer_class");
         if (named is null or "PreTrainedTokenizerFast" or "TokenizersBackend")
             named = JsonPlace.ReadObject(Path.Combine(folder, "config.json"))?.Text("model_type") is { } type
                 && ClassOfModelType.TryGetValue(type, out var known) ? known : named;
-        return named != "PreTrainedTokenizerFast" && named?.EndsWith("TokenizerFast", StringComparison.Ordinal) == true ? named[..^4] : named;
+        bool fast = named != "PreTrainedTokenizerFast" && named?.EndsWith("TokenizerFast", StringComparison.Ordinal) == true;
+        return fast ? named![..^"Fast".Length] : named;
     }
 
     /// <summary>Settings from the folder's files.</summary>
@@ -53,7 +58,8 @@ internal static class TokenizerFiles
         foreach (var token in listed)
             added.Put(token);
         foreach (var (id, token) in configuration?["added_tokens_decoder"]?.Members() ?? [])
-            added.Put(ReadAddedToken(token, int.TryParse(id, out int number) && number >= 0 ? number : throw token.Wrong("is not named by a token id")));
+            added.Put(ReadAddedToken(token, int.TryParse(id, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+                ? number : throw token.Wrong("is not named by a token id")));
         foreach (var (content, id) in JsonPlace.ReadObject(Path.Combine(folder, "added_tokens.json"))?.Members() ?? [])
             added.PutMissing(new AddedToken(content, id.Id(), Special: false));
 
@@ -77,7 +83,10 @@ internal static class TokenizerFiles
         }
         special = special with { Additional = [.. additional.Distinct()] };
         foreach (var token in special.Named().Select(x => x.Token).Concat(special.Additional))
-            added.PutSpecial(token, flags.TryGetValue(token, out var place) ? place : null, leftStrip: token == family.Mask && family == SpecialTokens.Roberta);
+        {
+            JsonPlace? detail = flags.TryGetValue(token, out var place) ? place : null;
+            added.PutSpecial(token, detail, leftStrip: token == SpecialTokens.Roberta.Mask);
+        }
 
         return new TokenizerSettings
         {
@@ -96,16 +105,17 @@ internal static class TokenizerFiles
     }
 
     /// <summary>An entry of a list of added tokens.</summary>
-    public static AddedToken ReadAddedToken(JsonPlace token, int id) => new(token.Required("content").Text(), id, token.Flag("special"),
-        token.Flag("single_word"), token.Flag("lstrip"), token.Flag("rstrip"), token.Flag("normalized"));
+    public static AddedToken ReadAddedToken(JsonPlace token, int id) => new(
+        token.Required("content").Text(), id, token.Flag("special"), token.Flag("single_word"), token.Flag("lstrip"),
+        token.Flag("rstrip"), token.Flag("normalized"));
 
     /// <summary>tokenizer_config.json of a tokenizer.</summary>
     public static JsonObject Configuration(PretrainedTokenizer tokenizer)
     {
         var settings = tokenizer.Settings;
         var json = settings.FurtherConfiguration is { } further ? JsonNode.Parse(further)!.AsObject() : [];
-        json["added_tokens_decoder"] = new JsonObject(settings.AddedTokens.OrderBy(t => t.Id)
-            .Select(t => KeyValuePair.Create(t.Id.ToString(System.Globalization.CultureInfo.InvariantCulture), (JsonNode?)AddedTokenJson(t))));
+        json["added_tokens_decoder"] = new JsonObject(settings.AddedTokens.OrderBy(t => t.Id).Select(
+            t => KeyValuePair.Create(t.Id.ToString(CultureInfo.InvariantCulture), (JsonNode?)AddedTokenJson(t))));
         foreach (var (role, token) in settings.SpecialTokens.Named())
             json[role] = token;
         if (settings.SpecialTokens.Additional.Count > 0)
@@ -114,7 +124,8 @@ internal static class TokenizerFiles
             json[name] = value;
         json["clean_up_tokenization_spaces"] = false;
         // What transformers writes for "no limit": int(1e30).
-        json["model_max_length"] = settings.ModelMaxLength == int.MaxValue ? JsonNode.Parse("1000000000000000019884624838656") : settings.ModelMaxLength;
+        json["model_max_length"] = settings.ModelMaxLength == int.MaxValue
+            ? JsonNode.Parse("1000000000000000019884624838656") : settings.ModelMaxLength;
         json["padding_side"] = settings.PaddingSide == PaddingSide.Left ? "left" : "right";
         json["tokenizer_class"] = settings.TokenizerClass;
         return json;
@@ -156,7 +167,8 @@ internal static class TokenizerFiles
     }
 
     /// <summary>Writes JSON, all or nothing.</summary>
-    public static void WriteJson(string path, JsonNode json) => Replace(path, stream => JsonSerializer.Serialize(stream, json, Readable));
+    public static void WriteJson(string path, JsonNode json, bool indented = true) =>
+        Replace(path, stream => JsonSerializer.Serialize(stream, json, indented ? Readable : Compact));
 
     /// <summary>Writes lines that end in a line feed, all or nothing.</summary>
     public static void WriteText(string path, IEnumerable<string> lines) => Replace(path, stream =>
@@ -165,9 +177,6 @@ internal static class TokenizerFiles
         foreach (var line in lines)
             writer.WriteLine(line);
     });
-
-    private static readonly string[] SpecialTokenRoles =
-        ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
     private static string Content(JsonPlace token, Dictionary<string, JsonPlace> flags)
     {

@@ -10,7 +10,8 @@ internal static class TokenizerJson
     public static ITokenizer Read(string folder, JsonPlace json, JsonPlace? configuration, string? tokenizerClass)
     {
         var model = json.Required("model");
-        var listed = (json["added_tokens"]?.Items() ?? []).Select(t => TokenizerFiles.ReadAddedToken(t, t.Required("id").Id())).ToList();
+        var listed = (json["added_tokens"]?.Items() ?? [])
+            .Select(t => TokenizerFiles.ReadAddedToken(t, t.Required("id").Id())).ToList();
         var type = model.Text("type") ?? (model["merges"] is not null ? "BPE" : "WordPiece");
         return type switch
         {
@@ -33,7 +34,8 @@ internal static class TokenizerJson
         })]);
         json["normalizer"] = Take("normalizer");
         json["pre_tokenizer"] = Take("pre_tokenizer");
-        json["post_processor"] = tokenizer.Settings.Template.PairCount == 0 ? DefaultPostProcessor(tokenizer) : TemplateJson(tokenizer);
+        json["post_processor"] =
+            tokenizer.Settings.Template.Ids.Any() ? TemplateJson(tokenizer) : DefaultPostProcessor(tokenizer);
         json["decoder"] = Take("decoder");
         json["model"] = Take("model");
         return json;
@@ -62,11 +64,12 @@ internal static class TokenizerJson
     public static (string Left, string Right)? SplitMerge(string line)
     {
         int space = line.IndexOf(' ', StringComparison.Ordinal);
-        return space > 0 && space < line.Length - 1 && line.LastIndexOf(' ') == space ? (line[..space], line[(space + 1)..]) : null;
+        return space > 0 && space < line.Length - 1 && line.LastIndexOf(' ') == space
+            ? (line[..space], line[(space + 1)..]) : null;
     }
 
-    private static ByteLevelBpeTokenizer ReadByteLevelBpe(string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration,
-        string? tokenizerClass, IReadOnlyList<AddedToken> listed)
+    private static ByteLevelBpeTokenizer ReadByteLevelBpe(
+        string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration, string? tokenizerClass, List<AddedToken> listed)
     {
         const string Understood = "is not byte-level BPE as GPT-2 and RoBERTa write it";
         if (json["normalizer"] is { } normalizer)
@@ -81,19 +84,20 @@ internal static class TokenizerJson
             if (model.Flag(flag))
                 throw model.Required(flag).Wrong(Understood);
         var merges = model.Required("merges").Items().Select(ReadMerge).ToList();
-        return AutoTokenizer.ByteLevelBpe(folder, ReadVocabulary(model.Required("vocab")), merges, configuration, tokenizerClass, listed,
-            PostProcessor(json), split.Flag("add_prefix_space"), model.Text("unk_token") is { Length: > 0 } unknown ? unknown : null);
+        return AutoTokenizer.ByteLevelBpe(
+            folder, ReadVocabulary(model.Required("vocab")), merges, configuration, tokenizerClass, listed, PostProcessor(json),
+            split.Flag("add_prefix_space"), model.Text("unk_token") is { Length: > 0 } unknown ? unknown : null);
     }
 
-    private static WordPieceTokenizer ReadWordPiece(string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration,
-        string? tokenizerClass, IReadOnlyList<AddedToken> listed)
+    private static WordPieceTokenizer ReadWordPiece(
+        string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration, string? tokenizerClass, List<AddedToken> listed)
     {
         const string Understood = "is not WordPiece as BERT writes it";
         if (json.Required("pre_tokenizer") is var split && split.Text("type") != "BertPreTokenizer")
             throw split.Wrong(Understood + " (pre_tokenizer BertPreTokenizer)");
         if (json["normalizer"] is { } other && other.Text("type") != "BertNormalizer")
             throw other.Wrong(Understood + " (normalizer BertNormalizer)");
-        return AutoTokenizer.WordPiece(folder, ReadVocabulary(model.Required("vocab")), configuration, tokenizerClass, listed, PostProcessor(json), new()
+        var description = new WordPieceModel
         {
             Normalizer = json["normalizer"] is { } normalizer
                 ? new(normalizer.Flag("clean_text", true), normalizer.Flag("handle_chinese_chars", true),
@@ -103,12 +107,16 @@ internal static class TokenizerJson
             ContinuingPrefix = model.Text("continuing_subword_prefix") ?? "##",
             MaxWordLength = model["max_input_chars_per_word"]?.Limit() ?? 100,
             CleanUpSpaces = json["decoder"]?.Flag("cleanup", true) ?? true,
-        });
+        };
+        return AutoTokenizer.WordPiece(
+            folder, ReadVocabulary(model.Required("vocab")), configuration, tokenizerClass, listed, PostProcessor(json),
+            description);
     }
 
-    /// <summary>How the file's template is found once all ids are known; null when the file does not say.</summary>
-    private static Func<IReadOnlyDictionary<string, int>, SequenceTemplate>? PostProcessor(JsonPlace json) =>
-        json["post_processor"] is { } processor ? _ => ReadTemplate(processor) : json.Has("post_processor") ? _ => SequenceTemplate.None : null;
+    /// <summary>What the file says about the ids around texts; null when it does not.</summary>
+    private static SequenceTemplate? PostProcessor(JsonPlace json) =>
+        json["post_processor"] is { } processor ? ReadTemplate(processor)
+        : json.Has("post_processor") ? SequenceTemplate.None : null;
 
     private static (string, string) ReadMerge(JsonPlace merge)
     {
@@ -131,7 +139,7 @@ internal static class TokenizerJson
                 return SequenceTemplate.Roberta(Id("cls"), Id("sep")) with { MarksSecondText = false };
             case "Sequence":
                 return processor.Required("processors").Items().Select(p => ReadTemplate(p))
-                    .LastOrDefault(t => t.PairCount > 0) ?? SequenceTemplate.None;
+                    .LastOrDefault(t => t.Ids.Any()) ?? SequenceTemplate.None;
             case "TemplateProcessing":
                 return ReadTemplateProcessing(processor);
             case var other:
@@ -151,7 +159,8 @@ internal static class TokenizerJson
             x => x.Name, x => x.Value.Required("ids").Items().Select(i => i.Id()).ToArray(), StringComparer.Ordinal) ?? [];
         var single = Parts(processor.Required("single"), "A");
         var pair = Parts(processor.Required("pair"), "A", "B");
-        bool marks = processor.Required("pair").Items().Any(p => p["Sequence"] is { } s && s.Text("id") == "B" && s["type_id"]?.Id() == 1);
+        bool marks = processor.Required("pair").Items().Any(
+            p => p["Sequence"] is { } text && text.Text("id") == "B" && text["type_id"]?.Id() == 1);
         return new(single[0], single[1], pair[0], pair[1], pair[2]) { MarksSecondText = marks };
 
         List<int>[] Parts(JsonPlace list, params string[] sequences)
@@ -160,36 +169,35 @@ internal static class TokenizerJson
             foreach (var piece in list.Items())
             {
                 if (piece["SpecialToken"] is { } token)
-                    parts[^1].AddRange(tokens.TryGetValue(token.Required("id").Text(), out var found) ? found : throw token.Wrong("is not among special_tokens"));
+                    parts[^1].AddRange(tokens.TryGetValue(token.Required("id").Text(), out var found)
+                        ? found : throw token.Wrong("is not among special_tokens"));
                 else if (parts.Count <= sequences.Length && piece.Required("Sequence").Text("id") == sequences[parts.Count - 1])
                     parts.Add([]);
                 else
                     throw piece.Wrong($"is out of place; the texts must come in the order {string.Join(", ", sequences)}");
             }
-            return parts.Count == sequences.Length + 1 ? [.. parts] : throw list.Wrong($"must name {string.Join(" and ", sequences)}");
+            return parts.Count == sequences.Length + 1
+                ? [.. parts] : throw list.Wrong($"must name {string.Join(" and ", sequences)}");
         }
     }
 
-    private static JsonObject? DefaultPostProcessor(PretrainedTokenizer tokenizer) => tokenizer is not ByteLevelBpeTokenizer ? null : new()
-    {
-        ["type"] = "ByteLevel",
-        ["add_prefix_space"] = true,
-        ["trim_offsets"] = false,
-        ["use_regex"] = true,
-    };
+    private static JsonObject? DefaultPostProcessor(PretrainedTokenizer tokenizer) => tokenizer is WordPieceTokenizer ? null
+        : new() { ["type"] = "ByteLevel", ["add_prefix_space"] = true, ["trim_offsets"] = false, ["use_regex"] = true };
 
     private static JsonObject TemplateJson(PretrainedTokenizer tokenizer)
     {
         var template = tokenizer.Settings.Template;
         int second = template.MarksSecondText ? 1 : 0;
-        var used = template.Before.Concat(template.After).Concat(template.PairBefore).Concat(template.PairBetween).Concat(template.PairAfter)
-            .Distinct().Select(id => (Id: id, Token: tokenizer.IdToToken(id)));
+        var used = template.Ids.Distinct().Select(id => (Id: id, Token: tokenizer.IdToToken(id)));
         return new()
         {
             ["type"] = "TemplateProcessing",
             ["single"] = new JsonArray([.. Special(template.Before, 0), Text("A", 0), .. Special(template.After, 0)]),
             ["pair"] = new JsonArray(
-                [.. Special(template.PairBefore, 0), Text("A", 0), .. Special(template.PairBetween, 0), Text("B", second), .. Special(template.PairAfter, second)]),
+            [
+                .. Special(template.PairBefore, 0), Text("A", 0), .. Special(template.PairBetween, 0),
+                Text("B", second), .. Special(template.PairAfter, second),
+            ]),
             ["special_tokens"] = new JsonObject(used.Select(x => KeyValuePair.Create(x.Token, (JsonNode?)new JsonObject
             {
                 ["id"] = x.Token,
@@ -198,8 +206,10 @@ internal static class TokenizerJson
             }))),
         };
 
-        IEnumerable<JsonNode> Special(IReadOnlyList<int> ids, int type) => ids.Select(id => Piece("SpecialToken", tokenizer.IdToToken(id), type));
+        IEnumerable<JsonNode> Special(IReadOnlyList<int> ids, int type) =>
+            ids.Select(id => Piece("SpecialToken", tokenizer.IdToToken(id), type));
         static JsonNode Text(string name, int type) => Piece("Sequence", name, type);
-        static JsonNode Piece(string kind, string id, int type) => new JsonObject { [kind] = new JsonObject { ["id"] = id, ["type_id"] = type } };
+        static JsonNode Piece(string kind, string id, int type) =>
+            new JsonObject { [kind] = new JsonObject { ["id"] = id, ["type_id"] = type } };
     }
 }

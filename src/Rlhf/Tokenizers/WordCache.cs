@@ -2,7 +2,7 @@ using System.Collections.Concurrent;
 
 namespace Rlhf.Tokenizers;
 
-/// <summary>Ids of words that were encoded before. It takes new words until it is full and is safe to use from several threads.</summary>
+/// <summary>Ids of words that were encoded before. It takes new words until it is full; several threads may use it.</summary>
 internal sealed class WordCache
 {
     private const int Limit = 1 << 16, LongestWord = 64;

@@ -17,7 +17,8 @@ internal sealed class WordCounter
     public static void CheckSpecialTokens(IReadOnlyList<string> specialTokens)
     {
         if (specialTokens.Any(t => t is not { Length: > 1 }))
-            throw new ArgumentException("A special token has at least two characters, or ordinary text would be taken for it.", nameof(specialTokens));
+            throw new ArgumentException(
+                "A special token has at least two characters, or ordinary text would be taken for it.", nameof(specialTokens));
         if (specialTokens.Distinct(StringComparer.Ordinal).Count() != specialTokens.Count)
             throw new ArgumentException("A special token is named twice.", nameof(specialTokens));
     }

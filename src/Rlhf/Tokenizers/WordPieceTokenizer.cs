@@ -5,10 +5,13 @@ using System.Text.Json.Nodes;
 
 namespace Rlhf.Tokenizers;
 
-/// <summary>WordPiece as BERT and DistilBERT use it: words are cut, longest piece first, and a word that cannot be cut is unknown.</summary>
+/// <summary>
+/// WordPiece as BERT and DistilBERT use it: words are cut, longest piece first, and a word that cannot be cut is unknown.
+/// </summary>
 /// <remarks>
 /// Microsoft.ML.Tokenizers' BertTokenizer (2.0.1) is not used: it drops ASCII symbols such as $ + &lt; = ^ ` | ~ and currency and
-/// mathematical signs, and removes tabs and line ends instead of treating them as spaces, so that 94 of 200 reference strings differ.
+/// mathematical signs, and removes tabs and line ends instead of treating them as spaces, so that 94 of 200 reference strings
+/// differ.
 /// </remarks>
 public sealed class WordPieceTokenizer : PretrainedTokenizer
 {
@@ -27,7 +30,8 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
     /// <param name="maxWordLength">A word with more characters is unknown; default 100.</param>
     /// <param name="cleanUpSpaces">Decoding removes the space before punctuation; default true.</param>
     /// <exception cref="ArgumentException">The vocabulary lacks the unknown token, or ids clash.</exception>
-    public WordPieceTokenizer(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, BertNormalizer? normalizer = null,
+    public WordPieceTokenizer(
+        IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, BertNormalizer? normalizer = null,
         string unknownToken = "[UNK]", string continuingPrefix = "##", int maxWordLength = 100, bool cleanUpSpaces = true)
         : base(vocabulary, settings, normalizes: true)
     {
@@ -41,7 +45,8 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
         pieces = new(vocabulary, StringComparer.Ordinal);
         lookup = pieces.GetAlternateLookup<ReadOnlySpan<char>>();
         longestPiece = pieces.Keys.Max(p => p.Length);
-        normalizedTokens = new(settings.AddedTokens.Where(t => t.Normalized).Select(t => t with { Content = Normalizer.Normalize(t.Content) }));
+        normalizedTokens = new(settings.AddedTokens.Where(t => t.Normalized)
+            .Select(t => t with { Content = Normalizer.Normalize(t.Content) }));
     }
 
     /// <summary>What is done to the text first.</summary>

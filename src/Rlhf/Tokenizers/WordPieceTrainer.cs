@@ -12,13 +12,17 @@ public static class WordPieceTrainer
     /// <param name="vocabSize">Pieces in all, special tokens included. Fewer come out when no more pairs repeat.</param>
     /// <param name="normalizer">What is done to the text first; null is BERT's way, with lower-casing.</param>
     /// <param name="minFrequency">How often a pair must occur to become a piece; default 2.</param>
-    /// <param name="alphabetLimit">Most characters kept, the most frequent first; words with others are unknown. Default 1000.</param>
+    /// <param name="alphabetLimit">
+    /// Most characters kept, the most frequent first; words with others are unknown. Default 1000.
+    /// </param>
     /// <param name="modelMaxLength">Longest input of the model that the tokenizer is for; default 512.</param>
     /// <param name="tokenizerClass">Class that transformers opens the files with; default <c>DistilBertTokenizer</c>.</param>
     /// <param name="cancellationToken">Stops the work.</param>
     /// <exception cref="ArgumentException">The vocabulary size has no room for the special tokens and the characters.</exception>
-    public static WordPieceTokenizer Train(IEnumerable<string> texts, int vocabSize, BertNormalizer? normalizer = null, int minFrequency = 2,
-        int alphabetLimit = 1000, int modelMaxLength = 512, string tokenizerClass = "DistilBertTokenizer", CancellationToken cancellationToken = default)
+    public static WordPieceTokenizer Train(
+        IEnumerable<string> texts, int vocabSize, BertNormalizer? normalizer = null, int minFrequency = 2,
+        int alphabetLimit = 1000, int modelMaxLength = 512, string tokenizerClass = "DistilBertTokenizer",
+        CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(texts);
         normalizer ??= new();
@@ -39,17 +43,20 @@ public static class WordPieceTrainer
         var kept = Alphabet(counted, alphabetLimit);
         counted.RemoveAll(w => !w.Runes.All(kept.Contains));
         var continuing = counted.SelectMany(w => w.Runes.Skip(1)).Distinct().Order();
-        List<string> alphabet = [.. specialTokens, .. kept.Order().Select(r => r.ToString()), .. continuing.Select(r => Prefix + r)];
+        List<string> alphabet =
+            [.. specialTokens, .. kept.Order().Select(r => r.ToString()), .. continuing.Select(r => Prefix + r)];
         if (vocabSize < alphabet.Count)
             throw new ArgumentException(
-                $"The special tokens and the characters of these texts are {alphabet.Count} pieces, but {vocabSize} were asked for.", nameof(vocabSize));
+                $"The special tokens and the characters of these texts are {alphabet.Count} pieces, more than {vocabSize}.",
+                nameof(vocabSize));
         var ids = alphabet.Select((piece, id) => (piece, id)).ToDictionary(x => x.piece, x => x.id, StringComparer.Ordinal);
         var trainer = new PairTrainer(alphabet);
         foreach (var (runes, count) in counted)
             trainer.AddWord(runes.Select((r, i) => ids[i == 0 ? r.ToString() : Prefix + r]).ToArray(), count);
         trainer.Train(vocabSize, minFrequency, (left, right) => left + right[Prefix.Length..], cancellationToken);
 
-        var vocabulary = trainer.Vocabulary.Select((piece, id) => (piece, id)).ToDictionary(x => x.piece, x => x.id, StringComparer.Ordinal);
+        var vocabulary = trainer.Vocabulary.Select((piece, id) => (piece, id))
+            .ToDictionary(x => x.piece, x => x.id, StringComparer.Ordinal);
         return new(vocabulary, new TokenizerSettings
         {
             SpecialTokens = SpecialTokens.Bert,

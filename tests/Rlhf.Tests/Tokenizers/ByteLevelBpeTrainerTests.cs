@@ -73,19 +73,21 @@ public class ByteLevelBpeTrainerTests
         Assert.Throws<ArgumentException>(() => ByteLevelBpeTrainer.Train([], 300, [""]));
     }
 
-    private static IEnumerable<string> Tokens(ITokenizer tokenizer) => Enumerable.Range(0, tokenizer.VocabSize).Select(tokenizer.IdToToken);
+    private static IEnumerable<string> Tokens(ITokenizer tokenizer) =>
+        Enumerable.Range(0, tokenizer.VocabSize).Select(tokenizer.IdToToken);
 
     /// <summary>Counts all pairs again before each merge; of equal counts the pair with the lower ids wins.</summary>
     private static List<string> NaiveMerges(string[] texts, int count)
     {
-        var ids = "! abc".Where(c => c != '!').Select(c => c == ' ' ? "Ġ" : c.ToString()).OrderBy(t => t == "Ġ" ? 1 : 0).ToList();
+        List<string> ids = ["a", "b", "c", "Ġ"];
         var words = texts.SelectMany(t => System.Text.RegularExpressions.Regex.Matches(t, @" ?[abc]+|\s+(?!\S)|\s+"))
             .Select(m => m.Value.Select(c => c == ' ' ? "Ġ" : c.ToString()).ToList()).ToList();
         var learnt = new List<string>();
         while (learnt.Count < count)
         {
             var best = words.SelectMany(w => w.Zip(w.Skip(1))).GroupBy(p => p).Where(g => g.Count() >= 2)
-                .OrderByDescending(g => g.Count()).ThenBy(g => ids.IndexOf(g.Key.First)).ThenBy(g => ids.IndexOf(g.Key.Second)).FirstOrDefault();
+                .OrderByDescending(g => g.Count()).ThenBy(g => ids.IndexOf(g.Key.First)).ThenBy(g => ids.IndexOf(g.Key.Second))
+                .FirstOrDefault();
             if (best is null)
                 break;
             var (left, right) = best.Key;

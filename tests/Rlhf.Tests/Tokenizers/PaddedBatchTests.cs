@@ -9,7 +9,7 @@ public class PaddedBatchTests
     public void Pads_and_cuts_as_transformers_does()
     {
         var (gpt2, bert) = (TokenizerFixtures.Gpt2(), TokenizerFixtures.Bert());
-        foreach (var batch in TokenizerFixtures.Read().GetProperty("batches").EnumerateArray().Where(b => !b.TryGetProperty("pair", out _)))
+        foreach (var batch in TokenizerFixtures.Batches(pairs: false))
         {
             var tokenizer = batch.Text("tokenizer") == "gpt2" ? gpt2 : bert;
             var limit = batch.GetProperty("truncation_max_length");
@@ -25,7 +25,7 @@ public class PaddedBatchTests
     public void Joins_pairs_as_transformers_does()
     {
         var bert = Assert.IsType<WordPieceTokenizer>(TokenizerFixtures.Bert());
-        foreach (var row in TokenizerFixtures.Read().GetProperty("batches").EnumerateArray().Where(b => b.TryGetProperty("pair", out _)))
+        foreach (var row in TokenizerFixtures.Batches(pairs: true))
         {
             var pair = row.GetProperty("pair").Deserialize<string[]>()!;
             var ids = bert.EncodePair(pair[0], pair[1], int.MaxValue, out int second);
@@ -46,8 +46,10 @@ public class PaddedBatchTests
     {
         var bert = TokenizerFixtures.Bert();
         int a = bert.TokenToId("a")!.Value, b = bert.TokenToId("b")!.Value;
-        Assert.Equal([101, .. Enumerable.Repeat(a, firstKept), 102, .. Enumerable.Repeat(b, secondKept), 102],
-            bert.EncodePair(string.Join(' ', Enumerable.Repeat("a", first)), string.Join(' ', Enumerable.Repeat("b", second)), limit));
+        var (text, pair) = (string.Join(' ', Enumerable.Repeat("a", first)), string.Join(' ', Enumerable.Repeat("b", second)));
+        Assert.Equal(
+            [101, .. Enumerable.Repeat(a, firstKept), 102, .. Enumerable.Repeat(b, secondKept), 102],
+            bert.EncodePair(text, pair, limit));
         Assert.Throws<ArgumentOutOfRangeException>(() => bert.EncodePair("a", "b", 2));
     }
 }

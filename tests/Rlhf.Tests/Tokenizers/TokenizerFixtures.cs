@@ -16,6 +16,9 @@ internal static class TokenizerFixtures
         return JsonDocument.Parse(stream).RootElement;
     }
 
+    public static IEnumerable<JsonElement> Batches(bool pairs) =>
+        Read().GetProperty("batches").EnumerateArray().Where(b => b.TryGetProperty("pair", out _) == pairs);
+
     public static int[] Ids(this JsonElement element, string name) => element.GetProperty(name).Deserialize<int[]>()!;
 
     public static string Text(this JsonElement element, string name) => element.GetProperty(name).GetString()!;

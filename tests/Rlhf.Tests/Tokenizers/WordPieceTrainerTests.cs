@@ -55,5 +55,6 @@ public class WordPieceTrainerTests
     [Fact]
     public void Impossible_requests_are_refused() => Assert.Throws<ArgumentException>(() => WordPieceTrainer.Train(Reviews, 10));
 
-    private static IEnumerable<string> Tokens(ITokenizer tokenizer) => Enumerable.Range(0, tokenizer.VocabSize).Select(tokenizer.IdToToken);
+    private static IEnumerable<string> Tokens(ITokenizer tokenizer) =>
+        Enumerable.Range(0, tokenizer.VocabSize).Select(tokenizer.IdToToken);
 }
