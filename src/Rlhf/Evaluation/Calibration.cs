@@ -9,9 +9,12 @@ namespace Rlhf.Evaluation;
 public readonly record struct ReliabilityBin(double Low, double High, int Count, double Confidence, double Accuracy);
 
 /// <summary>
-/// Whether a classifier is right as often as it says. A reward that is overconfident saturates and stops telling good from better.
+/// Whether a classifier is right as often as it says. A reward that is overconfident saturates and stops telling good from
+/// better.
 /// </summary>
-/// <param name="ExpectedCalibrationError">Mean distance between confidence and accuracy over the bins, weighted by their counts (Guo et al. 2017).</param>
+/// <param name="ExpectedCalibrationError">
+/// Mean distance between confidence and accuracy over the bins, weighted by their counts (Guo et al. 2017).
+/// </param>
 /// <param name="Bins">Reliability bins of equal width over [0, 1].</param>
 public sealed record Calibration(double ExpectedCalibrationError, IReadOnlyList<ReliabilityBin> Bins)
 {
@@ -19,12 +22,14 @@ public sealed record Calibration(double ExpectedCalibrationError, IReadOnlyList<
     /// <param name="confidences">Probability of each predicted label, 0 to 1.</param>
     /// <param name="correct">Whether each prediction was right.</param>
     /// <param name="bins">Number of bins.</param>
-    /// <exception cref="ArgumentException">The counts differ, there is no prediction, or a confidence is no probability.</exception>
+    /// <exception cref="ArgumentException">The counts differ, there is no prediction, or a confidence is no
+    /// probability.</exception>
     public static Calibration Of(IReadOnlyList<double> confidences, IReadOnlyList<bool> correct, int bins = 10)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(bins, 1);
         if (confidences.Count != correct.Count || confidences.Count == 0)
-            throw new ArgumentException($"Calibration needs as many confidences as outcomes, at least one; got {confidences.Count} and {correct.Count}.");
+            throw new ArgumentException("Calibration needs as many confidences as outcomes, at least one; " +
+                $"got {confidences.Count} and {correct.Count}.");
         var counts = new int[bins];
         double[] confidence = new double[bins], right = new double[bins];
         for (int i = 0; i < confidences.Count; i++)

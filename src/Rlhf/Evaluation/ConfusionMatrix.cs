@@ -20,7 +20,8 @@ public sealed class ConfusionMatrix
     public double Accuracy => Ratio(Enumerable.Range(0, Labels.Count).Sum(i => counts[i, i]), Total);
 
     /// <summary>Of the examples predicted as this label, the share that has it; 0 when none was predicted.</summary>
-    public double Precision(int label) => Ratio(counts[label, label], Enumerable.Range(0, Labels.Count).Sum(i => counts[i, label]));
+    public double Precision(int label) =>
+        Ratio(counts[label, label], Enumerable.Range(0, Labels.Count).Sum(i => counts[i, label]));
 
     /// <summary>Of the examples that have this label, the share predicted as it; 0 when none has it.</summary>
     public double Recall(int label) => Ratio(counts[label, label], Enumerable.Range(0, Labels.Count).Sum(i => counts[label, i]));
@@ -45,7 +46,8 @@ public sealed class ConfusionMatrix
         for (int i = 0; i < actual.Count; i++)
         {
             if ((uint)actual[i] >= labels.Count || (uint)predicted[i] >= labels.Count)
-                throw new ArgumentException($"Example {i} has label {actual[i]} and prediction {predicted[i]}; labels are 0 to {labels.Count - 1}.");
+                throw new ArgumentException(
+                    $"Example {i} has label {actual[i]} and prediction {predicted[i]}; labels are 0 to {labels.Count - 1}.");
             counts[actual[i], predicted[i]]++;
         }
         return new(labels, counts);

@@ -10,7 +10,10 @@ namespace Rlhf.Evaluation;
 /// <param name="Bytes">Bytes of those tokens in UTF-8.</param>
 public readonly record struct LanguageModelScore(double Nats, long Tokens, long Characters, long Bytes)
 {
-    /// <summary>exp(nats per token): the number of equally likely tokens that would be as hard to guess. 1 is certainty; NaN without tokens.</summary>
+    /// <summary>
+    /// exp(nats per token): the number of equally likely tokens that would be as hard to guess. 1 is certainty; NaN without
+    /// tokens.
+    /// </summary>
     public double Perplexity => Math.Exp(Nats / Tokens);
 
     /// <summary>Mean negative logprob of a token in nats: the loss that training shows.</summary>

@@ -17,7 +17,9 @@ public readonly record struct ConfidenceInterval(double Low, double High);
 public sealed record SampleStatistics(
     int Count, double Mean, double Median, double StandardDeviation, ConfidenceInterval MeanCi95, ConfidenceInterval MedianCi95)
 {
-    /// <summary>Bootstrap resamples behind an interval; percentile intervals need a few thousand (Efron and Tibshirani 1993, 13.3).</summary>
+    /// <summary>
+    /// Bootstrap resamples behind an interval; percentile intervals need a few thousand (Efron and Tibshirani 1993, 13.3).
+    /// </summary>
     public const int DefaultResamples = 10_000;
 
     /// <summary>Describes a sample.</summary>
@@ -42,7 +44,8 @@ public sealed record SampleStatistics(
         ArgumentOutOfRangeException.ThrowIfZero(sorted.Count, nameof(sorted));
         double position = Math.Clamp(probability, 0, 1) * (sorted.Count - 1);
         int below = (int)position;
-        return below + 1 < sorted.Count ? sorted[below] + (position - below) * (sorted[below + 1] - sorted[below]) : sorted[below];
+        int above = Math.Min(below + 1, sorted.Count - 1);
+        return sorted[below] + (position - below) * (sorted[above] - sorted[below]);
     }
 
     private static double[] Sorted(IReadOnlyList<double> values)
@@ -78,7 +81,9 @@ public sealed record SampleStatistics(
         return (means, medians);
     }
 
-    /// <summary>The number of a rank among those drawn: how often each was drawn is known in order, so no resample is ever sorted.</summary>
+    /// <summary>
+    /// The number of a rank among those drawn: how often each was drawn is known in order, so no resample is ever sorted.
+    /// </summary>
     private static double Drawn(int[] drawn, double[] sorted, int rank)
     {
         int k = 0;

@@ -37,7 +37,8 @@ public class ClassificationMeasureTests
     [Fact]
     public void Calibration_error_weighs_the_gap_of_each_bin()
     {
-        // (0.6, 0.7]: 0.65, 0.7 with 1 of 2 right: |0.5 - 0.675| = 0.175. (0.9, 1]: 0.95, 1.0, 0.99 with 3 of 3: |1 - 0.98| = 0.02.
+        // (0.6, 0.7]: 0.65, 0.7 with 1 of 2 right: |0.5 - 0.675| = 0.175. (0.9, 1]: 0.95, 1.0, 0.99 with 3 of 3: |1 - 0.98| =
+        // 0.02.
         var calibration = Calibration.Of([0.65, 0.7, 0.95, 1.0, 0.99], [true, false, true, true, true]);
         Assert.Equal((2 * 0.175 + 3 * 0.02) / 5, calibration.ExpectedCalibrationError, 12);
         Assert.Equal(10, calibration.Bins.Count);

@@ -38,7 +38,8 @@ public class SampleStatisticsTests
     [Fact]
     public void The_interval_of_a_median_lies_at_the_ranks_that_the_binomial_distribution_gives()
     {
-        // Median of 1..101 resampled: P(median <= k) = P(Binomial(101, k/101) >= 51), 2.5 % at k = 41 and 97.5 % at k = 61 (normal: 51 ± 1.96 · 5.02).
+        // Median of 1..101 resampled: P(median <= k) = P(Binomial(101, k/101) >= 51), 2.5 % at k = 41 and 97.5 % at k = 61
+        // (normal: 51 ± 1.96 · 5.02).
         var statistics = SampleStatistics.Of([.. Enumerable.Range(1, 101).Select(i => (double)i)], seed: 3);
         Assert.InRange(statistics.MedianCi95.Low, 40, 42);
         Assert.InRange(statistics.MedianCi95.High, 60, 62);
@@ -58,7 +59,8 @@ public class SampleStatisticsTests
         {
             var a = SampleStatistics.Of(values, resamples: 200);
             var b = SampleStatistics.Of([.. values.Reverse()], resamples: 200);
-            return a == b && a.MeanCi95.Low <= a.MeanCi95.High && a.MedianCi95.Low >= values.Min() && a.MedianCi95.High <= values.Max();
+            return a == b && a.MeanCi95.Low <= a.MeanCi95.High
+                && a.MedianCi95.Low >= values.Min() && a.MedianCi95.High <= values.Max();
         }, iter: 200);
 
     [Theory]

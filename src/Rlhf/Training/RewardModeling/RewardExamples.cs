@@ -24,7 +24,9 @@ internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, 
     /// <summary>Tokens in all, special tokens left out.</summary>
     public int Length => Text.Length + (Rejected?.Length ?? 0);
 
-    /// <summary>With a probability, a random stretch of 4 to 40 tokens from anywhere in the whole text; otherwise the example as it is.</summary>
+    /// <summary>
+    /// With a probability, a random stretch of 4 to 40 tokens from anywhere in the whole text; otherwise the example as it is.
+    /// </summary>
     public RewardExample Crop(double probability, RandomStream random)
     {
         if (random.NextDouble() >= probability)
@@ -37,26 +39,32 @@ internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, 
 /// <summary>Turns texts into examples and examples into packed batches.</summary>
 internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
 {
-    private readonly int contentLength = maxLength - (tokenizer.ClsTokenId is null ? 0 : 1) - (tokenizer.SepTokenId is null ? 0 : 1);
+    private readonly int[] prefix = tokenizer.ClsTokenId is { } cls ? [cls] : [];
+    private readonly int[] suffix = tokenizer.SepTokenId is { } sep ? [sep] : [];
+
+    /// <summary>Most tokens of a text between the special tokens.</summary>
+    private int ContentLength => maxLength - prefix.Length - suffix.Length;
 
     public RewardExample[] Encode(IReadOnlyList<Review> reviews) =>
-        [.. reviews.AsParallel().AsOrdered().Select(r => new RewardExample(Encode(r.Text), null, r.Label!.Value, contentLength))];
+        [.. reviews.AsParallel().AsOrdered().Select(r => new RewardExample(Encode(r.Text), null, r.Label!.Value, ContentLength))];
 
     public RewardExample[] Encode(IReadOnlyList<PreferencePair> pairs) =>
         [.. pairs.AsParallel().AsOrdered().Select(p =>
-            new RewardExample(Encode(p.Prompt + p.Chosen), Encode(p.Prompt + p.Rejected), p.Margin ?? 0, contentLength))];
+            new RewardExample(Encode(p.Prompt + p.Chosen), Encode(p.Prompt + p.Rejected), p.Margin ?? 0, ContentLength))];
 
     /// <summary>Rows [CLS] text [SEP]: the texts of all examples, then the rejected texts of all examples.</summary>
-    public PackedBatch Pack(IReadOnlyList<RewardExample> minibatch, torch.Device device) => PackedBatch.FromRows(
-        [.. minibatch.Select(e => Row(e.Text)), .. minibatch.Where(e => e.Rejected is not null).Select(e => Row(e.Rejected!.Value))], device);
+    public PackedBatch Pack(IReadOnlyList<RewardExample> minibatch, torch.Device device)
+    {
+        var rejected = minibatch.Select(e => e.Rejected).OfType<TokenStretch>();
+        return PackedBatch.FromRows([.. minibatch.Select(e => Row(e.Text)), .. rejected.Select(Row)], device);
+    }
 
     /// <summary>The whole text's tokens; what is used of them are the first ones that fit.</summary>
     private TokenStretch Encode(string text)
     {
         var tokens = tokenizer.Encode(text, addSpecialTokens: false);
-        return new(tokens, 0, Math.Min(tokens.Length, contentLength));
+        return new(tokens, 0, Math.Min(tokens.Length, ContentLength));
     }
 
-    private int[] Row(TokenStretch text) =>
-        [.. tokenizer.ClsTokenId is { } cls ? [cls] : (int[])[], .. text.Span, .. tokenizer.SepTokenId is { } sep ? [sep] : (int[])[]];
+    private int[] Row(TokenStretch text) => [.. prefix, .. text.Span, .. suffix];
 }

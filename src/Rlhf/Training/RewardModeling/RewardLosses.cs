@@ -3,7 +3,9 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Training.RewardModeling;
 
-/// <summary>What a reward model minimises. Losses are sums over rows: the trainer divides by the rows of a whole optimizer step.</summary>
+/// <summary>
+/// What a reward model minimises. Losses are sums over rows: the trainer divides by the rows of a whole optimizer step.
+/// </summary>
 /// <remarks>B rows (texts or pairs), C labels.</remarks>
 public static class RewardLosses
 {
@@ -18,11 +20,15 @@ public static class RewardLosses
     /// </summary>
     /// <param name="chosen">Rewards of the chosen texts [B].</param>
     /// <param name="rejected">Rewards of the rejected texts [B].</param>
-    /// <param name="margins">By how much each chosen text should at least win [B]; null is 0 (Touvron et al. 2023, 3.2.2).</param>
-    /// <param name="centerRewardsCoefficient">
-    /// Weight of the penalty Σ (chosen + rejected)² that keeps rewards near 0, which differences alone leave free (Eisenstein et al. 2023).
+    /// <param name="margins">
+    /// By how much each chosen text should at least win [B]; null is 0 (Touvron et al. 2023, 3.2.2).
     /// </param>
-    public static Tensor BradleyTerry(Tensor chosen, Tensor rejected, Tensor? margins = null, double? centerRewardsCoefficient = null)
+    /// <param name="centerRewardsCoefficient">
+    /// Weight of the penalty Σ (chosen + rejected)² that keeps rewards near 0, which differences alone leave free (Eisenstein et
+    /// al. 2023).
+    /// </param>
+    public static Tensor BradleyTerry(
+        Tensor chosen, Tensor rejected, Tensor? margins = null, double? centerRewardsCoefficient = null)
     {
         var lead = chosen - rejected;
         var loss = -nn.functional.logsigmoid(margins is null ? lead : lead - margins).sum();

@@ -5,7 +5,9 @@ namespace Rlhf.Training.RewardModeling;
 /// <param name="TotalSteps">Steps of the whole run.</param>
 /// <param name="Epoch">Passes over the data so far, as a fraction.</param>
 /// <param name="Loss">Mean loss of the step's texts or pairs, before the update.</param>
-/// <param name="Accuracy">Share of the step's texts classified right, or of its pairs whose chosen text has the higher reward.</param>
+/// <param name="Accuracy">
+/// Share of the step's texts classified right, or of its pairs whose chosen text has the higher reward.
+/// </param>
 /// <param name="LearningRate">Learning rate of the update.</param>
 /// <param name="GradNorm">Norm of the gradient before clipping.</param>
 /// <param name="Tokens">Tokens trained on so far.</param>

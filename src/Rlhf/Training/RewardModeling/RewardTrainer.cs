@@ -10,11 +10,13 @@ using static TorchSharp.torch;
 namespace Rlhf.Training.RewardModeling;
 
 /// <summary>
-/// Teaches a sequence classifier what people prefer: from labelled texts (cross entropy) or from pairs of which one text was chosen
+/// Teaches a sequence classifier what people prefer: from labelled texts (cross entropy) or from pairs of which one text was
+/// chosen
 /// (Bradley and Terry). <see cref="Run"/> is the training loop of both.
 /// </summary>
 /// <remarks>
-/// Everything random is drawn from streams of (seed, epoch or step), so that on the CPU the same settings and data give the same weights.
+/// Everything random is drawn from streams of (seed, epoch or step), so that on the CPU the same settings and data give the same
+/// weights.
 /// The model belongs to the caller; it is in evaluation mode between steps.
 /// </remarks>
 public sealed class RewardTrainer : IDisposable
@@ -37,7 +39,10 @@ public sealed class RewardTrainer : IDisposable
         optimizer = new Adam(model.Parameters, config.WeightDecay);
     }
 
-    /// <summary>A loss over a minibatch's logits [rows, labels]: summed loss with gradient, and the number of right answers (both scalars).</summary>
+    /// <summary>
+    /// A loss over a minibatch's logits [rows, labels]: summed loss with gradient, and the number of right answers (both
+    /// scalars).
+    /// </summary>
     private delegate (Tensor Loss, Tensor Correct) Objective(Tensor logits, IReadOnlyList<RewardExample> minibatch);
 
     /// <summary>Learns labels. The model needs one logit per label.</summary>
@@ -46,15 +51,18 @@ public sealed class RewardTrainer : IDisposable
     /// <param name="progress">Called after each optimizer step.</param>
     /// <param name="cancellation">Stops between steps; the model then holds the weights of the last step.</param>
     /// <returns>The state after the last step.</returns>
-    /// <exception cref="ArgumentException">There is no text, a text has no label, or a label is not one of the model's.</exception>
+    /// <exception cref="ArgumentException">There is no text, a text has no label, or a label is not one of the
+    /// model's.</exception>
     /// <exception cref="ConfigurationException">A setting applies to pairs only.</exception>
-    /// <exception cref="TrainingDivergedException">Loss or gradient is not finite; the model keeps the weights of the step before.</exception>
+    /// <exception cref="TrainingDivergedException">Loss or gradient is not finite; the model keeps the weights of the step
+    /// before.</exception>
     public RewardProgress Train(
         IReadOnlyList<Review> reviews, IReadOnlyList<Review>? heldOut = null, Action<RewardProgress>? progress = null,
         CancellationToken cancellation = default)
     {
         if (config.CenterRewardsCoefficient is not null)
-            throw new ConfigurationException(["CenterRewardsCoefficient applies to preference pairs; leave it out for labelled texts."]);
+            throw new ConfigurationException(
+                ["CenterRewardsCoefficient applies to preference pairs; leave it out for labelled texts."]);
         return Run(Encode(reviews), Encode(heldOut ?? []), Classification, progress, cancellation);
     }
 
@@ -66,13 +74,15 @@ public sealed class RewardTrainer : IDisposable
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is no pair, or the model has more than one label.</exception>
     /// <exception cref="ConfigurationException">A setting applies to labelled texts only.</exception>
-    /// <exception cref="TrainingDivergedException">Loss or gradient is not finite; the model keeps the weights of the step before.</exception>
+    /// <exception cref="TrainingDivergedException">Loss or gradient is not finite; the model keeps the weights of the step
+    /// before.</exception>
     public RewardProgress Train(
-        IReadOnlyList<PreferencePair> pairs, IReadOnlyList<PreferencePair>? heldOut = null, Action<RewardProgress>? progress = null,
-        CancellationToken cancellation = default)
+        IReadOnlyList<PreferencePair> pairs, IReadOnlyList<PreferencePair>? heldOut = null,
+        Action<RewardProgress>? progress = null, CancellationToken cancellation = default)
     {
         if (config.RandomCropProbability > 0)
-            throw new ConfigurationException(["RandomCropProbability applies to labelled texts; a cut response is not the one that was preferred."]);
+            throw new ConfigurationException(
+                ["RandomCropProbability applies to labelled texts; a cut response is not the one that was preferred."]);
         return Run(Encode(pairs), Encode(heldOut ?? []), Preference, progress, cancellation);
     }
 
@@ -87,8 +97,8 @@ public sealed class RewardTrainer : IDisposable
 
     /// <summary>The training loop of both objectives.</summary>
     private RewardProgress Run(
-        IReadOnlyList<RewardExample> train, IReadOnlyList<RewardExample> heldOut, Objective objective, Action<RewardProgress>? progress,
-        CancellationToken cancellation)
+        IReadOnlyList<RewardExample> train, IReadOnlyList<RewardExample> heldOut, Objective objective,
+        Action<RewardProgress>? progress, CancellationToken cancellation)
     {
         if (train.Count == 0)
             throw new ArgumentException("There is nothing to train on: the data is empty.");
@@ -96,6 +106,7 @@ public sealed class RewardTrainer : IDisposable
         long totalSteps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * stepsPerEpoch));
         long warmupSteps = (long)Math.Ceiling(config.WarmupRatio * totalSteps);
         var dropout = new RandomStream(config.Seed, "reward/dropout");
+        optimizer.ZeroGradients();
         var clock = Stopwatch.StartNew();
         var trainingTime = TimeSpan.Zero;
         RewardExample[][][] epoch = [];
@@ -126,7 +137,8 @@ public sealed class RewardTrainer : IDisposable
             double gradNorm = optimizer.ClipGradients(config.MaxGradNorm);
             if (!double.IsFinite(loss) || !double.IsFinite(gradNorm))
                 throw Diverged(step, loss, gradNorm);
-            double learningRate = config.LearningRate * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
+            double learningRate = config.LearningRate
+                * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
             optimizer.Step(learningRate);
             optimizer.ZeroGradients();
             trainingTime += clock.Elapsed - started;
@@ -134,8 +146,8 @@ public sealed class RewardTrainer : IDisposable
             // 4. Held-out data and the report.
             bool evaluates = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             var evaluation = evaluates ? Evaluate(heldOut, objective, cancellation) : null;
-            state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate, gradNorm,
-                tokens, tokens / trainingTime.TotalSeconds, clock.Elapsed, evaluation);
+            state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate,
+                gradNorm, tokens, tokens / trainingTime.TotalSeconds, clock.Elapsed, evaluation);
             progress?.Invoke(state);
         }
         return state;
@@ -182,12 +194,14 @@ public sealed class RewardTrainer : IDisposable
         return (RewardLosses.CrossEntropy(logits, labels), logits.argmax(1).eq(labels).sum());
     }
 
-    /// <summary>Pairs: Bradley and Terry; rows are all chosen texts, then all rejected ones. Right is a higher reward of the chosen text.</summary>
+    /// <summary>
+    /// Pairs: Bradley and Terry; rows are all chosen texts, then all rejected ones. Right is a higher reward of the chosen text.
+    /// </summary>
     private (Tensor Loss, Tensor Correct) Preference(Tensor logits, IReadOnlyList<RewardExample> minibatch)
     {
         var rewards = logits.squeeze(1);
         Tensor chosen = rewards.narrow(0, 0, minibatch.Count), rejected = rewards.narrow(0, minibatch.Count, minibatch.Count);
-        var margins = minibatch.Any(e => e.Target != 0) ? tensor(minibatch.Select(e => (float)e.Target).ToArray(), device: logits.device) : null;
+        var margins = tensor(minibatch.Select(e => (float)e.Target).ToArray(), device: logits.device);
         return (RewardLosses.BradleyTerry(chosen, rejected, margins, config.CenterRewardsCoefficient), chosen.gt(rejected).sum());
     }
 
@@ -204,11 +218,11 @@ public sealed class RewardTrainer : IDisposable
     private RewardExample[] Encode(IReadOnlyList<Review> reviews)
     {
         if (model.Labels.Count < 2)
-            throw new ArgumentException($"The model has {model.Labels.Count} label; classification needs one logit per label, at least two.");
+            throw new ArgumentException("The model has a single label; classification needs one logit per label, at least two.");
         for (int i = 0; i < reviews.Count; i++)
-            if (reviews[i].Label is not { } label || (uint)label >= model.Labels.Count)
-                throw new ArgumentException($"Review {i} has {(reviews[i].Label is { } other ? $"label {other}" : "no label")}; " +
-                    $"this model's labels are 0 to {model.Labels.Count - 1}. Leave the review out, or start from a model with more labels.");
+            if (reviews[i].Label is var label && (label is null || (uint)label >= model.Labels.Count))
+                throw new ArgumentException($"Review {i} has {(label is null ? "no label" : $"label {label}")}; this model's " +
+                    $"labels are 0 to {model.Labels.Count - 1}. Leave the review out, or start from a model with more labels.");
         return examples.Encode(reviews);
     }
 
@@ -217,7 +231,8 @@ public sealed class RewardTrainer : IDisposable
 
     private TrainingDivergedException Diverged(long step, double loss, double gradNorm) =>
         new(step, $"the loss is {loss} and the gradient norm {gradNorm}",
-            $"Lower LearningRate ({config.LearningRate}), lengthen the warm-up or clip harder with MaxGradNorm ({config.MaxGradNorm?.ToString() ?? "off"}).");
+            $"Lower LearningRate ({config.LearningRate}), lengthen the warm-up or clip harder with MaxGradNorm " +
+            $"({config.MaxGradNorm?.ToString() ?? "off"}).");
 
     private static int DivideUp(int items, int size) => (int)(((long)items + size - 1) / size);
 }

@@ -29,7 +29,8 @@ public class LengthBucketsTests
     public void The_same_stream_gives_the_same_order()
     {
         int[] lengths = [.. Enumerable.Range(0, 100).Select(i => i % 13)];
-        int[] Order(long epoch) => [.. LengthBuckets.Minibatches(lengths, 4, new RandomStream(5, "order").Fork(epoch)).SelectMany(m => m)];
+        var stream = new RandomStream(5, "order");
+        int[] Order(long epoch) => [.. LengthBuckets.Minibatches(lengths, 4, stream.Fork(epoch)).SelectMany(m => m)];
         Assert.Equal(Order(0), Order(0));
         Assert.NotEqual(Order(0), Order(1));
     }

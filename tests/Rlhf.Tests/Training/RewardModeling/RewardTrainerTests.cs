@@ -57,7 +57,8 @@ public sealed class RewardTrainerTests : IDisposable
     public void A_tiny_DistilBERT_learns_which_of_two_texts_was_chosen()
     {
         using var model = Model(1);
-        using var trainer = new RewardTrainer(model, Tokenizer, Config with { CenterRewardsCoefficient = 0.01, GradientAccumulationSteps = 2, BatchSize = 8 });
+        using var trainer = new RewardTrainer(model, Tokenizer,
+            Config with { CenterRewardsCoefficient = 0.01, GradientAccumulationSteps = 2, BatchSize = 8 });
         var end = trainer.Train(Pairs(320, seed: 1), Pairs(200, seed: 2));
         Assert.InRange(end.Evaluation!.Accuracy, 0.95, 1);
         Assert.Equal(end.Evaluation, trainer.Evaluate(Pairs(200, seed: 2)));
@@ -69,7 +70,8 @@ public sealed class RewardTrainerTests : IDisposable
         float[] Trained(long seed)
         {
             using var model = Model(2);
-            using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 8, RandomCropProbability = 0.5, Seed = seed });
+            using var trainer = new RewardTrainer(model, Tokenizer,
+                Config with { MaxSteps = 8, RandomCropProbability = 0.5, Seed = seed });
             trainer.Train(Reviews(40, seed: 1));
             return Weights(model);
         }
@@ -84,12 +86,14 @@ public sealed class RewardTrainerTests : IDisposable
         float[] Trained(int batchSize, int accumulation)
         {
             using var model = Model(2, dropout: 0);
+            var config = Config with { MaxSteps = 3, WarmupRatio = 0, LearningRate = 1e-3 };
             using var trainer = new RewardTrainer(model, Tokenizer,
-                Config with { BatchSize = batchSize, GradientAccumulationSteps = accumulation, MaxSteps = 3, WarmupRatio = 0, LearningRate = 1e-3 });
+                config with { BatchSize = batchSize, GradientAccumulationSteps = accumulation });
             trainer.Train(Reviews(10, seed: 1));
             return Weights(model);
         }
-        // 10 texts are one minibatch of 10, or 4 + 4 + 2, whose shares differ. Adam turns rounding noise of tiny gradients into steps: compare in the mean.
+        // 10 texts are one minibatch of 10, or 4 + 4 + 2, whose shares differ. Adam turns rounding noise of tiny gradients into
+        // steps: compare in the mean.
         double difference = Trained(10, 1).Zip(Trained(4, 3), (a, b) => (double)Math.Abs(a - b)).Average();
         Assert.InRange(difference, 0, 2e-5);
     }
@@ -98,7 +102,8 @@ public sealed class RewardTrainerTests : IDisposable
     public void The_number_of_live_tensors_stays_the_same()
     {
         using var model = Model(2);
-        using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 12, EvalSteps = 1, RandomCropProbability = 0.5 });
+        using var trainer = new RewardTrainer(model, Tokenizer,
+            Config with { MaxSteps = 12, EvalSteps = 1, RandomCropProbability = 0.5 });
         List<long> live = [];
         trainer.Train(Reviews(64, seed: 1), Reviews(20, seed: 2), _ => live.Add(Tensor.TotalCount));
         Assert.Single(live.Skip(2).Distinct());
@@ -108,9 +113,11 @@ public sealed class RewardTrainerTests : IDisposable
     public void Divergence_names_the_step_and_keeps_the_weights_of_the_step_before()
     {
         using var model = Model(2);
-        using var trainer = new RewardTrainer(model, Tokenizer, Config with { LearningRate = 1e30, WarmupRatio = 0, MaxGradNorm = null });
+        using var trainer = new RewardTrainer(model, Tokenizer,
+            Config with { LearningRate = 1e30, WarmupRatio = 0, MaxGradNorm = null });
         float[] afterFirst = [];
-        var e = Assert.Throws<TrainingDivergedException>(() => trainer.Train(Reviews(64, seed: 1), progress: _ => afterFirst = Weights(model)));
+        var e = Assert.Throws<TrainingDivergedException>(
+            () => trainer.Train(Reviews(64, seed: 1), progress: _ => afterFirst = Weights(model)));
         Assert.Equal(2, e.Step);
         Assert.Contains("step 2", e.Message);
         Assert.Contains("LearningRate", e.Message);
@@ -123,17 +130,23 @@ public sealed class RewardTrainerTests : IDisposable
         using var model = Model(2);
         using var trainer = new RewardTrainer(model, Tokenizer, Config);
         using var cancellation = new CancellationTokenSource();
-        int calls = 0;
-        var end = trainer.Train(Reviews(64, seed: 1), progress: p => { if (++calls == 3) cancellation.Cancel(); }, cancellation: cancellation.Token);
-        Assert.Equal((3, 3L), (calls, end.Step));
+        List<long> steps = [];
+        var end = trainer.Train(Reviews(64, seed: 1), cancellation: cancellation.Token, progress: p =>
+        {
+            steps.Add(p.Step);
+            if (p.Step == 3)
+                cancellation.Cancel();
+        });
+        Assert.Equal([1, 2, 3], steps);
+        Assert.Equal(3, end.Step);
     }
 
     [Fact]
     public void The_learning_rate_warms_up_and_falls()
     {
         using var model = Model(2);
-        using var trainer = new RewardTrainer(model, Tokenizer,
-            Config with { MaxSteps = 10, WarmupRatio = 0.3, LearningRateSchedule = LearningRateSchedule.Linear, LearningRate = 1e-3 });
+        var linear = Config with { LearningRateSchedule = LearningRateSchedule.Linear, LearningRate = 1e-3 };
+        using var trainer = new RewardTrainer(model, Tokenizer, linear with { MaxSteps = 10, WarmupRatio = 0.3 });
         List<double> rates = [];
         trainer.Train(Reviews(32, seed: 1), progress: p => rates.Add(p.LearningRate));
         Assert.Equal(1e-3, rates.Max(), 12);
@@ -149,15 +162,17 @@ public sealed class RewardTrainerTests : IDisposable
         using var scorer = Model(1);
         using var trainer = new RewardTrainer(classifier, Tokenizer, Config);
         Assert.Contains("empty", Assert.Throws<ArgumentException>(() => trainer.Train(Array.Empty<Review>())).Message);
-        Assert.Contains("Review 1 has no label", Assert.Throws<ArgumentException>(() => trainer.Train([new Review("film", 0), new Review("plot", null)])).Message);
-        Assert.Contains("label 2", Assert.Throws<ArgumentException>(() => trainer.Train([new Review("film", 2)])).Message);
+        string Refusal(params Review[] reviews) => Assert.Throws<ArgumentException>(() => trainer.Train(reviews)).Message;
+        Assert.Contains("Review 1 has no label", Refusal(new("film", 0), new("plot", null)));
+        Assert.Contains("label 2", Refusal(new Review("film", 2)));
         Assert.Contains("single", Assert.Throws<ArgumentException>(() => trainer.Train(Pairs(4, 1))).Message);
         using var pairs = new RewardTrainer(scorer, Tokenizer, Config with { RandomCropProbability = 0.5 });
         Assert.Contains("RandomCropProbability", Assert.Throws<ConfigurationException>(() => pairs.Train(Pairs(4, 1))).Message);
         Assert.Contains("at least two", Assert.Throws<ArgumentException>(() => pairs.Train(Reviews(4, 1))).Message);
         using var centred = new RewardTrainer(classifier, Tokenizer, Config with { CenterRewardsCoefficient = 0.1 });
         Assert.Contains("pairs", Assert.Throws<ConfigurationException>(() => centred.Train(Reviews(4, 1))).Message);
-        var e = Assert.Throws<ConfigurationException>(() => new RewardTrainer(classifier, Tokenizer, Config with { MaxLength = 1000, BatchSize = 0 }));
+        var broken = Config with { MaxLength = 1000, BatchSize = 0 };
+        var e = Assert.Throws<ConfigurationException>(() => new RewardTrainer(classifier, Tokenizer, broken));
         Assert.Equal(2, e.Problems.Count);
     }
 
@@ -196,8 +211,10 @@ public sealed class RewardTrainerTests : IDisposable
     private static PreferencePair[] Pairs(int count, long seed)
     {
         var random = new RandomStream(seed, "pairs");
-        return [.. Enumerable.Range(0, count).Select(_ => new PreferencePair("film ", Text(random, "good"), Text(random, "bad")))];
+        return [.. Enumerable.Range(0, count)
+            .Select(_ => new PreferencePair("film ", Text(random, "good"), Text(random, "bad")))];
     }
 
-    private static float[] Weights(PretrainedModel model) => [.. model.Parameters.Tensors.SelectMany(p => p.data<float>().ToArray())];
+    private static float[] Weights(PretrainedModel model) =>
+        [.. model.Parameters.Tensors.SelectMany(p => p.data<float>().ToArray())];
 }

@@ -1,0 +1,64 @@
+using Rlhf.Generation;
+using Rlhf.Models;
+using Rlhf.Rewards;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+
+namespace Rlhf.Evaluation;
+
+/// <summary>
+/// Lets policies answer the same held-out queries with the same random numbers and response lengths, and has the answers scored.
+/// </summary>
+/// <param name="tokenizer">The tokenizer of all policies.</param>
+/// <param name="queries">Token ids of the held-out queries; at least one query, none empty.</param>
+/// <param name="reward">The reward that training raises.</param>
+/// <param name="judge">A second reward that training never sees; null for none.</param>
+public sealed class PolicyEvaluator(
+    ITokenizer tokenizer, IReadOnlyList<int[]> queries, IRewardFunction reward, IRewardFunction? judge = null)
+{
+    /// <summary>How responses are sampled.</summary>
+    public GenerationConfig Generation { get; init; } = new();
+
+    /// <summary>Most response tokens of each query; null takes <see cref="GenerationConfig.MaxNewTokens"/> for all.</summary>
+    public IReadOnlyList<int>? ResponseLengths { get; init; }
+
+    /// <summary>Seed of the responses and of the bootstrap intervals.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>Lets a policy answer all queries.</summary>
+    /// <param name="policy">The policy.</param>
+    /// <param name="reference">What divergence and perplexity are measured against; may be the policy itself.</param>
+    /// <param name="cancellation">Stops between two tokens or batches.</param>
+    /// <exception cref="ArgumentException">There is no query, or one does not fit the model.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public PolicySamples Sample(CausalLM policy, CausalLM reference, CancellationToken cancellation = default)
+    {
+        if (queries.Count == 0)
+            throw new ArgumentException("There is no held-out query; evaluation needs at least one.");
+        var generated = new TextGenerator(policy).Generate(
+            queries, Generation, ResponseLengths, new RandomStream(Seed, "evaluation/responses"), cancellation: cancellation);
+        var responses = generated.Responses;
+        var texts = queries.Select((query, i) => (int[])[.. query, .. responses[i]]).ToArray();
+        var refLogprobs = ReferenceEquals(policy, reference) ? generated.Logprobs
+            : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.Length)], cancellation);
+        var completions = queries.Select((query, i) => new Completion(Decode(query), Decode(responses[i]))).ToArray();
+        return new(completions, responses, reward.Score(completions), judge?.Score(completions), generated.Logprobs, refLogprobs);
+    }
+
+    /// <summary>Compares a policy with what it was before training.</summary>
+    /// <param name="before">The policy before training; the reference.</param>
+    /// <param name="after">The policy after training.</param>
+    /// <param name="cancellation">Stops between two tokens or batches.</param>
+    /// <exception cref="ArgumentException">There is no query, one does not fit a model, or the models have different
+    /// vocabularies.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public EvaluationComparison Compare(CausalLM before, CausalLM after, CancellationToken cancellation = default)
+    {
+        if (before.VocabSize != after.VocabSize)
+            throw new ArgumentException($"The models before and after have {before.VocabSize} and {after.VocabSize} tokens; " +
+                "a comparison needs two models with the same tokenizer.");
+        return EvaluationComparison.Of(Sample(before, before, cancellation), Sample(after, before, cancellation), Seed);
+    }
+
+    private string Decode(int[] ids) => tokenizer.Decode(ids, skipSpecialTokens: true);
+}
