@@ -19,7 +19,9 @@ public interface IWeightSource : IDisposable
     /// <exception cref="KeyNotFoundException">There is no tensor of that name.</exception>
     torch.ScalarType ElementType(string name);
 
-    /// <summary>Reads a tensor straight into a destination's memory, converting F16, BF16 and F64 to the destination's type.</summary>
+    /// <summary>
+    /// Reads a tensor straight into a destination's memory, converting F16, BF16 and F64 to the destination's type.
+    /// </summary>
     /// <exception cref="InvalidDataException">The shapes differ, or the file is damaged.</exception>
     /// <exception cref="KeyNotFoundException">There is no tensor of that name.</exception>
     void ReadInto(string name, torch.Tensor destination);

@@ -5,12 +5,13 @@ using static TorchSharp.torch;
 namespace Rlhf.Checkpoints;
 
 /// <summary>
-/// An open file of weights as <c>torch.save</c> writes it, in the zip form (PyTorch 1.6 and later) or the one before. Such files are
-/// programs in Python's pickle format: only those that rebuild tensors are followed, anything else is refused by name.
+/// An open file of weights as <c>torch.save</c> writes it, in the zip form (PyTorch 1.6 and later) or the one before. Such files
+/// are programs in Python's pickle format: only those that rebuild tensors are followed, anything else is refused by name.
 /// </summary>
 /// <remarks>
-/// When the file holds a dict without tensors of its own, as training checkpoints do, the state dict in it is taken: the one under
-/// <c>state_dict</c>, <c>model_state_dict</c>, <c>model</c> or <c>module</c>, or the only one there is. Values that are not tensors are left out.
+/// When the file holds a dict without tensors of its own, as training checkpoints do, the state dict in it is taken: the one
+/// under <c>state_dict</c>, <c>model_state_dict</c>, <c>model</c> or <c>module</c>, or the only one there is. Values that are
+/// not tensors are left out.
 /// </remarks>
 public sealed class PyTorchBin : IWeightSource
 {
@@ -24,7 +25,11 @@ public sealed class PyTorchBin : IWeightSource
     private readonly Dictionary<string, PickledTensor> tensors;
     private readonly IReadOnlyDictionary<string, long> storageStarts;
 
-    private PyTorchBin(string path, SafeFileHandle file, Dictionary<string, PickledTensor> tensors, IReadOnlyDictionary<string, long> storageStarts)
+    private PyTorchBin(
+        string path,
+        SafeFileHandle file,
+        Dictionary<string, PickledTensor> tensors,
+        IReadOnlyDictionary<string, long> storageStarts)
     {
         (Path, this.file, this.tensors, this.storageStarts) = (path, file, tensors, storageStarts);
     }
@@ -37,7 +42,9 @@ public sealed class PyTorchBin : IWeightSource
 
     /// <summary>Opens a file and checks everything but the tensors' values.</summary>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
-    /// <exception cref="InvalidDataException">The file is damaged, or its pickle does more than rebuild tensors; the message says what.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The file is damaged, or its pickle does more than rebuild tensors; the message says what.
+    /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read, or is a folder.</exception>
     public static PyTorchBin Open(string path)
@@ -65,7 +72,8 @@ public sealed class PyTorchBin : IWeightSource
         foreach (var (name, tensor) in tensors)
             bytes += (Int128)Untrusted.ElementCount(path, name, tensor.Shape) * Untrusted.Width(tensor.Storage.Type);
         if (bytes > (Int128)fileLength * 8 + SharedBytes)
-            throw Untrusted.Refuse(path, $"the tensors would take {bytes} bytes, far more than the file's {fileLength}; the file is refused.");
+            throw Untrusted.Refuse(path,
+                $"the tensors would take {bytes} bytes, far more than the file's {fileLength}; the file is refused.");
     }
 
     /// <inheritdoc/>
@@ -97,7 +105,8 @@ public sealed class PyTorchBin : IWeightSource
         return true;
     }
 
-    private PickledTensor Tensor(string name) => tensors.TryGetValue(name, out var tensor) ? tensor : throw Untrusted.NoTensor(Path, name);
+    private PickledTensor Tensor(string name) =>
+        tensors.TryGetValue(name, out var tensor) ? tensor : throw Untrusted.NoTensor(Path, name);
 
     /// <inheritdoc/>
     public void Dispose() => file.Dispose();

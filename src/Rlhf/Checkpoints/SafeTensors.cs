@@ -40,15 +40,18 @@ public static class SafeTensors
     }
 
     /// <summary>
-    /// Writes tensors to a file atomically. Tensors that are the same memory in the same shape are written once, under the first name.
-    /// Wider types come first, then names in order, as the reference writer has it.
+    /// Writes tensors to a file atomically. Tensors that are the same memory in the same shape are written once, under the first
+    /// name. Wider types come first, then names in order, as the reference writer has it.
     /// </summary>
     /// <param name="path">The file to write or replace; its folder must exist.</param>
     /// <param name="tensors">Names and tensors, on any device.</param>
     /// <param name="metadata">Text for the header; <c>format: pt</c>, which transformers asks for, is added when absent.</param>
-    /// <param name="storeAs">Type that floating point tensors are stored as, such as BFloat16; null keeps each tensor's own.</param>
+    /// <param name="storeAs">
+    /// Type that floating point tensors are stored as, such as BFloat16; null keeps each tensor's own.
+    /// </param>
     /// <exception cref="ArgumentException">
-    /// A name is repeated or reserved, an element type is not part of the format, or a value is too large for <paramref name="storeAs"/>.
+    /// A name is repeated or reserved, an element type is not part of the format, or a value is too large for
+    /// <paramref name="storeAs"/>.
     /// </exception>
     /// <exception cref="IOException">The disk is full, or the file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder or file may not be written.</exception>
@@ -70,6 +73,8 @@ public static class SafeTensors
         }, expectedBytes: header.Length + items.Sum(item => item.Bytes));
     }
 
+    private static readonly JsonWriterOptions PlainText = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
     private sealed record Item(string Name, Tensor Tensor, SafeTensorsType Type)
     {
         public long Bytes { get; } = Tensor.numel() * (Type.Bits / 8);
@@ -83,11 +88,13 @@ public static class SafeTensors
         foreach (var (name, tensor) in tensors)
         {
             if (!names.Add(name))
-                throw new ArgumentException($"The tensor name {Untrusted.Quote(name)} is {(name == "__metadata__" ? "reserved" : "there twice")}.", nameof(tensors));
-            if (tensor.is_sparse || SafeTensorsType.Find(tensor.dtype) is not { } own)
-                throw new ArgumentException($"Tensor {Untrusted.Quote(name)} of type {tensor.dtype} has no form in safetensors.", nameof(tensors));
+                throw new ArgumentException($"The tensor name {Untrusted.Quote(name)} is reserved or repeated.", nameof(tensors));
+            var type = storeAs is { } floating && tensor.is_floating_point() ? floating : tensor.dtype;
+            if (tensor.is_sparse || SafeTensorsType.Find(type) is not { } stored)
+                throw new ArgumentException(
+                    $"Tensor {Untrusted.Quote(name)} of type {tensor.dtype} has no form in safetensors.", nameof(tensors));
             if (written.Add(Memory(tensor)))
-                items.Add(new(name, tensor, storeAs is { } type && tensor.is_floating_point() ? SafeTensorsType.Find(type)! : own));
+                items.Add(new(name, tensor, stored));
         }
         return [.. items.OrderByDescending(item => item.Type.Order).ThenBy(item => item.Name, StringComparer.Ordinal)];
     }
@@ -99,17 +106,18 @@ public static class SafeTensors
         if (tensor.numel() == 0)
             return $"empty {tensor.Handle}";
         // TorchSharp shows a CUDA tensor's address for some types only; there, one tensor object under two names is recognised.
-        var address = tensor.device_type == DeviceType.CPU ? (nint)TensorMemory.Address(tensor.as_strided([1], [1], tensor.storage_offset()))
+        var address = tensor.device_type == DeviceType.CPU
+            ? (nint)TensorMemory.Address(tensor.as_strided([1], [1], tensor.storage_offset()))
             : tensor.dtype == ScalarType.Float32 ? tensor.storage<float>().data_ptr() : tensor.Handle;
         return $"{tensor.device} {address} {tensor.storage_offset()} {tensor.dtype} " +
-            $"{Untrusted.Format(tensor.shape)} {Untrusted.Format(tensor.stride())}";
+            $"{Untrusted.Format<long>(tensor.shape)} {Untrusted.Format<long>(tensor.stride())}";
     }
 
     private static byte[] Header(Item[] items, IReadOnlyDictionary<string, string>? metadata)
     {
         using var buffer = new MemoryStream();
         buffer.Write(new byte[SafeTensorsHeader.LengthBytes]);
-        using (var json = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+        using (var json = new Utf8JsonWriter(buffer, PlainText))
         {
             json.WriteStartObject();
             json.WriteStartObject("__metadata__");
@@ -133,7 +141,8 @@ public static class SafeTensors
             buffer.WriteByte((byte)' ');
         var header = buffer.ToArray();
         if (header.Length - SafeTensorsHeader.LengthBytes > SafeTensorsHeader.MostBytes)
-            throw new ArgumentException($"The header of {header.Length} bytes is over the format's limit; there are too many tensors or too much metadata.");
+            throw new ArgumentException(
+                $"The header of {header.Length} bytes is over the format's limit: too many tensors or too much metadata.");
         BinaryPrimitives.WriteUInt64LittleEndian(header, (ulong)(header.Length - SafeTensorsHeader.LengthBytes));
         return header;
     }

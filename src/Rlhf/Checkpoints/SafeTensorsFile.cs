@@ -30,7 +30,9 @@ public sealed class SafeTensorsFile : IWeightSource
 
     /// <summary>Opens a file and checks its header.</summary>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
-    /// <exception cref="InvalidDataException">The file is not a sound safetensors file; the message says where and why.</exception>
+    /// <exception cref="InvalidDataException">
+    /// The file is not a sound safetensors file; the message says where and why.
+    /// </exception>
     /// <exception cref="IOException">The file cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read, or is a folder.</exception>
     public static SafeTensorsFile Open(string path)
@@ -53,15 +55,18 @@ public sealed class SafeTensorsFile : IWeightSource
     {
         Span<byte> prefix = stackalloc byte[SafeTensorsHeader.LengthBytes];
         if (fileLength < prefix.Length || !Untrusted.Fill(file, prefix, 0))
-            throw Untrusted.Refuse(path, $"a safetensors file begins with 8 bytes of header length, but the file has only {fileLength} bytes.");
+            throw Untrusted.Refuse(path,
+                $"a safetensors file begins with 8 bytes of header length, but the file has only {fileLength} bytes.");
         var length = BinaryPrimitives.ReadUInt64LittleEndian(prefix);
         var hint = prefix.StartsWith("PK"u8) ? " It looks like a PyTorch .bin file." : "";
         if (length > SafeTensorsHeader.MostBytes)
-            throw Untrusted.Refuse(path, $"the header length {length} is over the format's limit of {SafeTensorsHeader.MostBytes} bytes.{hint}");
+            throw Untrusted.Refuse(path,
+                $"the header length {length} is over the format's limit of {SafeTensorsHeader.MostBytes} bytes.{hint}");
         if ((long)length > fileLength - prefix.Length)
             throw Untrusted.Refuse(path, $"the header length {length} is more than the file's {fileLength} bytes.{hint}");
         var json = new byte[length];
-        return Untrusted.Fill(file, json, prefix.Length) ? json : throw Untrusted.Refuse(path, "the file ends inside its header.");
+        return Untrusted.Fill(file, json, prefix.Length) ? json : throw Untrusted.Refuse(path,
+            "the file ends inside its header.");
     }
 
     /// <inheritdoc/>
@@ -74,11 +79,14 @@ public sealed class SafeTensorsFile : IWeightSource
     }
 
     /// <inheritdoc/>
-    /// <exception cref="InvalidDataException">TorchSharp has no such element type (8-bit floats, unsigned integers of more than 8 bits).</exception>
+    /// <exception cref="InvalidDataException">
+    /// TorchSharp has no such element type (8-bit floats, unsigned integers of more than 8 bits).
+    /// </exception>
     public ScalarType ElementType(string name)
     {
         var type = Entry(name).Type;
-        return type.Torch ?? throw Untrusted.Refuse(Path, $"tensor {Untrusted.Quote(name)} has element type {type.Name}, which is not supported.");
+        return type.Torch ?? throw Untrusted.Refuse(Path,
+            $"tensor {Untrusted.Quote(name)} has element type {type.Name}, which is not supported.");
     }
 
     /// <inheritdoc/>

@@ -47,7 +47,8 @@ internal sealed class SafeTensorsHeader
 
     private InvalidDataException Refuse(string what) => Untrusted.Refuse(path, $"the safetensors header {what}");
 
-    private InvalidDataException Refuse(string name, string what) => Refuse($"describes tensor {Untrusted.Quote(name)} wrongly: {what}");
+    private InvalidDataException Refuse(string name, string what) =>
+        Refuse($"describes tensor {Untrusted.Quote(name)} wrongly: {what}");
 
     private void Read(ref Utf8JsonReader reader)
     {
@@ -98,15 +99,13 @@ internal sealed class SafeTensorsHeader
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
             var field = reader.GetString()!;
-            if (field switch { "dtype" => type is not null, "shape" => shape is not null, "data_offsets" => offsets is not null, _ => false })
-                throw Refuse(name, $"{field} is there twice.");
             reader.Read();
             if (field == "dtype")
-                type = ReadType(ref reader, name);
+                Once(ref type, ReadType(ref reader, name), name, field);
             else if (field == "shape")
-                shape = ReadNumbers(ref reader, name, field);
+                Once(ref shape, ReadNumbers(ref reader, name, field), name, field);
             else if (field == "data_offsets")
-                offsets = ReadNumbers(ref reader, name, field);
+                Once(ref offsets, ReadNumbers(ref reader, name, field), name, field);
             else
                 reader.Skip();
         }
@@ -120,6 +119,9 @@ internal sealed class SafeTensorsHeader
             throw Refuse(name, $"data_offsets must be two numbers, but there are {offsets.Length}.");
         return new(name, type, shape, offsets[0], offsets[1]);
     }
+
+    private void Once<T>(ref T? field, T value, string name, string fieldName) where T : class =>
+        field = field is null ? value : throw Refuse(name, $"{fieldName} is there twice.");
 
     private SafeTensorsType ReadType(ref Utf8JsonReader reader, string name)
     {
@@ -144,7 +146,9 @@ internal sealed class SafeTensorsHeader
         return [.. numbers];
     }
 
-    /// <summary>Sorted by place, the tensors must start at 0, follow one another without holes or overlap, and end with the data.</summary>
+    /// <summary>
+    /// Sorted by place, the tensors must start at 0, follow one another without holes or overlap, and end with the data.
+    /// </summary>
     private void RequireCoverage(long dataLength)
     {
         ulong position = 0;
@@ -156,27 +160,30 @@ internal sealed class SafeTensorsHeader
             if (tensor.End < tensor.Begin)
                 throw Refuse(tensor.Name, $"data_offsets [{tensor.Begin}, {tensor.End}] end before they begin.");
             if (tensor.End > (ulong)dataLength)
-                throw Refuse(tensor.Name, $"data_offsets [{tensor.Begin}, {tensor.End}] end past the data, which has {dataLength} bytes.");
+                throw Refuse(tensor.Name, $"data_offsets [{tensor.Begin}, {tensor.End}] end past the data's {dataLength} bytes.");
             var bytes = ByteCount(tensor);
             if (tensor.End - tensor.Begin != bytes)
-                throw Refuse(tensor.Name, $"shape [{string.Join(", ", tensor.Shape)}] of {tensor.Type.Name} needs {bytes} bytes, " +
+                throw Refuse(tensor.Name,
+                    $"its shape {Untrusted.Format<ulong>(tensor.Shape)} of {tensor.Type.Name} takes {bytes} bytes, " +
                     $"but data_offsets [{tensor.Begin}, {tensor.End}] give {tensor.End - tensor.Begin}.");
             position = tensor.End;
         }
         if (position != (ulong)dataLength)
-            throw Untrusted.Refuse(path, $"the tensors take {position} bytes, but {dataLength} follow the header; the file is damaged.");
+            throw Untrusted.Refuse(path,
+                $"the tensors take {position} bytes, but {dataLength} follow the header; the file is damaged.");
     }
 
     private ulong ByteCount(SafeTensorsEntry tensor)
     {
         try
         {
-            var bits = checked(tensor.Shape.Aggregate(1UL, (product, dimension) => checked(product * dimension)) * (ulong)tensor.Type.Bits);
+            var elements = tensor.Shape.Aggregate(1UL, (product, dimension) => checked(product * dimension));
+            var bits = checked(elements * (ulong)tensor.Type.Bits);
             return bits % 8 == 0 ? bits / 8 : throw Refuse(tensor.Name, $"its {bits} bits are not whole bytes.");
         }
         catch (OverflowException)
         {
-            throw Refuse(tensor.Name, $"shape [{string.Join(", ", tensor.Shape)}] is larger than any file.");
+            throw Refuse(tensor.Name, $"shape {Untrusted.Format<ulong>(tensor.Shape)} is larger than any file.");
         }
     }
 }

@@ -2,7 +2,9 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Checkpoints;
 
-/// <summary>An element type of the safetensors format, with its size and libtorch's type for it where TorchSharp has one.</summary>
+/// <summary>
+/// An element type of the safetensors format, with its size and libtorch's type for it where TorchSharp has one.
+/// </summary>
 internal sealed record SafeTensorsType(string Name, int Bits, ScalarType? Torch, int Order)
 {
     /// <summary>All types, in the order by which writers sort tensors (the last one comes first in a file).</summary>

@@ -42,11 +42,13 @@ internal sealed class ShardedWeights : IWeightSource
                 RequirePlainName(fileName);
                 var file = System.IO.Path.Combine(folder, fileName);
                 if (!File.Exists(file))
-                    throw new FileNotFoundException($"{Path}: the shard {Untrusted.Quote(fileName)} is missing; download the model again.", file);
+                    throw new FileNotFoundException(
+                        $"{Path}: the shard {Untrusted.Quote(fileName)} is missing; download the model again.", file);
                 shards.Add(fileName, shard = WeightFiles.OpenSingle(file));
             }
             if (!shard.Names.Contains(name))
-                throw Untrusted.Refuse(Path, $"tensor {Untrusted.Quote(name)} is not in {Untrusted.Quote(fileName)}, where the index says it is.");
+                throw Untrusted.Refuse(Path,
+                    $"tensor {Untrusted.Quote(name)} is not in {Untrusted.Quote(fileName)}, where the index says it is.");
             byName.Add(name, shard);
         }
     }
@@ -55,7 +57,8 @@ internal sealed class ShardedWeights : IWeightSource
     private void RequirePlainName(string fileName)
     {
         if (fileName is "" or "." or ".." || fileName.AsSpan().IndexOfAny("/\\:\0") >= 0)
-            throw Untrusted.Refuse(Path, $"weight_map names {Untrusted.Quote(fileName)}; only names of files in the same folder are allowed.");
+            throw Untrusted.Refuse(Path,
+                $"weight_map names {Untrusted.Quote(fileName)}; only names of files in the same folder are allowed.");
     }
 
     private static Dictionary<string, string> ReadMap(string path)
@@ -88,7 +91,8 @@ internal sealed class ShardedWeights : IWeightSource
 
     public void ReadInto(string name, Tensor destination) => Shard(name).ReadInto(name, destination);
 
-    private IWeightSource Shard(string name) => byName.TryGetValue(name, out var shard) ? shard : throw Untrusted.NoTensor(Path, name);
+    private IWeightSource Shard(string name) =>
+        byName.TryGetValue(name, out var shard) ? shard : throw Untrusted.NoTensor(Path, name);
 
     public void Dispose()
     {

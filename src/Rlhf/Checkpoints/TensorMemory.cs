@@ -11,12 +11,18 @@ internal static class TensorMemory
 {
     private const int ReadBytesAtOnce = 256 << 20;
 
-    /// <summary>Elements converted at once: small enough to stay near the cache, large enough that native calls do not count.</summary>
+    /// <summary>
+    /// Elements converted at once: small enough to stay near the cache, large enough that native calls do not count.
+    /// </summary>
     private const long ElementsAtOnce = 1 << 20;
 
-    /// <summary>Reads elements that lie row-major in a file into a tensor of the same shape on any device, converting floating point types.</summary>
+    /// <summary>
+    /// Reads elements that lie row-major in a file into a tensor of the same shape on any device, converting floating point
+    /// types.
+    /// </summary>
     public static void Read(
-        SafeFileHandle file, string path, string name, ScalarType stored, ReadOnlySpan<long> shape, long offset, Tensor destination)
+        SafeFileHandle file, string path, string name,
+        ScalarType stored, ReadOnlySpan<long> shape, long offset, Tensor destination)
     {
         RequireFit(path, name, stored, shape, destination);
         using var noGradient = no_grad();
@@ -36,9 +42,12 @@ internal static class TensorMemory
             ReadConverted(file, path, name, stored, offset, flat);
     }
 
-    /// <summary>Reads elements that lie in a file with steps between them; shape and strides must have been checked against the file.</summary>
+    /// <summary>
+    /// Reads elements that lie in a file with steps between them; shape and strides must have been checked against the file.
+    /// </summary>
     public static void ReadStrided(
-        SafeFileHandle file, string path, string name, ScalarType stored, long[] shape, long[] strides, long offset, Tensor destination)
+        SafeFileHandle file, string path, string name,
+        ScalarType stored, long[] shape, long[] strides, long offset, Tensor destination)
     {
         RequireFit(path, name, stored, shape, destination);
         using var noGradient = no_grad();
@@ -83,9 +92,9 @@ internal static class TensorMemory
     public static void RequireFit(string path, string name, ScalarType stored, ReadOnlySpan<long> shape, Tensor destination)
     {
         if (!shape.SequenceEqual(destination.shape))
-            throw Untrusted.Refuse(path, $"tensor {Untrusted.Quote(name)} has shape {Untrusted.Format(shape)}, " +
-                $"but the model expects {Untrusted.Format(destination.shape)}.");
-        if (stored != destination.dtype && !(is_floating_point(stored) && is_floating_point(destination.dtype)))
+            throw Untrusted.Refuse(path, $"tensor {Untrusted.Quote(name)} has shape {Untrusted.Format<long>(shape)}, " +
+                $"but the model expects {Untrusted.Format<long>(destination.shape)}.");
+        if (stored != destination.dtype && !(IsFloatingPoint(stored) && IsFloatingPoint(destination.dtype)))
             throw Untrusted.Refuse(path, $"tensor {Untrusted.Quote(name)} is stored as {stored}, " +
                 $"which does not convert to {destination.dtype}.");
     }
@@ -103,10 +112,17 @@ internal static class TensorMemory
             using var chunk = NewDisposeScope();
             var source = flat.narrow(0, start, Math.Min(ElementsAtOnce, length - start)).cpu();
             var piece = source.to(storeAs);
-            if (storeAs == ScalarType.Float16 && source.dtype != storeAs && piece.isinf().logical_and(source.isfinite()).any().item<bool>())
-                throw new ArgumentException($"Tensor {Untrusted.Quote(name)} has values beyond 65504, which Float16 cannot hold; store as BFloat16.");
+            if (storeAs == ScalarType.Float16 && source.dtype != storeAs && Overflows(source, piece))
+                throw new ArgumentException(
+                    $"Tensor {Untrusted.Quote(name)} has values beyond 65504, which Float16 cannot hold; store as BFloat16.");
             stream.Write(piece.bytes);
         }
+    }
+
+    private static bool Overflows(Tensor source, Tensor converted)
+    {
+        var infinite = converted.isinf();
+        return infinite.any().item<bool>() && infinite.logical_and(source.isfinite()).any().item<bool>();
     }
 
     /// <summary>Where a contiguous CPU tensor begins; null for one without elements.</summary>
@@ -118,6 +134,6 @@ internal static class TensorMemory
         return (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(first.bytes));
     }
 
-    private static bool is_floating_point(ScalarType type) =>
+    private static bool IsFloatingPoint(ScalarType type) =>
         type is ScalarType.Float16 or ScalarType.BFloat16 or ScalarType.Float32 or ScalarType.Float64;
 }

@@ -11,14 +11,14 @@ internal static class Untrusted
     private const int LongestQuote = 120;
 
     /// <summary>libtorch keeps some per-dimension state in 64 bits; no checkpoint comes near.</summary>
-    private const int MostDimensions = 64;
+    public const int MostDimensions = 64;
 
     public static InvalidDataException Refuse(string path, string what) => new($"{path}: {what}");
 
     /// <summary>Opens a regular file for reading at any place.</summary>
     public static (SafeFileHandle File, long Length) Open(string path)
     {
-        var file = File.OpenHandle(path);
+        var file = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
         try
         {
             return (file, RandomAccess.GetLength(file));
@@ -56,8 +56,9 @@ internal static class Untrusted
         return quoted.Append(text.Length > LongestQuote ? "...'" : "'").ToString();
     }
 
-    /// <summary>A shape as [2, 3].</summary>
-    public static string Format(ReadOnlySpan<long> shape) => $"[{string.Join(", ", shape.ToArray())}]";
+    /// <summary>A shape as [2, 3], the first dimensions of one that cannot be meant.</summary>
+    public static string Format<T>(ReadOnlySpan<T> shape) =>
+        $"[{string.Join(", ", shape[..Math.Min(shape.Length, 8)].ToArray())}{(shape.Length > 8 ? ", ..." : "")}]";
 
     /// <summary>Number of elements; refuses shapes that libtorch could not index.</summary>
     public static long ElementCount(string path, string name, ReadOnlySpan<long> shape)

@@ -112,10 +112,13 @@ public sealed class HostileCheckpointTests : IDisposable
         // Operations that carry meaning, many of them in a row: deeper than damage to a valid pickle reaches.
         var operations = new[]
         {
-            "(", "0", "1", "2", "N", "\u0088", "\u0089", "K\u0001", "K\u0000", "]", "}", ")", "l", "d", "t", "a", "e", "s", "u", "b", "R", "Q", "\u0081",
-            "\u0085", "\u0086", "\u0087", "q\u0000", "h\u0000", "q\u0001", "h\u0001", "\u0094", "\u008f", "\u0090", "\u0091", "\u0093",
-            "X\u0007\u0000\u0000\u0000storage", "X\u0001\u0000\u0000\u00000", "ccollections\nOrderedDict\n", "ctorch\nFloatStorage\n",
-            "ctorch._utils\n_rebuild_tensor_v2\n", "ctorch._utils\n_rebuild_parameter\n", "I5\n", "L7L\n", "F1.5\n", "S'x'\n", "p2\n", "g2\n",
+            "(", "0", "1", "2", "N", "\u0088", "\u0089", "K\u0001", "K\u0000", "]", "}", ")", "l", "d", "t", "a", "e", "s", "u",
+            "b", "R", "Q", "\u0081", "\u0085", "\u0086", "\u0087", "q\u0000", "h\u0000", "q\u0001", "h\u0001",
+            "\u0094", "\u008f", "\u0090", "\u0091", "\u0093",
+            "X\u0007\u0000\u0000\u0000storage", "X\u0001\u0000\u0000\u00000", 
+            "ccollections\nOrderedDict\n", "ctorch\nFloatStorage\n",
+            "ctorch._utils\n_rebuild_tensor_v2\n", "ctorch._utils\n_rebuild_parameter\n",
+            "I5\n", "L7L\n", "F1.5\n", "S'x'\n", "p2\n", "g2\n",
         };
         Gen.Int[0, operations.Length - 1].Select(i => operations[i]).Array[0, 60].Sample(program =>
         {
@@ -141,7 +144,7 @@ public sealed class HostileCheckpointTests : IDisposable
     private string Legacy(string pickle)
     {
         var bytes = new List<byte>();
-        bytes.AddRange(Encoding.Latin1.GetBytes("\u0080\u0002\u008a\u000a\u006c\u00fc\u009c\u0046\u00f9\u0020\u006a\u00a8\u0050\u0019."));
+        bytes.AddRange([0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, (byte)'.']);
         bytes.AddRange(Encoding.Latin1.GetBytes("\u0080\u0002M\u00e9\u0003."));
         bytes.AddRange(Encoding.Latin1.GetBytes("\u0080\u0002}."));
         bytes.AddRange(Encoding.Latin1.GetBytes(pickle + "."));
@@ -179,12 +182,15 @@ public sealed class HostileCheckpointTests : IDisposable
     [InlineData("K\u0000", "K\u0002\u0085", "J\u00ff\u00ff\u00ff\u00ff\u0085", "whole number")] // stride -1
     [InlineData("J\u00ff\u00ff\u00ff\u00ff", "K\u0001\u0085", "K\u0001\u0085", "past the 4 elements")] // offset -1
     [InlineData("K\u0000", "K\u0002\u0085", "K\u0001K\u0001\u0086", "strides")]
-    [InlineData("K\u0000", "\u008a\u0007\0\0\0\0\0\0\u0001\u0085", "K\u0000\u0085", "far more than the file")] // 2^48 elements, expanded from one
+    // 2^48 elements expanded from one, 2^62 expanded from one, and 2^62 x 2 with strides 2^62 and 1.
+    [InlineData("K\u0000", "\u008a\u0007\0\0\0\0\0\0\u0001\u0085", "K\u0000\u0085", "far more than the file")]
     [InlineData("K\u0000", "\u008a\u0008\0\0\0\0\0\0\0\u0040\u0085", "K\u0000\u0085", "too large")]
-    [InlineData("K\u0000", "\u008a\u0008\0\0\0\0\0\0\0\u0040K\u0002\u0086", "\u008a\u0008\0\0\0\0\0\0\0\u0040K\u0001\u0086", "past the 4 elements")]
+    [InlineData("K\u0000", "\u008a\u0008\0\0\0\0\0\0\0\u0040K\u0002\u0086",
+        "\u008a\u0008\0\0\0\0\0\0\0\u0040K\u0001\u0086", "past the 4 elements")]
     public void TensorsBeyondTheirStorageAreRefused(string offset, string shape, string strides, string why)
     {
-        var refusal = Assert.Throws<InvalidDataException>(() => PyTorchBin.Open(Legacy("}U\u0001w" + TensorOf(Storage, offset, shape, strides) + "s")));
+        var path = Legacy("}U\u0001w" + TensorOf(Storage, offset, shape, strides) + "s");
+        var refusal = Assert.Throws<InvalidDataException>(() => PyTorchBin.Open(path));
         Assert.Contains(why, refusal.Message);
     }
 
@@ -193,8 +199,28 @@ public sealed class HostileCheckpointTests : IDisposable
     {
         // Each list holds the one before twice: 2^200 leaves if anyone looked into it.
         var nest = "]q\u0000" + string.Concat(Enumerable.Repeat("](h\u0000h\u0000eq\u0000", 200));
-        using var bin = PyTorchBin.Open(Legacy("}(U\u0001x" + nest + "U\u0001w" + TensorOf(Storage, "K\u0000", "K\u0004\u0085", "K\u0001\u0085") + "u"));
+        var tensor = TensorOf(Storage, "K\u0000", "K\u0004\u0085", "K\u0001\u0085");
+        using var bin = PyTorchBin.Open(Legacy("}(U\u0001x" + nest + "U\u0001w" + tensor + "u"));
         Assert.Equal(["w"], bin.Names);
+    }
+
+    [Fact]
+    public void CopyingOneListAgainAndAgainIsStopped()
+    {
+        var list = "](" + string.Concat(Enumerable.Repeat("NN\u0086", 2000)) + "eq\u00000";
+        var copies = string.Concat(Enumerable.Repeat("ccollections\nOrderedDict\nh\u0000\u0085R0", 6000));
+        var refusal = Assert.Throws<InvalidDataException>(() => PyTorchBin.Open(Legacy(list + copies + "}")));
+        Assert.Contains("operations", refusal.Message);
+    }
+
+    [Fact]
+    public void OneDictUnderManyKeysIsLookedAtOnce()
+    {
+        var tensor = TensorOf(Storage, "K\u0000", "K\u0004\u0085", "K\u0001\u0085");
+        var items = string.Concat(Enumerable.Range(0, 20_000).Select(i => $"U\u0005{i:d5}h\u0001"));
+        var keys = string.Concat(Enumerable.Range(0, 20_000).Select(i => $"U\u0005{i:d5}h\u0000"));
+        using var bin = PyTorchBin.Open(Legacy($"{tensor}q\u00010}}({items}uq\u00000}}({keys}u"));
+        Assert.Equal(20_000, bin.Names.Count);
     }
 
     [Theory]

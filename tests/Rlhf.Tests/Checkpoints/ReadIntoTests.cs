@@ -99,7 +99,8 @@ public sealed class ReadIntoTests : IDisposable
         file.ReadInto("w", destination);
         foreach (var tensor in file.ReadAll().Values)
             tensor.Dispose();
-        SafeTensors.Save(Path.Combine(folder.Path, "u.safetensors"), [new("w", destination), new("v", transposed)], storeAs: ScalarType.BFloat16);
+        var copy = Path.Combine(folder.Path, "u.safetensors");
+        SafeTensors.Save(copy, [new("w", destination), new("v", transposed)], storeAs: ScalarType.BFloat16);
 
         Assert.Equal(before, Tensor.TotalCount);
     }

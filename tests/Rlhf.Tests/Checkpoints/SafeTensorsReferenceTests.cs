@@ -22,7 +22,8 @@ public class SafeTensorsReferenceTests
     public void BehavesAsTheReferenceReader(string file)
     {
         using var json = JsonDocument.Parse(File.ReadAllText(Fixtures.Path("safetensors-bad", "expected.json")));
-        var expected = json.RootElement.GetProperty("files").EnumerateArray().Single(e => e.GetProperty("file").GetString() == file);
+        var expected = json.RootElement.GetProperty("files").EnumerateArray()
+            .Single(entry => entry.GetProperty("file").GetString() == file);
         var path = Fixtures.Path("safetensors-bad", file);
 
         if (!expected.GetProperty("loads").GetBoolean())

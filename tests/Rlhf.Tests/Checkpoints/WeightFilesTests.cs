@@ -110,6 +110,10 @@ public sealed class WeightFilesTests : IDisposable
         Assert.Throws<InvalidDataException>(() => WeightFiles.Open(folder.Path));
     }
 
-    private void Index(string stem, params (string Tensor, string File)[] map) => File.WriteAllText(In($"{stem}.safetensors.index.json"),
-        """{"metadata":{"total_size":8},"weight_map":{""" + string.Join(",", map.Select(m => $"\"{m.Tensor}\":\"{m.File}\"")) + "}}");
+    private void Index(string stem, params (string Tensor, string File)[] map)
+    {
+        var entries = string.Join(",", map.Select(entry => $"\"{entry.Tensor}\":\"{entry.File}\""));
+        File.WriteAllText(In($"{stem}.safetensors.index.json"),
+            """{"metadata":{"total_size":8},"weight_map":{""" + entries + "}}");
+    }
 }

@@ -9,15 +9,26 @@ namespace Rlhf.Checkpoints.PyTorch;
 /// <param name="limit">Most bytes that may be read.</param>
 internal sealed class PickleInput(Stream stream, string path, long limit)
 {
+    /// <summary>A state dict takes about 30 operations per tensor.</summary>
+    private const long MostOperations = 10_000_000;
+
     private const int LongestLine = 1 << 16;
     private static readonly UTF8Encoding StrictUtf8 = new(false, throwOnInvalidBytes: true);
 
     private readonly byte[] scratch = new byte[8];
+    private long spent;
 
     /// <summary>Bytes read so far.</summary>
     public long Position { get; private set; }
 
     public InvalidDataException Refuse(string what) => Untrusted.Refuse(path, $"pickle, byte {Position}: {what}");
+
+    /// <summary>Counts operations, or values that one operation copies, against the limit.</summary>
+    public void Spend(int operations)
+    {
+        if ((spent += operations) > MostOperations)
+            throw Refuse($"the pickle has more than {MostOperations} operations.");
+    }
 
     public byte Byte()
     {

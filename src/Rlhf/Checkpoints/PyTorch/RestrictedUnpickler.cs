@@ -9,9 +9,6 @@ namespace Rlhf.Checkpoints.PyTorch;
 /// </summary>
 internal sealed class RestrictedUnpickler(PickleInput input)
 {
-    /// <summary>A state dict takes about 30 operations per tensor.</summary>
-    private const int MostOperations = 10_000_000;
-
     private const int LongestNumber = 256;
 
     private readonly List<object?> stack = [];
@@ -24,14 +21,12 @@ internal sealed class RestrictedUnpickler(PickleInput input)
     public static (object? Value, IReadOnlyDictionary<string, PickledStorage> Storages) Run(PickleInput input)
     {
         var machine = new RestrictedUnpickler(input);
-        for (var count = 0; count < MostOperations; count++)
+        for (var code = input.Byte(); code != '.'; code = input.Byte())
         {
-            var code = input.Byte();
-            if (code == '.')
-                return (machine.Pop(), machine.storages);
+            input.Spend(1);
             machine.Execute(code);
         }
-        throw input.Refuse($"has more than {MostOperations} operations.");
+        return (machine.Pop(), machine.storages);
     }
 
     private void Execute(byte code)
@@ -159,7 +154,8 @@ internal sealed class RestrictedUnpickler(PickleInput input)
         return Cut(stack.Count - count);
     }
 
-    private object?[] PopMark() => marks.TryPop(out var mark) ? Cut(mark) : throw input.Refuse("has no mark where one is needed.");
+    private object?[] PopMark() =>
+        marks.TryPop(out var mark) ? Cut(mark) : throw input.Refuse("has no mark where one is needed.");
 
     private object?[] Cut(int start)
     {
@@ -186,22 +182,25 @@ internal sealed class RestrictedUnpickler(PickleInput input)
     private object? Recall(long index) => memo.TryGetValue(index, out var value) ? value
         : throw input.Refuse($"recalls value {index}, which was never kept.");
 
-    private long MemoIndex(string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var index) ? index
+    private long MemoIndex(string text) =>
+        long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var index) ? index
         : throw input.Refuse("keeps or recalls a value without a number.");
 
     private object BigNumber(uint length) =>
-        length <= LongestNumber ? Narrow(new BigInteger(input.Bytes(length))) : throw input.Refuse($"a number has {length} bytes.");
+        length <= LongestNumber ? Narrow(new BigInteger(input.Bytes(length)))
+        : throw input.Refuse($"a number has {length} bytes.");
 
     private object TextNumber(string text) => text switch
     {
         "00" => false,
         "01" => true,
-        { Length: <= LongestNumber } when BigInteger.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) =>
-            Narrow(number),
+        { Length: <= LongestNumber } when BigInteger.TryParse(
+            text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) => Narrow(number),
         _ => throw input.Refuse("a number is not one."),
     };
 
-    private static object Narrow(BigInteger number) => number >= long.MinValue && number <= long.MaxValue ? (object)(long)number : number;
+    private static object Narrow(BigInteger number) =>
+        number >= long.MinValue && number <= long.MaxValue ? (object)(long)number : number;
 
     private double TextDouble(string text) => double.TryParse(text, CultureInfo.InvariantCulture, out var number) ? number
         : throw input.Refuse("a number is not one.");
@@ -209,5 +208,6 @@ internal sealed class RestrictedUnpickler(PickleInput input)
     private string PlainText(string text) => text.Contains('\\') ? throw input.Refuse("escaped text is not supported.") : text;
 
     private string Unquote(string text) =>
-        text.Length >= 2 && text[0] is '\'' or '"' && text[^1] == text[0] ? PlainText(text[1..^1]) : throw input.Refuse("text has no quotes.");
+        text.Length >= 2 && text[0] is '\'' or '"' && text[^1] == text[0] ? PlainText(text[1..^1])
+        : throw input.Refuse("text has no quotes.");
 }

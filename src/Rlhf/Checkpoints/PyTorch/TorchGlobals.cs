@@ -5,6 +5,9 @@ namespace Rlhf.Checkpoints.PyTorch;
 /// <summary>The only names that a pickle may refer to, and what calling them makes: tensors, and dicts to keep them in.</summary>
 internal static class TorchGlobals
 {
+    /// <summary>Keys are short numbers; a long one would be hashed at each use.</summary>
+    private const int LongestKey = 256;
+
     private const string OrderedDict = "collections.OrderedDict";
     private const string RebuildTensor = "torch._utils._rebuild_tensor";
     private const string RebuildTensorV2 = "torch._utils._rebuild_tensor_v2";
@@ -29,8 +32,8 @@ internal static class TorchGlobals
     };
 
     /// <summary>
-    /// Up to protocol 2, Python 3 writes some modules under their names in Python 2 and maps them back on reading. A refusal should
-    /// show the name that would have been called; no allowed name is among them.
+    /// Up to protocol 2, Python 3 writes some modules under their names in Python 2 and maps them back on reading. A refusal
+    /// should show the name that would have been called; no allowed name is among them.
     /// </summary>
     private static readonly Dictionary<string, string> Python3Modules = new()
     {
@@ -51,7 +54,8 @@ internal static class TorchGlobals
     {
         var full = $"{Python3Modules.GetValueOrDefault(module, module)}.{name}";
         if (!Callable.Contains(full) && !StorageTypes.ContainsKey(full))
-            throw input.Refuse($"refers to the global {Untrusted.Quote(full)}, which is not part of rebuilding tensors, so the file is refused. " +
+            throw input.Refuse(
+                $"refers to the global {Untrusted.Quote(full)}, which is not part of rebuilding tensors; the file is refused. " +
                 "If you trust it, save the weights alone in Python: torch.save(model.state_dict(), path).");
         return new(full);
     }
@@ -73,6 +77,7 @@ internal static class TorchGlobals
 
     private static PickleDict DictOfPairs(PickleInput input, List<object?> pairs)
     {
+        input.Spend(pairs.Count); // one list may be named again and again
         var dict = new PickleDict();
         foreach (var pair in pairs)
             dict.Items.Add(pair switch
@@ -84,16 +89,24 @@ internal static class TorchGlobals
         return dict;
     }
 
-    private static long[] Numbers(PickleInput input, PickleTuple tuple) => Array.ConvertAll(tuple.Items, item =>
-        item is long and >= 0 ? (long)item : throw input.Refuse("a shape or strides hold something that is not a whole number from 0."));
+    private static long[] Numbers(PickleInput input, PickleTuple tuple)
+    {
+        if (tuple.Items.Length > Untrusted.MostDimensions)
+            throw input.Refuse($"a tensor has {tuple.Items.Length} dimensions, more than {Untrusted.MostDimensions}.");
+        return Array.ConvertAll(tuple.Items, item => item is long and >= 0 ? (long)item
+            : throw input.Refuse("a shape or strides hold something that is not a whole number from 0."));
+    }
 
     /// <param name="input">For messages.</param>
     /// <param name="storage">A storage, or a part of one.</param>
     /// <param name="offset">Where the tensor begins in the storage, in elements.</param>
     /// <param name="shape">Size of each dimension.</param>
     /// <param name="strides">Steps of each dimension, in elements.</param>
-    /// <param name="rest">requires_grad, hooks and, in newer files, a dict of flags such as "conjugate", which change the values.</param>
-    private static PickledTensor Tensor(PickleInput input, object? storage, long offset, long[] shape, long[] strides, object?[] rest)
+    /// <param name="rest">
+    /// requires_grad, hooks and, in newer files, a dict of flags such as "conjugate", which change the values.
+    /// </param>
+    private static PickledTensor Tensor(
+        PickleInput input, object? storage, long offset, long[] shape, long[] strides, object?[] rest)
     {
         if (storage is not PickledStorageView view)
             throw input.Refuse("rebuilds a tensor from something that is not a storage.");
@@ -102,7 +115,8 @@ internal static class TorchGlobals
         if (shape.Length != strides.Length)
             throw input.Refuse($"a tensor has {shape.Length} dimensions but {strides.Length} strides.");
         if (offset < 0 || End(offset, shape, strides) > view.Elements)
-            throw input.Refuse($"a tensor of shape {Untrusted.Format(shape)} reaches past the {view.Elements} elements of storage {Untrusted.Quote(view.Storage.Key)}.");
+            throw input.Refuse($"a tensor of shape {Untrusted.Format<long>(shape)} reaches past the {view.Elements} elements " +
+                $"of storage {Untrusted.Quote(view.Storage.Key)}.");
         return new(view.Storage, view.Offset + offset, shape, strides);
     }
 
@@ -120,15 +134,18 @@ internal static class TorchGlobals
     /// <summary>('storage', type, key, device, elements) and, in the older form, None or (view key, offset, elements).</summary>
     public static PickledStorageView PersistentStorage(PickleInput input, object? id)
     {
-        if (id is not PickleTuple { Items: ["storage", PickleGlobal { Name: var type }, string key, _, long elements, .. var rest] }
-            || elements < 0 || !StorageTypes.TryGetValue(type, out var elementType))
+        if (id is not PickleTuple
+            {
+                Items: ["storage", PickleGlobal { Name: var type }, string key, _, long elements, .. var rest]
+            }
+            || key.Length > LongestKey || elements < 0 || !StorageTypes.TryGetValue(type, out var elementType))
             throw input.Refuse("refers to stored data in a form that torch does not write.");
         var storage = new PickledStorage(key, elementType, elements);
         return rest switch
         {
             [] or [null] => new(storage, 0, elements),
-            [PickleTuple { Items: [_, long offset, long length] }] when offset >= 0 && length >= 0 && length <= elements - offset =>
-                new(storage, offset, length),
+            [PickleTuple { Items: [_, long offset, long length] }]
+                when offset >= 0 && length >= 0 && length <= elements - offset => new(storage, offset, length),
             _ => throw input.Refuse($"a view of storage {Untrusted.Quote(key)} reaches past its {elements} elements."),
         };
     }

@@ -4,8 +4,8 @@ using System.Numerics;
 namespace Rlhf.Checkpoints.PyTorch;
 
 /// <summary>
-/// The form before PyTorch 1.6: five pickles (magic number, protocol version, system, the object, keys of the storages), then each
-/// storage in the order of the keys as a count of elements and the raw elements.
+/// The form before PyTorch 1.6: five pickles (magic number, protocol version, system, the object, keys of the storages), then
+/// each storage in the order of the keys as a count of elements and the raw elements.
 /// </summary>
 internal static class TorchLegacy
 {
@@ -17,8 +17,10 @@ internal static class TorchLegacy
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16);
         RequireMagic(stream, path);
         if (Value(stream, path) is not ProtocolVersion)
-            throw Untrusted.Refuse(path, $"a file of torch.save in a protocol other than {ProtocolVersion}; save it again with a newer PyTorch.");
-        if (Value(stream, path) is not PickleDict system || system.Items.Any(item => item is { Key: "little_endian", Value: false }))
+            throw Untrusted.Refuse(path,
+                $"a file of torch.save in a protocol other than {ProtocolVersion}; save it again with a newer PyTorch.");
+        if (Value(stream, path) is not PickleDict system
+            || system.Items.Any(item => item is { Key: "little_endian", Value: false }))
             throw Untrusted.Refuse(path, "the file was written by a big-endian machine; save it again on a little-endian one.");
         var (value, storages) = RestrictedUnpickler.Run(Input(stream, path));
         if (Value(stream, path) is not List<object?> keys)
@@ -42,7 +44,8 @@ internal static class TorchLegacy
             throw new InvalidDataException($"{e.Message} It is not a file of torch.save.", e);
         }
         if (magic is not BigInteger number || number != Magic)
-            throw Untrusted.Refuse(path, "not a file of torch.save: neither a zip file, nor does it begin with the older form's magic number.");
+            throw Untrusted.Refuse(path,
+                "not a file of torch.save: neither a zip file, nor does it begin with the older form's magic number.");
     }
 
     private static Dictionary<string, long> LocateStorages(
@@ -58,10 +61,12 @@ internal static class TorchLegacy
                 throw Untrusted.Refuse(path, $"the file ends before storage {Untrusted.Quote(name)}.");
             var elements = BinaryPrimitives.ReadInt64LittleEndian(count);
             if (elements != storage.Elements)
-                throw Untrusted.Refuse(path, $"storage {Untrusted.Quote(name)} has {elements} elements, but the pickle says {storage.Elements}.");
+                throw Untrusted.Refuse(path,
+                    $"storage {Untrusted.Quote(name)} has {elements} elements, but the pickle says {storage.Elements}.");
             var bytes = (Int128)elements * Untrusted.Width(storage.Type);
             if (bytes > stream.Length - stream.Position)
-                throw Untrusted.Refuse(path, $"the file ends inside storage {Untrusted.Quote(name)}, which has {bytes} bytes; download it again.");
+                throw Untrusted.Refuse(path,
+                    $"the file ends inside storage {Untrusted.Quote(name)}, which has {bytes} bytes; download it again.");
             starts.Add(name, stream.Position);
             stream.Position += (long)bytes;
         }

@@ -25,7 +25,8 @@ internal static class TorchZip
             var (start, size) = zip.Locate($"{root}/data/{storage.Key}");
             var needed = (Int128)storage.Elements * Untrusted.Width(storage.Type);
             if (size < needed)
-                throw Untrusted.Refuse(path, $"storage {Untrusted.Quote(storage.Key)} has {size} bytes, but its tensors need {needed}; the file is damaged.");
+                throw Untrusted.Refuse(path,
+                    $"storage {Untrusted.Quote(storage.Key)} has {size} bytes, but its tensors need {needed}.");
             starts.Add(storage.Key, start);
         }
         return new(value, starts);
@@ -35,10 +36,12 @@ internal static class TorchZip
     {
         var pickles = zip.Names.Where(name => name.EndsWith(PickleName, StringComparison.Ordinal)).ToList();
         if (pickles.Count != 1)
-            throw Untrusted.Refuse(path, $"not a file of torch.save: the zip file has {pickles.Count} members data.pkl where one is expected.");
+            throw Untrusted.Refuse(path,
+                $"not a file of torch.save: the zip file has {pickles.Count} members data.pkl where one is expected.");
         var root = pickles[0][..^PickleName.Length];
         if (zip.Names.Contains(root + "/constants.pkl"))
-            throw Untrusted.Refuse(path, "this is a TorchScript program (torch.jit.save), not a state dict; save it with torch.save(model.state_dict(), path).");
+            throw Untrusted.Refuse(path,
+                "this is a TorchScript program (torch.jit.save); save the weights with torch.save(model.state_dict(), path).");
         return root;
     }
 
@@ -56,7 +59,8 @@ internal static class TorchZip
     {
         var (start, length) = zip.Locate(root + PickleName);
         if (length > MostPickleBytes)
-            throw Untrusted.Refuse(path, $"data.pkl has {length} bytes; a state dict's pickle is not longer than {MostPickleBytes}.");
+            throw Untrusted.Refuse(path,
+                $"data.pkl has {length} bytes; a state dict's pickle is not longer than {MostPickleBytes}.");
         var pickle = new byte[length];
         if (!Untrusted.Fill(file, pickle, start))
             throw Untrusted.Refuse(path, "the file ends inside data.pkl.");

@@ -42,7 +42,9 @@ internal sealed class ZipMembers
     }
 
     /// <summary>Place and length of a member's content.</summary>
-    /// <exception cref="InvalidDataException">There is no such member, it is compressed, or it reaches past the file's end.</exception>
+    /// <exception cref="InvalidDataException">
+    /// There is no such member, it is compressed, or it reaches past the file's end.
+    /// </exception>
     public (long Start, long Length) Locate(string name)
     {
         if (!members.TryGetValue(name, out var member))
