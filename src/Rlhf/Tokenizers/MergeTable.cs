@@ -51,7 +51,7 @@ internal sealed class MergeTable
         int length = symbols.Length;
         var next = new int[length];
         var previous = new int[length];
-        var queue = new PriorityQueue<(int At, int Left, int Right), (int Rank, int At)>();
+        var queue = new PriorityQueue<(int At, int Left, int Right), long>(length);
         for (int i = 0; i < length; i++)
             (previous[i], next[i]) = (i - 1, i + 1);
         for (int i = 0; i + 1 < length; i++)
@@ -79,11 +79,11 @@ internal sealed class MergeTable
         return kept;
     }
 
-    private void Offer(PriorityQueue<(int, int, int), (int, int)> queue, int at, int left, int right)
+    private void Offer(PriorityQueue<(int, int, int), long> queue, int at, int left, int right)
     {
         int rank = Rank(left, right);
         if (rank != int.MaxValue)
-            queue.Enqueue((at, left, right), (rank, at));
+            queue.Enqueue((at, left, right), Key(rank, at));
     }
 
     private int Rank(int left, int right) => merges.TryGetValue(Key(left, right), out var merge) ? merge.Rank : int.MaxValue;

@@ -9,7 +9,7 @@ public class ByteLevelBpeTokenizerTests
     public void Encodes_and_decodes_as_transformers_does()
     {
         var tokenizer = TokenizerFixtures.Gpt2();
-        foreach (var row in TokenizerFixtures.Read().GetProperty("gpt2").EnumerateArray())
+        foreach (var row in TokenizerFixtures.Rows("gpt2"))
         {
             var text = row.Text("text");
             var ids = row.Ids("ids");
@@ -24,7 +24,7 @@ public class ByteLevelBpeTokenizerTests
     public void Decodes_arbitrary_ids_as_transformers_does()
     {
         var tokenizer = TokenizerFixtures.Gpt2();
-        foreach (var row in TokenizerFixtures.Read().GetProperty("gpt2_decode").EnumerateArray())
+        foreach (var row in TokenizerFixtures.Rows("gpt2_decode"))
         {
             Assert.Equal(row.Text("decoded"), tokenizer.Decode(row.Ids("ids")));
             Assert.Equal(row.Text("decoded_skip_special_tokens"), tokenizer.Decode(row.Ids("ids"), skipSpecialTokens: true));
@@ -35,7 +35,7 @@ public class ByteLevelBpeTokenizerTests
     public void Special_tokens_are_those_of_the_fixture()
     {
         var tokenizer = TokenizerFixtures.Gpt2();
-        var special = TokenizerFixtures.Read().GetProperty("special").GetProperty("gpt2");
+        var special = TokenizerFixtures.Part("special").GetProperty("gpt2");
         Assert.Equal(special.GetProperty("vocab_size").GetInt32(), tokenizer.VocabSize);
         Assert.Equal(special.GetProperty("bos_token_id").GetInt32(), tokenizer.BosTokenId);
         Assert.Equal(special.GetProperty("eos_token_id").GetInt32(), tokenizer.EosTokenId);

@@ -9,7 +9,7 @@ public class WordPieceTokenizerTests
     public void Encodes_and_decodes_as_transformers_does()
     {
         var tokenizer = TokenizerFixtures.Bert();
-        foreach (var row in TokenizerFixtures.Read().GetProperty("bert").EnumerateArray())
+        foreach (var row in TokenizerFixtures.Rows("bert"))
         {
             var ids = row.Ids("ids");
             Assert.Equal(ids, tokenizer.Encode(row.Text("text")));
@@ -24,7 +24,7 @@ public class WordPieceTokenizerTests
     public void Decodes_arbitrary_ids_as_transformers_does()
     {
         var tokenizer = TokenizerFixtures.Bert();
-        foreach (var row in TokenizerFixtures.Read().GetProperty("bert_decode").EnumerateArray())
+        foreach (var row in TokenizerFixtures.Rows("bert_decode"))
         {
             Assert.Equal(row.Text("decoded"), tokenizer.Decode(row.Ids("ids")));
             Assert.Equal(row.Text("decoded_skip_special_tokens"), tokenizer.Decode(row.Ids("ids"), skipSpecialTokens: true));
@@ -35,7 +35,7 @@ public class WordPieceTokenizerTests
     public void Special_tokens_are_those_of_the_fixture()
     {
         var tokenizer = TokenizerFixtures.Bert();
-        var special = TokenizerFixtures.Read().GetProperty("special").GetProperty("bert");
+        var special = TokenizerFixtures.Part("special").GetProperty("bert");
         Assert.Equal(special.GetProperty("vocab_size").GetInt32(), tokenizer.VocabSize);
         Assert.Equal(special.GetProperty("cls").GetInt32(), tokenizer.ClsTokenId);
         Assert.Equal(special.GetProperty("sep").GetInt32(), tokenizer.SepTokenId);
