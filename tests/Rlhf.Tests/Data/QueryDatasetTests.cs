@@ -62,6 +62,20 @@ public sealed class QueryDatasetTests : IDisposable
         Assert.InRange(tokenizer.CharactersRead, 5, 1000);
     }
 
+    /// <summary>The shortcut above against the lesson's own words: encode the whole review, then cut.</summary>
+    [Theory]
+    [InlineData("gpt2")]
+    [InlineData("bert-base-uncased")]
+    public void TheFirstTokensAreThoseOfTheWholeReview(string vocabulary)
+    {
+        var real = AutoTokenizer.FromPretrained(Fixtures.Shared("tokenizers", vocabulary));
+        var reviews = ReviewDataset.Load(Fixtures.Shared("data", "imdb"), new() { LongerThan = 200, ShuffleSeed = 1, Limit = 300 });
+        var queries = QueryDataset.FromTexts([.. reviews.Select(r => r.Text)], real, new LengthSampler(2, 24), seed: 2);
+        Assert.Equal(reviews.Count, queries.Count);
+        for (int i = 0; i < reviews.Count; i++)
+            Assert.Equal(real.Encode(reviews[i].Text)[..queries[i].TokenIds.Length], queries[i].TokenIds);
+    }
+
     [Fact]
     public void EmptyTextsGiveNoQuery() =>
         Assert.Equal(["ab"], QueryDataset.FromTexts(["", "ab"], tokenizer, new LengthSampler(3, 4), 1).Select(q => q.Text));
