@@ -32,7 +32,7 @@ internal static class CommandLine
         var root = new RootCommand("aligns language models to human preferences: fine-tuning, reward models, PPO.");
         root.Options.OfType<HelpOption>().Single().Action = new HelpPage();
         foreach (var verb in (Command[])[
-            SftVerb.Create(), RewardVerb.Create(), GenerateVerb.Create(),
+            PpoVerb.Create(), SftVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), GenerateVerb.Create(),
             TokenizerVerb.Create(), InitVerb.Create(), InfoVerb.Create()])
             root.Add(verb);
         return root;

@@ -9,13 +9,14 @@ namespace Rlhf.Cli;
 /// <param name="Screen">Where words and results go.</param>
 /// <param name="Stop">Cancelled by Ctrl-C: stop after the current step and save.</param>
 /// <param name="Command">The parsed command line, for arguments without a flag.</param>
-/// <param name="ConfigFile">The file that --config named, or null.</param>
+/// <param name="ConfigFile">The configuration file that was used, or null.</param>
 internal sealed record VerbContext(BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile);
 
 /// <summary>One verb of the command line.</summary>
 internal sealed class VerbCommand : Command
 {
     private readonly Option<string?> config = new("--config") { Description = "Settings from a YAML file.", HelpName = "FILE" };
+    private readonly Func<ParseResult, string?>? defaultConfig;
     private readonly Option<bool> json = new("--json") { Description = "Only JSON on standard output." };
     private readonly Option<bool> quiet = new("--quiet") { Description = "No words, only errors." };
     private readonly Option<bool> debug = new("--debug") { Description = "Show where an error happened." };
@@ -25,10 +26,13 @@ internal sealed class VerbCommand : Command
     /// <param name="examples">Command lines that work.</param>
     /// <param name="settings">Its settings.</param>
     /// <param name="run">Does it; returns the exit code.</param>
-    public VerbCommand(string name, string description, IReadOnlyList<string> examples, SettingsBinder settings, Func<VerbContext, int> run)
+    /// <param name="defaultConfig">Configuration file to use when none is named, or null.</param>
+    public VerbCommand(
+        string name, string description, IReadOnlyList<string> examples, SettingsBinder settings, Func<VerbContext, int> run,
+        Func<ParseResult, string?>? defaultConfig = null)
         : base(name, description)
     {
-        (Examples, Settings) = (examples, settings);
+        (Examples, Settings, this.defaultConfig) = (examples, settings, defaultConfig);
         settings.AddOptions(this);
         CommonOptions = [config, json, quiet, debug];
         foreach (var option in CommonOptions)
@@ -46,7 +50,7 @@ internal sealed class VerbCommand : Command
     {
         try
         {
-            string? file = command.GetValue(config);
+            string? file = command.GetValue(config) ?? defaultConfig?.Invoke(command);
             var bound = Settings.Bind(command, file);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
             using var interruption = new Interruption();

@@ -6,7 +6,8 @@ namespace Rlhf.Cli.Verbs;
 internal static class ModelFolders
 {
     /// <summary>Names of what ships in models/.</summary>
-    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedQueries = "queries.jsonl";
+    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedQueries = "queries.jsonl",
+        ShippedPpoSettings = "ppo.yaml";
 
     /// <summary>A model folder; the folder of a run stands for the model that it saved.</summary>
     /// <exception cref="ConfigurationException">There is no model.</exception>

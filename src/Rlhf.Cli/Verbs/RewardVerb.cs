@@ -137,7 +137,7 @@ internal static class RewardVerb
         return AutoModelForSequenceClassification.FromPretrained(folder, device);
     }
 
-    private static void Report(ProgressDisplay display, MetricSinks sinks, RewardProgress state, RewardEvaluation? evaluation)
+    private static void Report(ProgressDisplay display, IMetricSink sinks, RewardProgress state, RewardEvaluation? evaluation)
     {
         var scalars = new Dictionary<string, double>
         {

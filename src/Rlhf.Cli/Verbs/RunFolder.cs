@@ -64,22 +64,11 @@ internal sealed class RunFolder
 
     /// <summary>Writes the settings of the run, so that --config can repeat it.</summary>
     public void WriteConfig(VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null) =>
-        WriteText("config.yaml", context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved,
+        AtomicFile.WriteAllText(this["config.yaml"], context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved,
             [nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite)]));
 
     /// <summary>Writes summary.json.</summary>
-    public void WriteSummary<T>(T summary) => WriteText("summary.json", JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
-
-    private void WriteText(string name, string text)
-    {
-        string temporary = this[name] + ".tmp";
-        using (var stream = new FileStream(temporary, FileMode.Create))
-        {
-            stream.Write(System.Text.Encoding.UTF8.GetBytes(text));
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(temporary, this[name], overwrite: true);
-    }
+    public void WriteSummary<T>(T summary) => AtomicFile.WriteAllText(this["summary.json"], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
     private static string NewPath(string verb)
     {

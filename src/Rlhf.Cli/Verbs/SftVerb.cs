@@ -112,7 +112,7 @@ internal static class SftVerb
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
 
-    private static void Report(ProgressDisplay display, MetricSinks sinks, SftProgress state)
+    private static void Report(ProgressDisplay display, IMetricSink sinks, SftProgress state)
     {
         double speed = state.Tokens / state.Elapsed.TotalSeconds;
         var scalars = new Dictionary<string, double>

@@ -18,7 +18,11 @@ internal sealed record TrackingOptions
     public MetricTarget LogWith { get; init; }
 
     /// <summary>Opens the sinks of a run; one that fails is named once on the screen.</summary>
-    public MetricSinks Open(RunFolder folder, Screen screen) => new(
-        [new JsonlSink(folder.Path)],
-        (sink, e) => screen.Line($"[yellow]{Screen.Safe($"{sink.Name} failed and was turned off: {e.Message}")}[/]"));
+    public MetricTracker Open(RunFolder folder, Screen screen)
+    {
+        List<IMetricSink> sinks = [new JsonlSink(folder.Path)];
+        if (LogWith == MetricTarget.Tensorboard)
+            sinks.Add(new TensorBoardSink(folder["tensorboard"]));
+        return new(sinks, failure => screen.Line($"[yellow]{Screen.Safe(failure.ToString())}[/]"));
+    }
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Rlhf.Runtime;
 
 namespace Rlhf.Models;
 
@@ -32,13 +33,7 @@ public sealed record ModelCard(string Title, string Summary)
         text.Append(CultureInfo.InvariantCulture, $"---\n\n# {OneLine(Title)}\n\n{OneLine(Summary)}\n");
         AppendTable(text, "Results", Results);
         AppendTable(text, "Settings", Settings);
-        string path = Path.Combine(folder, "README.md"), temporary = path + ".tmp";
-        using (var stream = new FileStream(temporary, FileMode.Create))
-        {
-            stream.Write(Encoding.UTF8.GetBytes(text.ToString()));
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(temporary, path, overwrite: true);
+        AtomicFile.WriteAllText(Path.Combine(folder, "README.md"), text.ToString());
     }
 
     private static void AppendTable(StringBuilder text, string heading, IReadOnlyList<KeyValuePair<string, string>> rows)

@@ -1,0 +1,222 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Globalization;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Evaluation;
+using Rlhf.Generation;
+using Rlhf.Models;
+using Rlhf.Rewards;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using Spectre.Console;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What to evaluate: a comparison, a classifier or a language model.</summary>
+internal sealed record EvaluateOptions
+{
+    [Description("Comparison: language model before training.")]
+    [ValueName("DIR")]
+    public string? Before { get; init; }
+
+    [Description("Comparison: language model after training.")]
+    [ValueName("DIR")]
+    public string? After { get; init; }
+
+    [Description("Comparison: reward model that scores the responses.")]
+    [ValueName("DIR")]
+    public string? RewardModel { get; init; }
+
+    [Description("Label whose logit is the reward; unset: POSITIVE.")]
+    [ValueName("NAME")]
+    public string? RewardLabel { get; init; }
+
+    [Description("Comparison: a second classifier that training never saw.")]
+    [ValueName("DIR")]
+    public string? Judge { get; init; }
+
+    [Description("Classifier to measure on labelled texts: accuracy, confusion, calibration.")]
+    [ValueName("DIR")]
+    public string? Classifier { get; init; }
+
+    [Description("Classifier: show it only random snippets of so many tokens; unset: whole texts.")]
+    public int? CropTokens { get; init; }
+
+    [Description("Language model to measure on texts: perplexity, bits per character.")]
+    [ValueName("DIR")]
+    public string? Model { get; init; }
+
+    [Description("Seed of every random choice.")]
+    public long Seed { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        bool compares = Before is not null || After is not null;
+        int kinds = (compares ? 1 : 0) + (Classifier is null ? 0 : 1) + (Model is null ? 0 : 1);
+        if (kinds != 1) yield return "Name one thing to evaluate: Before and After (with RewardModel), or Classifier, or Model.";
+        if (compares && (Before ?? "") == "") yield return "Before is missing; a comparison needs the model before training.";
+        if (compares && (After ?? "") == "") yield return "After is missing; a comparison needs the model after training.";
+        if (!compares && (Judge ?? RewardModel ?? RewardLabel) is not null) yield return "RewardModel, RewardLabel and Judge belong to a comparison, with Before and After.";
+        if (CropTokens is < 1) yield return $"CropTokens is {CropTokens}; it must be at least 1, or left out.";
+        if (CropTokens is not null && Classifier is null) yield return "CropTokens belongs to Classifier.";
+    }
+}
+
+/// <summary><c>rlhf evaluate</c>: measures models.</summary>
+internal static class EvaluateVerb
+{
+    public static Command Create() => new VerbCommand(
+        "evaluate", "compares models before and after, or measures a classifier or a language model.",
+        [
+            "rlhf evaluate --before runs/my-sft --after runs/my-ppo --reward-model runs/my-reward",
+            "rlhf evaluate --classifier runs/my-reward --dataset imdb/ --split test --json",
+            "rlhf evaluate --model runs/my-sft --dataset imdb/ --split test --max-texts 500",
+        ],
+        new SettingsBinder()
+            .Add("What", new EvaluateOptions(), o => o.Validate())
+            .Add("Data", new DatasetOptions(), o => o.Validate())
+            .Add("Queries of a comparison", new QueryOptions(), o => o.Validate())
+            .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
+            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+        Run);
+
+    private static int Run(VerbContext context)
+    {
+        var options = context.Settings.Get<EvaluateOptions>();
+        if (options.Classifier is { } classifier)
+            MeasureClassifier(context, ModelFolders.Resolve("--classifier", classifier));
+        else if (options.Model is { } model)
+            MeasureLanguageModel(context, ModelFolders.Resolve("--model", model));
+        else
+            Compare(context, ModelFolders.Resolve("--before", options.Before!), ModelFolders.Resolve("--after", options.After!));
+        return ExitCode.Success;
+    }
+
+    private static void Compare(VerbContext context, string beforeFolder, string afterFolder)
+    {
+        var (options, lengths, screen) = (context.Settings.Get<EvaluateOptions>(), context.Settings.Get<QueryOptions>(), context.Screen);
+        string rewardFolder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve("--judge", path) : null;
+        var dataset = QueryOptions.WithLessonFilter(context.Settings);
+        string source = QueryOptions.Source(dataset);
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(beforeFolder);
+        int[][] queries = [.. lengths.Load(dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
+        using var before = AutoModelForCausalLM.FromPretrained(beforeFolder, device);
+        using var after = AutoModelForCausalLM.FromPretrained(afterFolder, device);
+        LanguageModels.EndToken(beforeFolder, before, tokenizer);
+        var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
+        using var rewardModel = reward as IDisposable;
+        var judge = judgeFolder is null ? null : AutoReward.FromPretrained(judgeFolder, device);
+        using var judgeModel = judge as IDisposable;
+        screen.Facts("Comparison",
+        [
+            ("before", beforeFolder), ("after", afterFolder), ("reward", rewardFolder), ("queries", $"{queries.Length:N0} of {source}"),
+            ("device", LanguageModels.DeviceName(device)),
+        ]);
+        var comparison = new PolicyEvaluator(tokenizer, queries, reward, judge)
+        {
+            Generation = context.Settings.Get<GenerationConfig>(),
+            ResponseLengths = lengths.EvalResponseLengths(queries.Length, options.Seed),
+            Seed = options.Seed,
+        }.Compare(before, after, context.Stop);
+        ComparisonReport.Write(screen, comparison);
+        if (screen.Json)
+            screen.WriteJson(ComparisonReport.ToJson(comparison));
+    }
+
+    private static void MeasureClassifier(VerbContext context, string folder)
+    {
+        var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
+        var reviews = context.Settings.Get<DatasetOptions>().Load(options.Seed);
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(folder);
+        using var model = AutoModelForSequenceClassification.FromPretrained(folder, device);
+        var evaluator = new ClassifierEvaluator(model, tokenizer) { CropTokens = options.CropTokens, Seed = options.Seed };
+        var result = ProgressDisplay.Run(screen, "Classifying", "text", reviews.Count,
+            display => evaluator.Evaluate(reviews, done => display.Report(done), context.Stop));
+        if (screen.Json)
+            screen.WriteJson(new
+            {
+                result.Examples,
+                result.Accuracy,
+                result.Loss,
+                result.Calibration.ExpectedCalibrationError,
+                Labels = model.Labels.Select((name, i) => new
+                {
+                    Name = name,
+                    Precision = result.Confusion.Precision(i),
+                    Recall = result.Confusion.Recall(i),
+                    F1 = result.Confusion.F1(i),
+                }),
+                Confusion = model.Labels.Select((_, actual) => model.Labels.Select((_, predicted) => result.Confusion[actual, predicted])),
+                Reliability = result.Calibration.Bins,
+            });
+        else
+            ShowClassifier(screen, folder, model.Labels, result);
+    }
+
+    private static void ShowClassifier(Screen screen, string folder, IReadOnlyList<string> labels, ClassifierEvaluation result)
+    {
+        screen.Line();
+        screen.Facts(folder,
+        [
+            ("texts", $"{result.Examples:N0}"), ("accuracy", Percent(result.Accuracy)), ("loss", ProgressDisplay.Number(result.Loss, 4)),
+            ("calibration error", Percent(result.Calibration.ExpectedCalibrationError)),
+        ]);
+        var confusion = NewTable("Confusion").AddColumn("true label");
+        foreach (var label in labels)
+            confusion.AddColumn(new TableColumn(Screen.Safe("as " + label)).RightAligned());
+        confusion.AddColumn(new TableColumn("precision").RightAligned()).AddColumn(new TableColumn("recall").RightAligned())
+            .AddColumn(new TableColumn("F1").RightAligned());
+        for (int i = 0; i < labels.Count; i++)
+            confusion.AddRow(
+            [
+                Screen.Safe(labels[i]), .. labels.Select((_, j) => result.Confusion[i, j].ToString("N0", CultureInfo.InvariantCulture)),
+                Percent(result.Confusion.Precision(i)), Percent(result.Confusion.Recall(i)), Percent(result.Confusion.F1(i)),
+            ]);
+        screen.Write(confusion);
+        var reliability = NewTable("Calibration").AddColumn("confidence").AddColumn(new TableColumn("texts").RightAligned())
+            .AddColumn(new TableColumn("mean confidence").RightAligned()).AddColumn(new TableColumn("accuracy").RightAligned());
+        foreach (var bin in result.Calibration.Bins.Where(b => b.Count > 0))
+            reliability.AddRow($"{Percent(bin.Low)} to {Percent(bin.High)}", $"{bin.Count:N0}", Percent(bin.Confidence), Percent(bin.Accuracy));
+        screen.Write(reliability);
+    }
+
+    private static void MeasureLanguageModel(VerbContext context, string folder)
+    {
+        var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
+        var texts = context.Settings.Get<DatasetOptions>().Load(options.Seed).Select(r => r.Text).ToArray();
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(folder);
+        using var model = AutoModelForCausalLM.FromPretrained(folder, device);
+        LanguageModels.EndToken(folder, model, tokenizer);
+        var score = ProgressDisplay.Run(screen, "Reading", "text", texts.Length,
+            display => new LanguageModelEvaluator(model, tokenizer).Evaluate(texts, done => display.Report(done), context.Stop));
+        if (screen.Json)
+            screen.WriteJson(new
+            {
+                Texts = texts.Length,
+                score.Tokens,
+                score.Characters,
+                score.Perplexity,
+                score.NatsPerToken,
+                score.BitsPerCharacter,
+                score.BitsPerByte,
+            });
+        else
+        {
+            screen.Line();
+            screen.Facts(folder,
+            [
+                ("texts", $"{texts.Length:N0}, {score.Tokens:N0} tokens"), ("perplexity per token", ProgressDisplay.Number(score.Perplexity)),
+                ("bits per character", ProgressDisplay.Number(score.BitsPerCharacter, 3)), ("loss, nats per token", ProgressDisplay.Number(score.NatsPerToken, 4)),
+            ]);
+        }
+    }
+
+    private static Table NewTable(string title) => new Table().Title($"[bold]{title}[/]").Border(TableBorder.Simple).BorderColor(Color.Grey);
+
+    private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
+}

@@ -1,0 +1,206 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Diagnostics;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Data;
+using Rlhf.Evaluation;
+using Rlhf.Generation;
+using Rlhf.Models;
+using Rlhf.Rewards;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using Rlhf.Tracking;
+using Rlhf.Training;
+using Rlhf.Training.Ppo;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What to align, and to what.</summary>
+internal sealed record PpoOptions
+{
+    [Description("Language model folder to align; unset: the small review model that ships.")]
+    [ValueName("DIR")]
+    public string? Model { get; init; }
+
+    [Description("Reward model folder: a classifier or a model with a scalar head; unset: the sentiment classifier that ships.")]
+    [ValueName("DIR")]
+    public string? RewardModel { get; init; }
+
+    [Description("Label whose logit is the reward; unset: POSITIVE.")]
+    [ValueName("NAME")]
+    public string? RewardLabel { get; init; }
+
+    [Description("A second classifier that training never sees, to tell earned reward from a hacked one.")]
+    [ValueName("DIR")]
+    public string? Judge { get; init; }
+
+    [Description("PPO steps; unset: one pass over the queries.")]
+    public int? Steps { get; init; }
+
+    [Description("Element type of the stored weights.")]
+    public StorageType Storage { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1, or left out.";
+    }
+}
+
+/// <summary><c>rlhf ppo</c>: stage 3, a language model learns to write what the reward model likes.</summary>
+internal static class PpoVerb
+{
+    public static Command Create() => new VerbCommand(
+        "ppo", "aligns a language model to a reward model by PPO.",
+        [
+            "rlhf ppo",
+            "rlhf ppo --model runs/my-sft --reward-model runs/my-reward --dataset imdb.parquet --steps 100",
+        ],
+        new SettingsBinder()
+            .Add("Models", new PpoOptions(), o => o.Validate())
+            .Add("Queries", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
+            .Add("Lengths and evaluation", new QueryOptions(), o => o.Validate())
+            .Add("PPO", new PpoConfig(), c => c.Validate())
+            .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
+            .Add("Run", new OutputOptions())
+            .Add("Tracking", new TrackingOptions())
+            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+        Run,
+        // The models that ship come with settings that suit them.
+        defaultConfig: command => command.GetResult("--model") is null ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null);
+
+    private static int Run(VerbContext context)
+    {
+        var clock = Stopwatch.StartNew();
+        var (options, config, screen) = (context.Settings.Get<PpoOptions>(), context.Settings.Get<PpoConfig>(), context.Screen);
+        var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
+        string policyFolder = ModelFolders.ResolveOrShipped("--model", options.Model, ModelFolders.ShippedPolicy);
+        string rewardFolder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve("--judge", path) : null;
+        string source = QueryOptions.Source(dataset);
+
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
+        var queries = lengths.Load(dataset, tokenizer, config.Seed);
+        if (queries.Count < lengths.EvalQueries + config.BatchSize)
+            throw new ConfigurationException([$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
+                + $"{config.BatchSize}; lower --eval-queries or --batch-size, or name more data."]);
+        Query[] heldOut = [.. queries.Take(lengths.EvalQueries)], train = [.. queries.Skip(lengths.EvalQueries)];
+
+        using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
+        LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
+        var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
+        using var rewardModel = reward as IDisposable;
+        var judge = judgeFolder is null ? null : AutoReward.FromPretrained(judgeFolder, device);
+        using var judgeModel = judge as IDisposable;
+
+        long steps = options.Steps ?? train.Length / config.BatchSize;
+        using var trainer = new PpoTrainer(config, policy, totalSteps: steps);
+        var generation = context.Settings.Get<GenerationConfig>();
+        var run = new PpoRun(trainer, tokenizer, reward, train, generation, lengths.ResponseLengths);
+        var folder = RunFolder.Create("ppo", context.Settings.Get<OutputOptions>());
+        folder.WriteConfig(context, "ppo", new Dictionary<string, object?>
+        {
+            [nameof(PpoOptions.Model)] = policyFolder,
+            [nameof(PpoOptions.RewardModel)] = rewardFolder,
+            [nameof(PpoOptions.Steps)] = steps,
+            [nameof(DatasetOptions.LongerThan)] = dataset.LongerThan,
+        });
+        screen.Facts("PPO",
+        [
+            .. Plan(policy, config, steps, train, lengths),
+            ("model", policyFolder), ("reward", rewardFolder), ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
+            .. context.ConfigFile is { } file ? [("settings", file)] : Array.Empty<(string, string)>(),
+            ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
+        ]);
+
+        using (var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen))
+            Train(context, run, steps, sinks, () => Save(folder.Model, policy, tokenizer, options.Storage), folder.Model);
+        EvaluationComparison? comparison = null;
+        if (!context.Stop.IsCancellationRequested)
+        {
+            screen.Line("Answering the held-out queries …");
+            comparison = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
+            {
+                Generation = generation,
+                ResponseLengths = lengths.EvalResponseLengths(heldOut.Length, config.Seed),
+                Seed = config.Seed,
+            }.Compare(trainer.ReferenceModel, policy.PretrainedModel, context.Stop);
+        }
+        Finish(screen, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
+        return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
+    }
+
+    private static IEnumerable<(string Name, string Value)> Plan(
+        AutoModelForCausalLMWithValueHead policy, PpoConfig config, long steps, Query[] train, QueryOptions lengths)
+    {
+        long trainable = policy.NamedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
+        long all = policy.NamedParameters.Sum(p => p.Value.numel());
+        int updates = config.PpoEpochs * (config.BatchSize / (config.MiniBatchSize * config.GradientAccumulationSteps));
+        double tokens = config.BatchSize * (train.Average(q => q.TokenIds.Length) + (lengths.ResponseMin + lengths.ResponseMax - 1) / 2.0);
+        yield return ("plan", $"{steps:N0} steps of {config.BatchSize} queries, about {tokens:N0} tokens each");
+        yield return ("", $"{config.PpoEpochs} epochs of {config.BatchSize / config.MiniBatchSize} minibatches: {updates} updates per step, {steps * updates:N0} in all");
+        yield return ("parameters", trainable == all ? $"{all:N0}, all trained" : $"{all:N0}, of which {trainable:N0} are trained");
+    }
+
+    private static void Train(VerbContext context, PpoRun run, long steps, IMetricSink sinks, Action save, string folder)
+    {
+        var warned = new HashSet<string>();
+        try
+        {
+            ProgressDisplay.Run(context.Screen, "Aligning", "step", steps, display => run.Train(steps, step =>
+            {
+                sinks.Write(step.Metrics);
+                sinks.Write(step.GameLog());
+                foreach (var warning in step.Statistics.Warnings.Where(w => warned.Add(w[..Math.Min(w.Length, 12)])))
+                    context.Screen.Line($"[yellow]Step {step.Step}: {Screen.Safe(warning)}[/]");
+                display.Report(step.Step,
+                    ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)), ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
+            }, context.Stop));
+        }
+        catch (TrainingDivergedException)
+        {
+            save();
+            Console.Error.WriteLine($"rlhf: the last finite weights are in {folder}.");
+            throw;
+        }
+        save();
+    }
+
+    private static void Save(string folder, AutoModelForCausalLMWithValueHead policy, ITokenizer tokenizer, StorageType storage)
+    {
+        policy.SavePretrained(folder, storage.ToScalarType());
+        tokenizer.SavePretrained(folder);
+    }
+
+    private static void Finish(
+        Screen screen, RunFolder folder, string policyFolder, string rewardFolder, PpoTrainer trainer, TimeSpan elapsed, EvaluationComparison? comparison)
+    {
+        var config = trainer.Config;
+        new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(policyFolder)) + ", aligned by PPO",
+            $"A causal language model aligned to the reward model {Path.GetFileName(Path.TrimEndingDirectorySeparator(rewardFolder))} with Rlhf (rlhf ppo). "
+            + "The weights hold TRL's value head beside the language model.")
+        {
+            PipelineTag = "text-generation",
+            Tags = ["ppo", "rlhf"],
+            Results = [new("PPO steps", $"{trainer.StepCount:N0}"), .. comparison is null ? [] : ComparisonReport.Facts(comparison)],
+            Settings =
+            [
+                new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
+                new("first KL coefficient", SettingValue.Format(config.InitKlCoef)), new("KL target", SettingValue.Format(config.Target)),
+                new("seed", SettingValue.Format(config.Seed)),
+            ],
+        }.Save(folder.Model);
+        object summary = comparison is null
+            ? new { Steps = trainer.StepCount, Seconds = elapsed.TotalSeconds, ModelDir = folder.Model }
+            : RunSummary.Of(comparison, trainer.StepCount, elapsed.TotalSeconds, folder.Model);
+        folder.WriteSummary(summary);
+        if (comparison is not null)
+            ComparisonReport.Write(screen, comparison);
+        if (screen.Json)
+            screen.WriteJson(summary);
+        else
+            screen.Facts(comparison is null ? "Stopped" : "Done",
+                [("steps", $"{trainer.StepCount:N0}"), ("time", ProgressDisplay.Time(elapsed)), ("model", folder.Model), ("summary", folder["summary.json"])]);
+    }
+}
