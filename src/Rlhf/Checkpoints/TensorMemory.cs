@@ -12,9 +12,9 @@ internal static class TensorMemory
     private const int ReadBytesAtOnce = 256 << 20;
 
     /// <summary>
-    /// Elements converted at once: small enough to stay near the cache, large enough that native calls do not count.
+    /// Elements converted at once: little memory, yet few native calls, each of which waits for all threads.
     /// </summary>
-    private const long ElementsAtOnce = 1 << 20;
+    private const long ElementsAtOnce = 4 << 20;
 
     /// <summary>
     /// Reads elements that lie row-major in a file into a tensor of the same shape on any device, converting floating point

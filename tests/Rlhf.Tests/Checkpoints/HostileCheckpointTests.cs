@@ -115,7 +115,7 @@ public sealed class HostileCheckpointTests : IDisposable
             "(", "0", "1", "2", "N", "\u0088", "\u0089", "K\u0001", "K\u0000", "]", "}", ")", "l", "d", "t", "a", "e", "s", "u",
             "b", "R", "Q", "\u0081", "\u0085", "\u0086", "\u0087", "q\u0000", "h\u0000", "q\u0001", "h\u0001",
             "\u0094", "\u008f", "\u0090", "\u0091", "\u0093",
-            "X\u0007\u0000\u0000\u0000storage", "X\u0001\u0000\u0000\u00000", 
+            "X\u0007\u0000\u0000\u0000storage", "X\u0001\u0000\u0000\u00000",
             "ccollections\nOrderedDict\n", "ctorch\nFloatStorage\n",
             "ctorch._utils\n_rebuild_tensor_v2\n", "ctorch._utils\n_rebuild_parameter\n",
             "I5\n", "L7L\n", "F1.5\n", "S'x'\n", "p2\n", "g2\n",

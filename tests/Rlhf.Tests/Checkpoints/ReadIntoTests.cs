@@ -29,10 +29,10 @@ public sealed class ReadIntoTests : IDisposable
     [InlineData(ScalarType.Float64)]
     public void FloatingPointTypesConvertAcrossChunks(ScalarType stored)
     {
-        // 2^20 elements are converted at once, so this takes two rounds; whole numbers up to 127 are exact in every type.
-        var values = arange((1 << 20) + 1000).remainder(127).to(stored);
+        // 2^22 elements are converted at once, so this takes two rounds; whole numbers up to 127 are exact in every type.
+        var values = arange((1 << 22) + 1000).remainder(127).to(stored);
         using var file = Saved(values);
-        var parameter = nn.Parameter(empty((1 << 20) + 1000));
+        var parameter = nn.Parameter(empty((1 << 22) + 1000));
 
         file.ReadInto("w", parameter);
 
