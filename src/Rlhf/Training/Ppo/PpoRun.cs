@@ -96,7 +96,7 @@ public sealed class PpoRun
             var generationTime = clock.Elapsed;
 
             Completion[] completions = [.. batch.Zip(generated.Responses, (q, r) => new Completion(q.Text, tokenizer.Decode(r, skipSpecialTokens: true)))];
-            var scores = reward.Score(completions);
+            var scores = reward.ScoreChecked(completions);
             var rewardTime = clock.Elapsed;
 
             // Logprobs of a warped distribution are not those of the policy that drew the tokens; the trainer then computes its own.
