@@ -1,4 +1,5 @@
 using Rlhf.Data;
+using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
@@ -40,6 +41,7 @@ public sealed class PpoRunTests
     [Fact]
     public void NoTensorIsLeftBehind()
     {
+        TestSetup.CollectGarbage();
         List<long> live = [];
         Train(Config with { GradientAccumulationSteps = 2 }, 10, progress: _ => live.Add(torch.Tensor.TotalCount));
         Assert.Single(live.Skip(2).Distinct());
@@ -87,7 +89,7 @@ public sealed class PpoRunTests
         Assert.Equal(3, error.Problems.Count);
     }
 
-    private static List<PpoProgress> Train(PpoConfig config, int steps, Generation.GenerationConfig? generation = null, Action<PpoProgress>? progress = null)
+    private static List<PpoProgress> Train(PpoConfig config, int steps, GenerationConfig? generation = null, Action<PpoProgress>? progress = null)
     {
         using var policy = Policy();
         using var trainer = new PpoTrainer(config, policy);
