@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Help;
+using System.CommandLine.Parsing;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Cli.Verbs;
@@ -43,7 +44,7 @@ internal static class CommandLine
         var command = result.CommandResult.Command;
         var flags = command.Options.Select(o => o.Name);
         var verbs = command.Subcommands.Select(c => c.Name);
-        string help = $" See rlhf{(command is RootCommand ? "" : " " + command.Name)} --help.";
+        string help = $" See {HelpPage.FullName(command)} --help.";
         foreach (var (token, before) in result.UnmatchedTokens.Zip(result.UnmatchedTokens.Prepend("")))
             if (!token.StartsWith("--", StringComparison.Ordinal) && before.StartsWith("--", StringComparison.Ordinal))
                 continue; // the value of an unknown flag
@@ -55,6 +56,8 @@ internal static class CommandLine
                 yield return $"'{SettingValue.Shorten(token)}' belongs to no flag.{help}";
         foreach (var error in result.Errors.Where(e => !e.Message.StartsWith("Unrecognized command or argument", StringComparison.Ordinal)
             && !(result.UnmatchedTokens.Count > 0 && command.Subcommands.Count > 0)))
-            yield return error.Message;
+            yield return error.SymbolResult is not OptionResult { Option.Name: var flag, IdentifierTokenCount: var times } ? error.Message
+                : times > 1 ? $"{flag} is given more than once.{help}"
+                : $"{flag} needs a value.{help}";
     }
 }

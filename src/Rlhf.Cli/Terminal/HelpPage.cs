@@ -75,7 +75,8 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         console.WriteLine();
     }
 
-    private static string FullName(Command command)
+    /// <summary>The words that call a command: rlhf tokenizer train.</summary>
+    public static string FullName(Command command)
     {
         var names = new List<string>();
         for (Command? c = command; c is not null and not RootCommand; c = c.Parents.OfType<Command>().FirstOrDefault())

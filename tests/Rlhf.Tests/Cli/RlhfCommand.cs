@@ -1,0 +1,102 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+
+namespace Rlhf.Tests.Cli;
+
+/// <summary>What the command said and how it ended.</summary>
+public sealed record CommandResult(int ExitCode, string Output, string Error)
+{
+    /// <summary>Standard output as JSON; fails when anything else is on it.</summary>
+    public JsonElement Json => JsonDocument.Parse(Output).RootElement;
+}
+
+/// <summary>Runs the built command as a process of its own, the way a user does.</summary>
+public static class RlhfCommand
+{
+    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
+
+    public static CommandResult Run(string folder, params string[] arguments)
+    {
+        using var process = Start(folder, arguments);
+        return Finish(process);
+    }
+
+    /// <summary>As <see cref="Run"/>, and fails unless the command succeeds.</summary>
+    public static CommandResult Succeed(string folder, params string[] arguments)
+    {
+        var result = Run(folder, arguments);
+        Assert.True(result.ExitCode == 0, $"rlhf {string.Join(' ', arguments)} ended with {result.ExitCode}: {result.Error}{result.Output}");
+        return result;
+    }
+
+    public static Process Start(string folder, params string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet")
+        {
+            WorkingDirectory = folder,
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
+        };
+        start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "Rlhf.Cli.dll"));
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        var process = Process.Start(start)!;
+        process.StandardInput.Close();
+        return process;
+    }
+
+    public static CommandResult Finish(Process process)
+    {
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEndAsync();
+        if (!process.WaitForExit(Limit))
+        {
+            process.Kill(entireProcessTree: true);
+            Assert.Fail($"The command did not end within {Limit}: {output.Result}{error.Result}");
+        }
+        return new(process.ExitCode, output.Result, error.Result);
+    }
+}
+
+/// <summary>Toy models made by the command itself: a tokenizer of each kind, a language model and a classifier with random weights.</summary>
+public sealed class ToyModels : IDisposable
+{
+    private readonly Fixtures.TemporaryFolder folder = new();
+
+    public ToyModels()
+    {
+        File.WriteAllLines(Path.Combine(Folder, "reviews.csv"), [
+            "text,label",
+            .. Enumerable.Range(0, 160).Select(i => $"\"{Review(i)}\",{(i % 2 == 0 ? 1 : 0)}"),
+        ]);
+        Succeed("tokenizer", "train", "--dataset", "reviews.csv", "--vocab-size", "300", "--output", "bpe");
+        Succeed("tokenizer", "train", "--kind", "wordpiece", "--dataset", "reviews.csv", "--vocab-size", "120", "--output", "wordpiece");
+        Succeed("init", "--tokenizer", "bpe", "--layers", "1", "--hidden-size", "16", "--heads", "2", "--max-positions", "64", "--output", "policy");
+        Succeed("init", "--model-type", "distilbert", "--tokenizer", "wordpiece", "--layers", "1", "--hidden-size", "16", "--heads", "2",
+            "--max-positions", "64", "--output", "classifier");
+    }
+
+    /// <summary>Working directory of the commands; holds reviews.csv, bpe/, wordpiece/, policy/ and classifier/.</summary>
+    public string Folder => folder.Path;
+
+    public CommandResult Run(params string[] arguments) => RlhfCommand.Run(Folder, arguments);
+
+    public CommandResult Succeed(params string[] arguments) => RlhfCommand.Succeed(Folder, arguments);
+
+    public string PathOf(params string[] parts) => Path.Combine([Folder, .. parts]);
+
+    public void Dispose() => folder.Dispose();
+
+    private static string Review(int i)
+    {
+        string[] subjects = ["The film", "This story", "Her acting", "The music", "That ending"];
+        string[] good = ["made me smile", "was a warm delight", "shone from start to finish", "won my heart"];
+        string[] bad = ["put me to sleep", "was a dull mess", "fell apart early on", "wasted my evening"];
+        string[] closings = ["and I told my friends so.", "as anyone could see.", "which I had not expected.", "and the crowd agreed."];
+        return $"{subjects[i % 5]} {(i % 2 == 0 ? good : bad)[i / 2 % 4]} {closings[i / 8 % 4]}";
+    }
+}
