@@ -8,58 +8,83 @@ namespace Rlhf.Evaluation;
 /// <param name="Mean">Mean reward.</param>
 /// <param name="Median">Median reward.</param>
 /// <param name="Ci95">95 % bootstrap interval of the mean: low, high.</param>
-public sealed record RewardSummary(double Mean, double Median, IReadOnlyList<double> Ci95)
+public sealed record RewardSummary(
+    double Mean, double Median, [property: JsonPropertyName("ci95")] IReadOnlyList<double> Ci95)
 {
     internal static RewardSummary Of(SampleStatistics s) => new(s.Mean, s.Median, [s.MeanCi95.Low, s.MeanCi95.High]);
 }
 
-/// <summary>What a finished PPO run came to: the content of summary.json.</summary>
+/// <summary>
+/// What a PPO run came to: the content of summary.json. A run that was stopped has no evaluation, and the keys of it are absent.
+/// </summary>
 /// <param name="Steps">PPO steps.</param>
 /// <param name="Seconds">Wall-clock time of the run.</param>
-/// <param name="Queries">Held-out queries.</param>
-/// <param name="RewardBefore">Rewards before training.</param>
-/// <param name="RewardAfter">Rewards after training.</param>
-/// <param name="Kl">Divergence of the trained policy from the reference, in nats per response.</param>
-/// <param name="Distinct2Before">Different over all bigrams of response tokens, before.</param>
-/// <param name="Distinct2After">The same, after.</param>
-/// <param name="PerplexityBefore">Perplexity of the responses under the reference, before; null when it is not finite.</param>
-/// <param name="PerplexityAfter">The same, after.</param>
-/// <param name="JudgeBefore">Mean score of the second judge, before; absent without one.</param>
-/// <param name="JudgeAfter">The same, after.</param>
 /// <param name="ModelDir">Where the trained model is.</param>
 public sealed record RunSummary(
-    [property: JsonPropertyName("steps")] long Steps,
-    [property: JsonPropertyName("seconds")] double Seconds,
-    [property: JsonPropertyName("queries")] int Queries,
-    [property: JsonPropertyName("reward_before")] RewardSummary RewardBefore,
-    [property: JsonPropertyName("reward_after")] RewardSummary RewardAfter,
-    [property: JsonPropertyName("kl")] double? Kl,
-    [property: JsonPropertyName("distinct2_before")] double Distinct2Before,
-    [property: JsonPropertyName("distinct2_after")] double Distinct2After,
-    [property: JsonPropertyName("perplexity_before")] double? PerplexityBefore,
-    [property: JsonPropertyName("perplexity_after")] double? PerplexityAfter,
-    [property: JsonPropertyName("judge_before"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] double? JudgeBefore,
-    [property: JsonPropertyName("judge_after"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] double? JudgeAfter,
-    [property: JsonPropertyName("model_dir")] string ModelDir)
+    [property: JsonPropertyOrder(-1)] long Steps, [property: JsonPropertyOrder(-1)] double Seconds,
+    [property: JsonPropertyOrder(1)] string ModelDir)
 {
     private static readonly JsonSerializerOptions Options = new()
     {
         WriteIndented = true,
+        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
+    /// <summary>Held-out queries.</summary>
+    public int? Queries { get; init; }
+
+    /// <summary>Rewards before training.</summary>
+    public RewardSummary? RewardBefore { get; init; }
+
+    /// <summary>Rewards after training.</summary>
+    public RewardSummary? RewardAfter { get; init; }
+
+    /// <summary>Divergence of the trained policy from the reference, in nats per response.</summary>
+    public double? Kl { get; init; }
+
+    /// <summary>Different over all bigrams of response tokens, before.</summary>
+    [JsonPropertyName("distinct2_before")]
+    public double? Distinct2Before { get; init; }
+
+    /// <summary>The same, after.</summary>
+    [JsonPropertyName("distinct2_after")]
+    public double? Distinct2After { get; init; }
+
+    /// <summary>Perplexity of the responses under the reference, before; null when it is not finite.</summary>
+    public double? PerplexityBefore { get; init; }
+
+    /// <summary>The same, after.</summary>
+    public double? PerplexityAfter { get; init; }
+
+    /// <summary>Mean score of the second judge, before; null without one.</summary>
+    public double? JudgeBefore { get; init; }
+
+    /// <summary>The same, after.</summary>
+    public double? JudgeAfter { get; init; }
+
     /// <summary>Sums up a run.</summary>
-    /// <param name="comparison">The evaluation before and after.</param>
+    /// <param name="comparison">The evaluation before and after; null when the run was stopped before it.</param>
     /// <param name="steps">PPO steps.</param>
     /// <param name="seconds">Wall-clock time of the run.</param>
     /// <param name="modelDir">Where the trained model is.</param>
-    public static RunSummary Of(EvaluationComparison comparison, long steps, double seconds, string modelDir)
+    public static RunSummary Of(EvaluationComparison? comparison, long steps, double seconds, string modelDir)
     {
-        var (before, after) = (comparison.Before, comparison.After);
-        return new(steps, seconds, comparison.Rows.Count, RewardSummary.Of(before.Reward), RewardSummary.Of(after.Reward),
-            Finite(after.Kl), before.Distinct2, after.Distinct2, Finite(before.Perplexity), Finite(after.Perplexity),
-            before.Judge?.Mean, after.Judge?.Mean, modelDir);
+        var summary = new RunSummary(steps, seconds, modelDir);
+        return comparison is not { Before: var before, After: var after, Rows: var rows } ? summary : summary with
+        {
+            Queries = rows.Count,
+            RewardBefore = RewardSummary.Of(before.Reward),
+            RewardAfter = RewardSummary.Of(after.Reward),
+            Kl = Finite(after.Kl),
+            Distinct2Before = before.Distinct2,
+            Distinct2After = after.Distinct2,
+            PerplexityBefore = Finite(before.Perplexity),
+            PerplexityAfter = Finite(after.Perplexity),
+            JudgeBefore = before.Judge?.Mean,
+            JudgeAfter = after.Judge?.Mean,
+        };
     }
 
     /// <summary>The summary as JSON.</summary>

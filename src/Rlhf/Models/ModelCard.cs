@@ -1,49 +1,133 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
 using Rlhf.Runtime;
 
 namespace Rlhf.Models;
 
-/// <summary>The README.md of a model folder, as Hugging Face's hub shows it: what the model is, how it was made, what it reached.</summary>
+/// <summary>A table of a <see cref="ModelCard"/> with its own heading.</summary>
+/// <param name="Heading">Heading above the table.</param>
+/// <param name="Columns">Column titles; a title may be empty.</param>
+/// <param name="Rows">Cells of each row, as many as there are columns.</param>
+public sealed record ModelCardTable(string Heading, IReadOnlyList<string> Columns, IReadOnlyList<IReadOnlyList<string>> Rows);
+
+/// <summary>
+/// The README.md of a model folder, as Hugging Face's hub shows it: what the model is, how it was made, what it reached.
+/// </summary>
 /// <param name="Title">First heading.</param>
 /// <param name="Summary">One paragraph.</param>
-public sealed record ModelCard(string Title, string Summary)
+public sealed partial record ModelCard(string Title, string Summary)
 {
     /// <summary>The hub's task name, such as <c>text-generation</c>.</summary>
     public string? PipelineTag { get; init; }
 
+    /// <summary>The hub's name of the licence, such as <c>apache-2.0</c>; null says nothing.</summary>
+    public string? License { get; init; }
+
+    /// <summary>Language code, such as <c>en</c>; null says nothing.</summary>
+    public string? Language { get; init; }
+
+    /// <summary>The hub's name of the model that this one was made from; null says nothing.</summary>
+    public string? BaseModel { get; init; }
+
     /// <summary>The hub's tags.</summary>
     public IReadOnlyList<string> Tags { get; init; } = [];
+
+    /// <summary>The hub's names of the data sets behind the model.</summary>
+    public IReadOnlyList<string> Datasets { get; init; } = [];
 
     /// <summary>The run's own numbers.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Results { get; init; } = [];
 
+    /// <summary>Further tables of results, such as samples.</summary>
+    public IReadOnlyList<ModelCardTable> Tables { get; init; } = [];
+
     /// <summary>Settings that made the model.</summary>
     public IReadOnlyList<KeyValuePair<string, string>> Settings { get; init; } = [];
 
-    /// <summary>Writes README.md.</summary>
-    /// <param name="folder">The model folder.</param>
-    public void Save(string folder)
+    /// <summary>The command that made the model; null says nothing.</summary>
+    public string? Command { get; init; }
+
+    /// <summary>Writes README.md atomically.</summary>
+    /// <param name="folder">The model folder, which must exist.</param>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
+    public void Save(string folder) => AtomicFile.WriteAllText(Path.Combine(folder, "README.md"), ToMarkdown());
+
+    /// <summary>The card as Markdown with YAML front matter.</summary>
+    public string ToMarkdown()
     {
         var text = new StringBuilder("---\nlibrary_name: transformers\n");
-        if (PipelineTag is not null)
-            text.Append(CultureInfo.InvariantCulture, $"pipeline_tag: {PipelineTag}\n");
-        if (Tags.Count > 0)
-            text.Append("tags:\n").AppendJoin("", Tags.Select(t => $"- {t}\n"));
+        AppendValue(text, "pipeline_tag", PipelineTag);
+        AppendValue(text, "license", License);
+        AppendValue(text, "language", Language);
+        AppendValue(text, "base_model", BaseModel);
+        AppendList(text, "tags", Tags);
+        AppendList(text, "datasets", Datasets);
         text.Append(CultureInfo.InvariantCulture, $"---\n\n# {OneLine(Title)}\n\n{OneLine(Summary)}\n");
-        AppendTable(text, "Results", Results);
-        AppendTable(text, "Settings", Settings);
-        AtomicFile.WriteAllText(Path.Combine(folder, "README.md"), text.ToString());
+        AppendTable(text, Pairs("Results", Results));
+        foreach (var table in Tables)
+            AppendTable(text, table);
+        AppendTable(text, Pairs("Settings", Settings));
+        if (Command is not null)
+            text.Append(CultureInfo.InvariantCulture, $"\n## Made with\n\n{Fenced(Command)}\n");
+        return text.ToString();
     }
 
-    private static void AppendTable(StringBuilder text, string heading, IReadOnlyList<KeyValuePair<string, string>> rows)
+    private static ModelCardTable Pairs(string heading, IReadOnlyList<KeyValuePair<string, string>> rows) =>
+        new(heading, ["", ""], [.. rows.Select(r => (IReadOnlyList<string>)[r.Key, r.Value])]);
+
+    private static void AppendTable(StringBuilder text, ModelCardTable table)
     {
-        if (rows.Count == 0)
+        if (table.Rows.Count == 0)
             return;
-        text.Append(CultureInfo.InvariantCulture, $"\n## {heading}\n\n| | |\n|---|---|\n");
-        foreach (var (name, value) in rows)
-            text.Append(CultureInfo.InvariantCulture, $"| {OneLine(name)} | {OneLine(value)} |\n");
+        text.Append(CultureInfo.InvariantCulture, $"\n## {OneLine(table.Heading)}\n\n");
+        AppendRow(text, table.Columns);
+        AppendRow(text, [.. table.Columns.Select(_ => "---")]);
+        foreach (var row in table.Rows)
+            AppendRow(text, row);
     }
 
-    private static string OneLine(string text) => text.ReplaceLineEndings(" ").Replace("|", "\\|");
+    private static void AppendRow(StringBuilder text, IReadOnlyList<string> cells) =>
+        text.Append("| ").AppendJoin(" | ", cells.Select(OneLine)).Append(" |\n");
+
+    private static void AppendValue(StringBuilder text, string key, string? value)
+    {
+        if (value is not null)
+            text.Append(CultureInfo.InvariantCulture, $"{key}: {Yaml(value)}\n");
+    }
+
+    private static void AppendList(StringBuilder text, string key, IReadOnlyList<string> values)
+    {
+        if (values.Count > 0)
+            text.Append(CultureInfo.InvariantCulture, $"{key}:\n").AppendJoin("", values.Select(v => $"- {Yaml(v)}\n"));
+    }
+
+    /// <summary>A YAML string: plain where no reader could take it for anything else, otherwise quoted as in JSON.</summary>
+    private static string Yaml(string value) =>
+        PlainYaml().IsMatch(value) && !YamlWord().IsMatch(value) ? value : JsonSerializer.Serialize(value);
+
+    /// <summary>Text in one line that ends neither a table cell nor a heading, and that no browser takes for a tag.</summary>
+    private static string OneLine(string text) =>
+        LineBreaks().Replace(text, " ").Replace("\\", "\\\\").Replace("|", "\\|").Replace("<", "&lt;").Replace("`", "\\`");
+
+    /// <summary>A code block whose fence is longer than any in the text.</summary>
+    private static string Fenced(string text)
+    {
+        var fence = new string('`', Math.Max(3, Backticks().Matches(text).Select(m => m.Length + 1).DefaultIfEmpty(0).Max()));
+        return $"{fence}sh\n{text.Trim()}\n{fence}";
+    }
+
+    [GeneratedRegex("^[A-Za-z][A-Za-z0-9._/-]*$")]
+    private static partial Regex PlainYaml();
+
+    [GeneratedRegex("^(y|n|yes|no|on|off|true|false|null)$", RegexOptions.IgnoreCase)]
+    private static partial Regex YamlWord();
+
+    [GeneratedRegex(@"[\r\n\f\u0085\u2028\u2029]+")]
+    private static partial Regex LineBreaks();
+
+    [GeneratedRegex("`+")]
+    private static partial Regex Backticks();
 }

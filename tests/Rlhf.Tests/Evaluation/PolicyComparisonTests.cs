@@ -43,6 +43,18 @@ public class PolicyComparisonTests
     }
 
     [Fact]
+    public void A_comparison_becomes_tables_of_a_model_card()
+    {
+        var tables = ComparisonTables.Of(EvaluationComparison.Of(Before, After), samples: 1);
+        Assert.Equal("2 held-out queries", tables[0].Heading);
+        Assert.Contains(["reward, median", "1.50", "2.00"], tables[0].Rows);
+        Assert.Contains(["KL to the model before, nats per response", "0.00", "0.75"], tables[0].Rows);
+        Assert.Equal("second judge, mean (95 % interval)", tables[0].Rows[3][0]);
+        Assert.Equal([["q0", "c c c", "1.00", "a b", "3.00"]], tables[1].Rows);
+        Assert.All(tables, t => Assert.All(t.Rows, row => Assert.Equal(t.Columns.Count, row.Count)));
+    }
+
+    [Fact]
     public void The_summary_has_exactly_the_keys_that_scripts_read()
     {
         using var folder = new Fixtures.TemporaryFolder();
@@ -61,13 +73,21 @@ public class PolicyComparisonTests
     }
 
     [Fact]
-    public void Without_a_judge_the_summary_has_no_judge_and_infinity_is_null()
+    public void A_stopped_run_has_a_summary_without_evaluation()
+    {
+        using var json = JsonDocument.Parse(RunSummary.Of(null, 3, 1.5, "m").ToJson());
+        Assert.Equal(["steps", "seconds", "model_dir"], json.RootElement.EnumerateObject().Select(p => p.Name));
+    }
+
+    [Fact]
+    public void Without_a_judge_or_a_finite_perplexity_the_summary_leaves_them_out()
     {
         var before = Before with { JudgeScores = null };
         var after = After with { JudgeScores = null, RefLogprobs = [[-1e9f, -1e9f], [-1e9f]] };
         using var json = JsonDocument.Parse(RunSummary.Of(EvaluationComparison.Of(before, after), 1, 1, "m").ToJson());
         Assert.False(json.RootElement.TryGetProperty("judge_before", out _));
-        Assert.Equal(JsonValueKind.Null, json.RootElement.GetProperty("perplexity_after").ValueKind);
+        Assert.False(json.RootElement.TryGetProperty("perplexity_after", out _));
+        Assert.True(json.RootElement.TryGetProperty("perplexity_before", out _));
     }
 
     [Fact]
