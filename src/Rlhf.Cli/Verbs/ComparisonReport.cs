@@ -38,14 +38,6 @@ internal static class ComparisonReport
         screen.Line();
     }
 
-    /// <summary>The numbers as name and value, for a model card.</summary>
-    public static IEnumerable<KeyValuePair<string, string>> Facts(EvaluationComparison c)
-    {
-        yield return new("held-out queries", $"{c.Rows.Count:N0}");
-        foreach (var (name, before, after) in Lines(c))
-            yield return new(name, $"{before} → {after}");
-    }
-
     private static Table Samples(EvaluationComparison comparison)
     {
         var table = NewTable().AddColumn("query").AddColumn("response before").AddColumn(Right("reward")).AddColumn("response after").AddColumn(Right("reward"));

@@ -127,7 +127,7 @@ internal static class PpoVerb
                 Seed = config.Seed,
             }.Compare(trainer.ReferenceModel, policy.PretrainedModel, context.Stop);
         }
-        Finish(screen, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
+        Finish(context, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
 
@@ -174,27 +174,28 @@ internal static class PpoVerb
     }
 
     private static void Finish(
-        Screen screen, RunFolder folder, string policyFolder, string rewardFolder, PpoTrainer trainer, TimeSpan elapsed, EvaluationComparison? comparison)
+        VerbContext context, RunFolder folder, string policyFolder, string rewardFolder, PpoTrainer trainer, TimeSpan elapsed,
+        EvaluationComparison? comparison)
     {
-        var config = trainer.Config;
+        var (config, screen) = (trainer.Config, context.Screen);
         new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(policyFolder)) + ", aligned by PPO",
             $"A causal language model aligned to the reward model {Path.GetFileName(Path.TrimEndingDirectorySeparator(rewardFolder))} with Rlhf (rlhf ppo). "
             + "The weights hold TRL's value head beside the language model.")
         {
             PipelineTag = "text-generation",
             Tags = ["ppo", "rlhf"],
-            Results = [new("PPO steps", $"{trainer.StepCount:N0}"), .. comparison is null ? [] : ComparisonReport.Facts(comparison)],
+            Results = [new("PPO steps", $"{trainer.StepCount:N0}")],
+            Tables = comparison is null ? [] : ComparisonTables.Of(comparison),
             Settings =
             [
                 new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
                 new("first KL coefficient", SettingValue.Format(config.InitKlCoef)), new("KL target", SettingValue.Format(config.Target)),
                 new("seed", SettingValue.Format(config.Seed)),
             ],
+            Command = context.CommandLine,
         }.Save(folder.Model);
-        object summary = comparison is null
-            ? new { Steps = trainer.StepCount, Seconds = elapsed.TotalSeconds, ModelDir = folder.Model }
-            : RunSummary.Of(comparison, trainer.StepCount, elapsed.TotalSeconds, folder.Model);
-        folder.WriteSummary(summary);
+        var summary = RunSummary.Of(comparison, trainer.StepCount, elapsed.TotalSeconds, folder.Model);
+        summary.Save(folder.Path);
         if (comparison is not null)
             ComparisonReport.Write(screen, comparison);
         if (screen.Json)

@@ -106,7 +106,7 @@ internal static class RewardVerb
             throw;
         }
         Save(folder.Model, model, tokenizer, options.Storage);
-        Finish(screen, folder, source, config, last);
+        Finish(context, folder, source, config, last);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
 
@@ -167,8 +167,9 @@ internal static class RewardVerb
         tokenizer.SavePretrained(folder);
     }
 
-    private static void Finish(Screen screen, RunFolder folder, string source, RewardConfig config, RewardProgress last)
+    private static void Finish(VerbContext context, RunFolder folder, string source, RewardConfig config, RewardProgress last)
     {
+        var screen = context.Screen;
         var summary = new
         {
             Steps = last.Step,
@@ -199,6 +200,7 @@ internal static class RewardVerb
                 new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
                 new("seed", SettingValue.Format(config.Seed)),
             ],
+            Command = context.CommandLine,
         }.Save(folder.Model);
         if (screen.Json)
             screen.WriteJson(summary);

@@ -108,7 +108,7 @@ internal static class SftVerb
             throw;
         }
         Save(folder.Model, model, tokenizer, options.Storage);
-        Finish(screen, folder, source, config, last);
+        Finish(context, folder, source, config, last);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
 
@@ -142,8 +142,9 @@ internal static class SftVerb
         tokenizer.SavePretrained(folder);
     }
 
-    private static void Finish(Screen screen, RunFolder folder, string source, SftConfig config, SftProgress last)
+    private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, SftProgress last)
     {
+        var screen = context.Screen;
         var summary = new
         {
             Steps = last.Step,
@@ -174,6 +175,7 @@ internal static class SftVerb
                 new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
                 new("seed", SettingValue.Format(config.Seed)),
             ],
+            Command = context.CommandLine,
         }.Save(folder.Model);
         if (screen.Json)
             screen.WriteJson(summary);

@@ -9,7 +9,8 @@ namespace Rlhf.Evaluation;
 /// <param name="Median">Median reward.</param>
 /// <param name="Ci95">95 % bootstrap interval of the mean: low, high.</param>
 public sealed record RewardSummary(
-    double Mean, double Median, [property: JsonPropertyName("ci95")] IReadOnlyList<double> Ci95)
+    [property: JsonPropertyName("mean")] double Mean, [property: JsonPropertyName("median")] double Median,
+    [property: JsonPropertyName("ci95")] IReadOnlyList<double> Ci95)
 {
     internal static RewardSummary Of(SampleStatistics s) => new(s.Mean, s.Median, [s.MeanCi95.Low, s.MeanCi95.High]);
 }
@@ -21,47 +22,54 @@ public sealed record RewardSummary(
 /// <param name="Seconds">Wall-clock time of the run.</param>
 /// <param name="ModelDir">Where the trained model is.</param>
 public sealed record RunSummary(
-    [property: JsonPropertyOrder(-1)] long Steps, [property: JsonPropertyOrder(-1)] double Seconds,
-    [property: JsonPropertyOrder(1)] string ModelDir)
+    [property: JsonPropertyName("steps"), JsonPropertyOrder(-1)] long Steps,
+    [property: JsonPropertyName("seconds"), JsonPropertyOrder(-1)] double Seconds,
+    [property: JsonPropertyName("model_dir"), JsonPropertyOrder(1)] string ModelDir)
 {
     private static readonly JsonSerializerOptions Options = new()
     {
         WriteIndented = true,
-        DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
 
     /// <summary>Held-out queries.</summary>
+    [JsonPropertyName("queries"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public int? Queries { get; init; }
 
     /// <summary>Rewards before training.</summary>
+    [JsonPropertyName("reward_before"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public RewardSummary? RewardBefore { get; init; }
 
     /// <summary>Rewards after training.</summary>
+    [JsonPropertyName("reward_after"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public RewardSummary? RewardAfter { get; init; }
 
     /// <summary>Divergence of the trained policy from the reference, in nats per response.</summary>
+    [JsonPropertyName("kl"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? Kl { get; init; }
 
     /// <summary>Different over all bigrams of response tokens, before.</summary>
-    [JsonPropertyName("distinct2_before")]
+    [JsonPropertyName("distinct2_before"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? Distinct2Before { get; init; }
 
     /// <summary>The same, after.</summary>
-    [JsonPropertyName("distinct2_after")]
+    [JsonPropertyName("distinct2_after"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? Distinct2After { get; init; }
 
     /// <summary>Perplexity of the responses under the reference, before; null when it is not finite.</summary>
+    [JsonPropertyName("perplexity_before"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? PerplexityBefore { get; init; }
 
     /// <summary>The same, after.</summary>
+    [JsonPropertyName("perplexity_after"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? PerplexityAfter { get; init; }
 
     /// <summary>Mean score of the second judge, before; null without one.</summary>
+    [JsonPropertyName("judge_before"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? JudgeBefore { get; init; }
 
     /// <summary>The same, after.</summary>
+    [JsonPropertyName("judge_after"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? JudgeAfter { get; init; }
 
     /// <summary>Sums up a run.</summary>
