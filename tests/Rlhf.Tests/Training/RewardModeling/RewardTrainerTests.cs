@@ -10,10 +10,8 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.RewardModeling;
 
-public sealed class RewardTrainerTests : IDisposable
+public class RewardTrainerTests
 {
-    private readonly int threads;
-
     private static readonly string[] Filler = ["film", "plot", "actor", "scene", "music", "story"];
     private static readonly ToyTokenizer Tokenizer = new([.. Filler, "good", "bad"]);
 
@@ -25,16 +23,6 @@ public sealed class RewardTrainerTests : IDisposable
         LearningRateSchedule = LearningRateSchedule.Cosine,
         Seed = 4,
     };
-
-    // Models this small gain nothing from a second thread, and lose much on a busy machine.
-    public RewardTrainerTests()
-    {
-        LibTorch.Initialize();
-        threads = get_num_threads();
-        set_num_threads(1);
-    }
-
-    public void Dispose() => set_num_threads(threads);
 
     [Fact]
     public void A_tiny_DistilBERT_learns_which_word_decides()
@@ -104,6 +92,7 @@ public sealed class RewardTrainerTests : IDisposable
         using var model = Model(2);
         using var trainer = new RewardTrainer(model, Tokenizer,
             Config with { MaxSteps = 12, EvalSteps = 1, RandomCropProbability = 0.5 });
+        TestSetup.CollectGarbage();
         List<long> live = [];
         trainer.Train(Reviews(64, seed: 1), Reviews(20, seed: 2), _ => live.Add(Tensor.TotalCount));
         Assert.Single(live.Skip(2).Distinct());
