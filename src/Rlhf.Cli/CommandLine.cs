@@ -13,11 +13,12 @@ internal static class CommandLine
     public static int Invoke(IReadOnlyList<string> arguments)
     {
         var root = Create();
-        var result = root.Parse(arguments, new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null });
+        var parsing = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
+        var result = root.Parse(arguments, parsing);
         var command = result.CommandResult.Command;
         bool asksForHelp = result.Action is HelpPage || result.Action is not null && result.Errors.Count == 0;
         if (asksForHelp)
-            return result.Invoke(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
+            return result.Invoke(new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0)
         {
             HelpPage.Write(command, Screen.CreateConsole(Console.Out));
@@ -49,14 +50,19 @@ internal static class CommandLine
             if (!token.StartsWith("--", StringComparison.Ordinal) && before.StartsWith("--", StringComparison.Ordinal))
                 continue; // the value of an unknown flag
             else if (token.StartsWith("--", StringComparison.Ordinal))
-                yield return $"unknown flag '{SettingValue.Shorten(token)}'{SettingsBinder.Suggest(token.Split('=', ':')[0], flags)}{help}";
+            {
+                string flag = token.Split('=', ':')[0];
+                yield return $"unknown flag '{SettingValue.Shorten(flag)}'{SettingsBinder.Suggest(flag, flags)}{help}";
+            }
             else if (command.Subcommands.Count > 0)
                 yield return $"unknown command '{SettingValue.Shorten(token)}'{SettingsBinder.Suggest(token, verbs)}{help}";
             else
                 yield return $"'{SettingValue.Shorten(token)}' belongs to no flag.{help}";
-        foreach (var error in result.Errors.Where(e => !e.Message.StartsWith("Unrecognized command or argument", StringComparison.Ordinal)
+        foreach (var error in result.Errors.Where(e => !e.Message.StartsWith("Unrecognized command or argument",
+            StringComparison.Ordinal)
             && !(result.UnmatchedTokens.Count > 0 && command.Subcommands.Count > 0)))
-            yield return error.SymbolResult is not OptionResult { Option.Name: var flag, IdentifierTokenCount: var times } ? error.Message
+            yield return error.SymbolResult is not OptionResult { Option.Name: var flag, IdentifierTokenCount: var times }
+                ? error.Message
                 : times > 1 ? $"{flag} is given more than once.{help}"
                 : $"{flag} needs a value.{help}";
     }

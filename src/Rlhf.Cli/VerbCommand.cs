@@ -10,7 +10,8 @@ namespace Rlhf.Cli;
 /// <param name="Stop">Cancelled by Ctrl-C: stop after the current step and save.</param>
 /// <param name="Command">The parsed command line, for arguments without a flag.</param>
 /// <param name="ConfigFile">The configuration file that was used, or null.</param>
-internal sealed record VerbContext(BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile)
+internal sealed record VerbContext(
+    BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile)
 {
     /// <summary>The command line as a shell takes it.</summary>
     public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(t.Value)).Prepend("rlhf"));

@@ -14,7 +14,8 @@ internal static class NearestName
         return distance <= Math.Max(2, target.Length / 3) && distance < target.Length ? nearest : null;
     }
 
-    /// <summary>Insertions, deletions, replacements and swaps of neighbours (Damerau, restricted) that turn one word into the other.</summary>
+    /// <summary>Insertions, deletions, replacements and swaps of neighbours that turn one word into the other
+    /// (Damerau).</summary>
     public static int Distance(string a, string b)
     {
         var d = new int[a.Length + 1, b.Length + 1];

@@ -25,7 +25,8 @@ internal sealed class Setting
         ValueType = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
         AllowsNone = !property.PropertyType.IsValueType || ValueType != property.PropertyType;
         if (!SettingValue.IsSupported(ValueType))
-            throw new NotSupportedException($"{property.DeclaringType?.Name}.{property.Name} is a {ValueType.Name}, which no flag can hold.");
+            throw new NotSupportedException(
+                $"{property.DeclaringType?.Name}.{property.Name} is a {ValueType.Name}, which no flag can hold.");
         ValueName = property.GetCustomAttribute<ValueNameAttribute>()?.Name ?? SettingValue.Describe(ValueType);
     }
 
@@ -84,7 +85,8 @@ internal sealed class Setting
 internal static class SettingValue
 {
     public static bool IsSupported(Type type) =>
-        type.IsEnum || type == typeof(bool) || type == typeof(int) || type == typeof(long) || type == typeof(double) || type == typeof(string);
+        type.IsEnum || type == typeof(bool) || type == typeof(int) || type == typeof(long) || type == typeof(double)
+            || type == typeof(string);
 
     public static string Describe(Type type) =>
         type.IsEnum ? string.Join('|', EnumNames(type))
@@ -97,7 +99,8 @@ internal static class SettingValue
     {
         (value, problem) = (null, null);
         var type = setting.ValueType;
-        if (setting.AllowsNone && (type == typeof(string) ? text is "" : text.ToLowerInvariant() is "none" or "null" or "~" or ""))
+        bool isNone = type == typeof(string) ? text is "" : text.ToLowerInvariant() is "none" or "null" or "~" or "";
+        if (setting.AllowsNone && isNone)
             return true;
         value = Read(type, text);
         if (value is not null)
@@ -113,13 +116,21 @@ internal static class SettingValue
     {
         var invariant = CultureInfo.InvariantCulture;
         if (type == typeof(string)) return text;
-        if (type == typeof(bool)) return text.ToLowerInvariant() switch { "true" or "yes" or "on" => true, "false" or "no" or "off" => false, _ => null };
+        if (type == typeof(bool)) return ReadSwitch(text.ToLowerInvariant());
         if (type == typeof(int)) return int.TryParse(text, NumberStyles.AllowLeadingSign, invariant, out int i) ? i : null;
         if (type == typeof(long)) return long.TryParse(text, NumberStyles.AllowLeadingSign, invariant, out long l) ? l : null;
-        if (type == typeof(double)) return double.TryParse(text, NumberStyles.Float, invariant, out double d) && double.IsFinite(d) ? d : null;
+        if (type == typeof(double))
+            return double.TryParse(text, NumberStyles.Float, invariant, out double d) && double.IsFinite(d) ? d : null;
         string name = Setting.Normalize(text);
         return Enum.GetValues(type).Cast<object>().FirstOrDefault(v => Setting.Normalize(v.ToString()!) == name);
     }
+
+    private static object? ReadSwitch(string text) => text switch
+    {
+        "true" or "yes" or "on" => true,
+        "false" or "no" or "off" => false,
+        _ => null,
+    };
 
     /// <summary>The value as a flag or a file would have it; "none" for null.</summary>
     public static string Format(object? value) => value switch
@@ -136,7 +147,10 @@ internal static class SettingValue
     {
         string text = value.ToString("R", CultureInfo.InvariantCulture);
         int e = text.IndexOf('E');
-        return e < 0 ? text : $"{text[..e]}e{int.Parse(text.AsSpan(e + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture)}";
+        if (e < 0)
+            return text;
+        int exponent = int.Parse(text.AsSpan(e + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
+        return $"{text[..e]}e{exponent}";
     }
 
     /// <summary>Text from outside as an error message may show it.</summary>
@@ -146,5 +160,6 @@ internal static class SettingValue
         return clean.Length > 60 ? clean[..60] + "…" : clean;
     }
 
-    private static IEnumerable<string> EnumNames(Type type) => Enum.GetNames(type).Select(n => string.Join('-', Setting.Words(n)));
+    private static IEnumerable<string> EnumNames(Type type) =>
+        Enum.GetNames(type).Select(n => string.Join('-', Setting.Words(n)));
 }

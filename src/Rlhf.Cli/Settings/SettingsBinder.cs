@@ -32,7 +32,8 @@ internal sealed class SettingsBinder
             .ToArray();
         foreach (var setting in settings)
             if (Settings.FirstOrDefault(s => Setting.Normalize(s.Key) == Setting.Normalize(setting.Key)) is { } twin)
-                throw new ArgumentException($"{setting.Flag} is in section '{twin.Section}' and in '{section}'.", nameof(defaults));
+                throw new ArgumentException($"{setting.Flag} is in section '{twin.Section}' and in '{section}'.",
+                    nameof(defaults));
         groups.Add(new(typeof(T), () => Copy(defaults), settings, record => validate?.Invoke((T)record) ?? []));
         return this;
     }
@@ -63,7 +64,8 @@ internal sealed class SettingsBinder
         {
             string place = $"{file}, line {entry.Line}";
             if (!byKey.TryGetValue(Setting.Normalize(entry.Key), out var setting))
-                problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'{Suggest(entry.Key, Settings.Select(s => s.Key))}");
+                problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'"
+                    + Suggest(entry.Key, Settings.Select(s => s.Key)));
             else if (entry.IsNull && !setting.AllowsNone)
                 problems.Add($"{place}: {setting.Key} has no value.");
             else if (entry.IsNull)
@@ -131,7 +133,8 @@ internal sealed class SettingsBinder
         return copy;
     }
 
-    private sealed record Group(Type Type, Func<object> Create, IReadOnlyList<Setting> Settings, Func<object, IEnumerable<string>> Validate);
+    private sealed record Group(
+        Type Type, Func<object> Create, IReadOnlyList<Setting> Settings, Func<object, IEnumerable<string>> Validate);
 }
 
 /// <summary>Settings after defaults, file and flags.</summary>
@@ -146,9 +149,11 @@ internal sealed class BoundSettings(
 
     /// <summary>A configuration file that repeats this run.</summary>
     /// <param name="comment">First line of the file.</param>
-    /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that was found.</param>
+    /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that
+    /// was found.</param>
     /// <param name="leaveOut">Properties that belong to this run alone.</param>
-    public string ToYaml(string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null)
+    public string ToYaml(
+        string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null)
     {
         var lines = new List<string> { "# " + comment };
         var kept = settings.Where(s => leaveOut?.Contains(s.Property.Name) != true);
@@ -175,5 +180,6 @@ internal sealed class BoundSettings(
     };
 
     private static string Quote(string text) =>
-        '"' + string.Concat(text.Select(c => c is '"' or '\\' ? $"\\{c}" : char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString())) + '"';
+        '"' + string.Concat(text.Select(c =>
+            c is '"' or '\\' ? $"\\{c}" : char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString())) + '"';
 }

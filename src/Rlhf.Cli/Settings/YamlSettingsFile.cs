@@ -38,7 +38,8 @@ internal static class YamlSettingsFile
             var bytes = new byte[MaximumBytes + 1];
             int length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
             if (length > MaximumBytes)
-                throw new ConfigurationException([$"{path} is larger than {MaximumBytes >> 20} MiB, which no configuration file is."]);
+                throw new ConfigurationException(
+                    [$"{path} is larger than {MaximumBytes >> 20} MiB, which no configuration file is."]);
             using var reader = new StreamReader(new MemoryStream(bytes, 0, length));
             return reader.ReadToEnd();
         }
@@ -62,7 +63,8 @@ internal static class YamlSettingsFile
         {
             problems.Add($"{path}, line {e.Start.Line}: this is no YAML: {SettingValue.Shorten(e.Message)}.");
         }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException or FormatException or IndexOutOfRangeException or OverflowException)
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException or FormatException
+            or IndexOutOfRangeException or OverflowException)
         {
             problems.Add($"{path} is no YAML: {SettingValue.Shorten(e.Message)}.");
         }
@@ -81,7 +83,8 @@ internal static class YamlSettingsFile
             return;
         if (parser.Current is not MappingStart root)
         {
-            problems.Add($"{path}, line {parser.Current!.Start.Line}: a configuration file is a list of lines such as 'learning_rate: 1e-5'.");
+            problems.Add($"{path}, line {parser.Current!.Start.Line}: "
+                + "a configuration file is a list of lines such as 'learning_rate: 1e-5'.");
             return;
         }
         if (!IsPlain(root, path, problems))
@@ -97,9 +100,8 @@ internal static class YamlSettingsFile
             parser.MoveNext();
             if (parser.Current is not Scalar value)
             {
-                problems.Add(parser.Current is AnchorAlias
-                    ? $"{path}, line {key.Start.Line}: '{SettingValue.Shorten(key.Value)}' is an alias; anchors and aliases are refused."
-                    : $"{path}, line {key.Start.Line}: '{SettingValue.Shorten(key.Value)}' needs a single value; settings are not grouped or nested.");
+                problems.Add($"{path}, line {key.Start.Line}: '{SettingValue.Shorten(key.Value)}' " + (parser.Current is AnchorAlias
+                    ? "is an alias; anchors and aliases are refused." : "needs a single value; settings are not grouped or nested."));
                 return;
             }
             if (!IsPlain(value, path, problems))
@@ -125,7 +127,8 @@ internal static class YamlSettingsFile
         if (!node.Anchor.IsEmpty)
             problems.Add($"{path}, line {node.Start.Line}: anchors are refused.");
         else if (!node.Tag.IsEmpty)
-            problems.Add($"{path}, line {node.Start.Line}: type tags such as '{SettingValue.Shorten(node.Tag.ToString())}' are refused.");
+            problems.Add($"{path}, line {node.Start.Line}: "
+                + $"type tags such as '{SettingValue.Shorten(node.Tag.ToString())}' are refused.");
         else
             return true;
         return false;

@@ -21,11 +21,13 @@ internal static class ErrorReport
             error = only;
         if (error is OperationCanceledException)
             return ExitCode.Interrupted;
-        bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException or UnauthorizedAccessException
+        bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException
+            or UnauthorizedAccessException
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException;
         Console.Error.WriteLine(debug ? $"rlhf: {error}"
             : expected ? $"rlhf: {Message(error)}"
-            : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} Run again with --debug to see where it happened.");
+            : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} "
+                + "Run again with --debug to see where it happened.");
         return error is ConfigurationException or ArgumentException ? ExitCode.Usage : ExitCode.Failure;
     }
 

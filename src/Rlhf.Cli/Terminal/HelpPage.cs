@@ -28,11 +28,13 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         {
             WriteExamples(verb.Examples, console);
             if (verb.Arguments.Count > 0)
-                WriteTable(console, "Arguments", verb.Arguments.Select(a => ($"[teal]{a.Name}[/]", Screen.Safe(a.Description ?? ""))));
+                WriteTable(console, "Arguments",
+                    verb.Arguments.Select(a => ($"[teal]{a.Name}[/]", Screen.Safe(a.Description ?? ""))));
             foreach (var section in verb.Settings.Settings.GroupBy(s => s.Section))
                 WriteTable(console, section.Key, section.Select(Row));
             WriteTable(console, "Common", verb.CommonOptions.Select(o => (OptionName(o), Screen.Safe(o.Description ?? ""))));
-            console.MarkupLine("[grey]Each setting can also stand in a YAML file (--config), spelt with underscores: learning_rate: 1e-5. Flags win.[/]");
+            console.MarkupLine("[grey]Each setting can also stand in a YAML file (--config), spelt with underscores: "
+                + "learning_rate: 1e-5. Flags win.[/]");
         }
         else
         {
@@ -41,11 +43,13 @@ internal sealed class HelpPage : SynchronousCommandLineAction
     }
 
     private static IEnumerable<(string Name, Command Command)> Verbs(Command command) =>
-        command.Subcommands.Count == 0 ? [(command.Name, command)] : command.Subcommands.Select(c => ($"{command.Name} {c.Name}", c));
+        command.Subcommands.Count == 0 ? [(command.Name, command)]
+            : command.Subcommands.Select(c => ($"{command.Name} {c.Name}", c));
 
     private static (string, string) Row(Setting setting) => (
         $"[teal]{setting.Flag}[/] [grey]{Screen.Safe(setting.ValueName)}[/]",
-        Screen.Safe(setting.Help) + (setting.Default is null ? "" : $" [grey]({Screen.Safe(SettingValue.Format(setting.Default))})[/]"));
+        Screen.Safe(setting.Help)
+            + (setting.Default is null ? "" : $" [grey]({Screen.Safe(SettingValue.Format(setting.Default))})[/]"));
 
     private static string OptionName(Option option) =>
         $"[teal]{option.Name}[/]" + (option.HelpName is { } value ? $" [grey]{Screen.Safe(value)}[/]" : "");
@@ -67,7 +71,8 @@ internal sealed class HelpPage : SynchronousCommandLineAction
 
     private static void WriteTable(IAnsiConsole console, string title, IEnumerable<(string Left, string Right)> rows)
     {
-        var grid = new Grid().AddColumn(new GridColumn().PadLeft(2).PadRight(3).Width(38)).AddColumn(new GridColumn().PadRight(0));
+        var grid = new Grid().AddColumn(new GridColumn().PadLeft(2).PadRight(3).Width(38))
+            .AddColumn(new GridColumn().PadRight(0));
         foreach (var (left, right) in rows)
             grid.AddRow(new Markup(left), new Markup(right));
         console.MarkupLine($"[bold]{Screen.Safe(title)}[/]");

@@ -32,7 +32,13 @@ internal sealed class ProgressDisplay
         return new Progress(screen.People!) { ExcludeVerticalPadding = true }
             .Columns(
                 new TaskDescriptionColumn { Alignment = Justify.Left },
-                new ProgressBarColumn { Width = 28, CompletedStyle = new(Color.Teal), FinishedStyle = new(Color.Teal), RemainingStyle = new(Color.Grey30) },
+                new ProgressBarColumn
+                {
+                    Width = 28,
+                    CompletedStyle = new(Color.Teal),
+                    FinishedStyle = new(Color.Teal),
+                    RemainingStyle = new(Color.Grey30),
+                },
                 new StateColumn())
             .Start(context =>
             {
@@ -44,17 +50,18 @@ internal sealed class ProgressDisplay
     /// <summary>Says how many are done, with numbers worth watching.</summary>
     public void Report(long done, params (string Name, string Value)[] metrics)
     {
-        var numbers = metrics.Select(m => (m.Name, m.Value)).ToList();
         string pace = Pace(done);
         if (task is not null)
         {
-            task.Tag = $"[grey]{done}/{total}[/]  {pace}  " + string.Join("  ", numbers.Select(n => $"[grey]{Screen.Safe(n.Name)}[/] {Screen.Safe(n.Value)}"));
+            task.Tag = $"[grey]{done}/{total}[/]  {pace}  "
+                + string.Join("  ", metrics.Select(n => $"[grey]{Screen.Safe(n.Name)}[/] {Screen.Safe(n.Value)}"));
             task.Value = done;
         }
         else if (done == total || watch.Elapsed - lastLine >= BetweenLines)
         {
             lastLine = watch.Elapsed;
-            screen.Line($"{Screen.Safe(title)} {done}/{total}  {pace}" + string.Concat(numbers.Select(n => $"  {Screen.Safe(n.Name)} {Screen.Safe(n.Value)}")));
+            screen.Line($"{Screen.Safe(title)} {done}/{total}  {pace}"
+                + string.Concat(metrics.Select(n => $"  {Screen.Safe(n.Name)} {Screen.Safe(n.Value)}")));
         }
     }
 
@@ -65,7 +72,8 @@ internal sealed class ProgressDisplay
             return "";
         double each = seconds / done;
         string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {unit}s/s";
-        return done >= total ? $"{rate}  {Time(watch.Elapsed)}" : $"{rate}  {Time(TimeSpan.FromSeconds(each * (total - done)))} left";
+        return done >= total ? $"{rate}  {Time(watch.Elapsed)}"
+            : $"{rate}  {Time(TimeSpan.FromSeconds(each * (total - done)))} left";
     }
 
     /// <summary>1:05 or 2:03:09.</summary>

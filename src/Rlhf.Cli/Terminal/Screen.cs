@@ -85,10 +85,14 @@ internal sealed class Screen
         foreach (var rune in text.EnumerateRunes())
             if (rune.Value is '\n' or '\t')
                 clean.Append(' ');
-            else if (!Rune.IsControl(rune) && rune.Value is not ((>= 0x200E and <= 0x200F) or (>= 0x202A and <= 0x202E) or (>= 0x2066 and <= 0x2069)))
+            else if (!Rune.IsControl(rune) && !TurnsText(rune.Value))
                 clean.Append(rune.ToString());
         return clean.ToString();
     }
+
+    // Marks that make text run from right to left, and so can show a line as what it is not.
+    private static bool TurnsText(int rune) => rune is (>= 0x200E and <= 0x200F) or (>= 0x202A and <= 0x202E)
+        or (>= 0x2066 and <= 0x2069);
 
     private sealed class FiniteNumberConverter : JsonConverter<double>
     {

@@ -7,7 +7,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Shows a comparison before and after training.</summary>
 internal static class ComparisonReport
 {
-    private const int RowsShown = 10;
+    private const int RowsShown = 10, LettersShown = 160;
 
     /// <summary>The comparison under summary.json's names.</summary>
     public static object ToJson(EvaluationComparison comparison)
@@ -32,7 +32,6 @@ internal static class ComparisonReport
     {
         screen.Line("[bold]Held-out queries, before and after[/]");
         screen.Write(Samples(comparison));
-        screen.Line();
         screen.Write(Numbers(comparison));
         screen.Line(Verdict(comparison));
         screen.Line();
@@ -40,11 +39,13 @@ internal static class ComparisonReport
 
     private static Table Samples(EvaluationComparison comparison)
     {
-        var table = NewTable().AddColumn("query").AddColumn("response before").AddColumn(Right("reward")).AddColumn("response after").AddColumn(Right("reward"));
+        var table = NewTable().AddColumn("query").AddColumn("response before").AddColumn(Right("reward"))
+            .AddColumn("response after").AddColumn(Right("reward"));
         foreach (var row in comparison.Rows.Take(RowsShown))
             table.AddRow(
-                new Markup($"[grey]{Screen.Safe(row.Query.Trim())}[/]"), new Markup(Screen.Safe(row.ResponseBefore.Trim())), Score(row.RewardBefore),
-                new Markup(Screen.Safe(row.ResponseAfter.Trim())), Score(row.RewardAfter));
+                new Markup($"[grey]{Screen.Safe(Short(row.Query))}[/]"),
+                new Markup(Screen.Safe(Short(row.ResponseBefore))), Score(row.RewardBefore),
+                new Markup(Screen.Safe(Short(row.ResponseAfter))), Score(row.RewardAfter));
         return table;
     }
 
@@ -61,19 +62,23 @@ internal static class ComparisonReport
         var (before, after) = (c.Before, c.After);
         yield return ("reward, mean (95 % interval)", WithInterval(before.Reward), WithInterval(after.Reward));
         yield return ("reward, median", Signed(before.Reward.Median), Signed(after.Reward.Median));
-        yield return ("reward, standard deviation", ProgressDisplay.Number(before.Reward.StandardDeviation), ProgressDisplay.Number(after.Reward.StandardDeviation));
+        yield return ("reward, standard deviation", ProgressDisplay.Number(before.Reward.StandardDeviation),
+            ProgressDisplay.Number(after.Reward.StandardDeviation));
         if (before.Judge is { } judgeBefore && after.Judge is { } judgeAfter)
             yield return ("judge, mean (95 % interval)", WithInterval(judgeBefore), WithInterval(judgeAfter));
         yield return ("KL from before, nats per response", "0", ProgressDisplay.Number(after.Kl));
-        yield return ("perplexity under the model before", ProgressDisplay.Number(before.Perplexity, 1), ProgressDisplay.Number(after.Perplexity, 1));
+        yield return ("perplexity under the model before", ProgressDisplay.Number(before.Perplexity, 1),
+            ProgressDisplay.Number(after.Perplexity, 1));
         yield return ("distinct-2", ProgressDisplay.Number(before.Distinct2, 3), ProgressDisplay.Number(after.Distinct2, 3));
-        yield return ("response length, tokens", ProgressDisplay.Number(before.MeanLength, 1), ProgressDisplay.Number(after.MeanLength, 1));
+        yield return ("response length, tokens", ProgressDisplay.Number(before.MeanLength, 1),
+            ProgressDisplay.Number(after.MeanLength, 1));
     }
 
     private static string Verdict(EvaluationComparison c)
     {
         var gain = c.RewardGain;
-        string change = $"Reward {(gain.Mean >= 0 ? "rose" : "fell")} by {ProgressDisplay.Number(Math.Abs(gain.Mean))} on average "
+        string direction = gain.Mean >= 0 ? "rose" : "fell";
+        string change = $"Reward {direction} by {ProgressDisplay.Number(Math.Abs(gain.Mean))} on average "
             + $"(95 % interval {Signed(gain.MeanCi95.Low)} to {Signed(gain.MeanCi95.High)})";
         return gain.MeanCi95.Low <= 0 && gain.MeanCi95.High >= 0
             ? $"[yellow]{Screen.Safe(change)}: no clear change.[/]" : $"{Screen.Safe(change)}.";
@@ -85,7 +90,14 @@ internal static class ComparisonReport
 
     private static Markup Score(double reward) => new($"[{(reward >= 0 ? "green" : "red")}]{Signed(reward)}[/]");
 
-    private static string WithInterval(SampleStatistics s) => $"{Signed(s.Mean)} ({Signed(s.MeanCi95.Low)} to {Signed(s.MeanCi95.High)})";
+    private static string Short(string text)
+    {
+        string trimmed = text.Trim();
+        return trimmed.Length <= LettersShown ? trimmed : trimmed[..LettersShown] + "…";
+    }
+
+    private static string WithInterval(SampleStatistics s) =>
+        $"{Signed(s.Mean)} ({Signed(s.MeanCi95.Low)} to {Signed(s.MeanCi95.High)})";
 
     private static string Signed(double value) => (value > 0 ? "+" : "") + ProgressDisplay.Number(value);
 }

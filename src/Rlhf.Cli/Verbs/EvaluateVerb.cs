@@ -57,7 +57,8 @@ internal sealed record EvaluateOptions
         if (kinds != 1) yield return "Name one thing to evaluate: Before and After (with RewardModel), or Classifier, or Model.";
         if (compares && (Before ?? "") == "") yield return "Before is missing; a comparison needs the model before training.";
         if (compares && (After ?? "") == "") yield return "After is missing; a comparison needs the model after training.";
-        if (!compares && (Judge ?? RewardModel ?? RewardLabel) is not null) yield return "RewardModel, RewardLabel and Judge belong to a comparison, with Before and After.";
+        if (!compares && (Judge ?? RewardModel ?? RewardLabel) is not null)
+            yield return "RewardModel, RewardLabel and Judge belong to a comparison, with Before and After.";
         if (CropTokens is < 1) yield return $"CropTokens is {CropTokens}; it must be at least 1, or left out.";
         if (CropTokens is not null && Classifier is null) yield return "CropTokens belongs to Classifier.";
     }
@@ -77,7 +78,7 @@ internal static class EvaluateVerb
             .Add("What", new EvaluateOptions(), o => o.Validate())
             .Add("Data", new DatasetOptions(), o => o.Validate())
             .Add("Queries of a comparison", new QueryOptions(), o => o.Validate())
-            .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
+            .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), nameof(GenerationConfig.MaxNewTokens))
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run);
 
@@ -95,7 +96,9 @@ internal static class EvaluateVerb
 
     private static void Compare(VerbContext context, string beforeFolder, string afterFolder)
     {
-        var (options, lengths, screen) = (context.Settings.Get<EvaluateOptions>(), context.Settings.Get<QueryOptions>(), context.Screen);
+        var options = context.Settings.Get<EvaluateOptions>();
+        var lengths = context.Settings.Get<QueryOptions>();
+        var screen = context.Screen;
         string rewardFolder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve("--judge", path) : null;
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
@@ -112,7 +115,8 @@ internal static class EvaluateVerb
         using var judgeModel = judge as IDisposable;
         screen.Facts("Comparison",
         [
-            ("before", beforeFolder), ("after", afterFolder), ("reward", rewardFolder), ("queries", $"{queries.Length:N0} of {source}"),
+            ("before", beforeFolder), ("after", afterFolder), ("reward", rewardFolder),
+            ("queries", $"{queries.Length:N0} of {source}"),
             ("device", LanguageModels.DeviceName(device)),
         ]);
         var comparison = new PolicyEvaluator(tokenizer, queries, reward, judge)
@@ -150,7 +154,8 @@ internal static class EvaluateVerb
                     Recall = result.Confusion.Recall(i),
                     F1 = result.Confusion.F1(i),
                 }),
-                Confusion = model.Labels.Select((_, actual) => model.Labels.Select((_, predicted) => result.Confusion[actual, predicted])),
+                Confusion = model.Labels.Select((_, actual) =>
+                    model.Labels.Select((_, predicted) => result.Confusion[actual, predicted])),
                 Reliability = result.Calibration.Bins,
             });
         else
@@ -162,7 +167,8 @@ internal static class EvaluateVerb
         screen.Line();
         screen.Facts(folder,
         [
-            ("texts", $"{result.Examples:N0}"), ("accuracy", Percent(result.Accuracy)), ("loss", ProgressDisplay.Number(result.Loss, 4)),
+            ("texts", $"{result.Examples:N0}"), ("accuracy", Percent(result.Accuracy)),
+            ("loss", ProgressDisplay.Number(result.Loss, 4)),
             ("calibration error", Percent(result.Calibration.ExpectedCalibrationError)),
         ]);
         var confusion = NewTable("Confusion").AddColumn("true label");
@@ -173,14 +179,16 @@ internal static class EvaluateVerb
         for (int i = 0; i < labels.Count; i++)
             confusion.AddRow(
             [
-                Screen.Safe(labels[i]), .. labels.Select((_, j) => result.Confusion[i, j].ToString("N0", CultureInfo.InvariantCulture)),
+                Screen.Safe(labels[i]),
+                .. labels.Select((_, j) => result.Confusion[i, j].ToString("N0", CultureInfo.InvariantCulture)),
                 Percent(result.Confusion.Precision(i)), Percent(result.Confusion.Recall(i)), Percent(result.Confusion.F1(i)),
             ]);
         screen.Write(confusion);
         var reliability = NewTable("Calibration").AddColumn("confidence").AddColumn(new TableColumn("texts").RightAligned())
             .AddColumn(new TableColumn("mean confidence").RightAligned()).AddColumn(new TableColumn("accuracy").RightAligned());
         foreach (var bin in result.Calibration.Bins.Where(b => b.Count > 0))
-            reliability.AddRow($"{Percent(bin.Low)} to {Percent(bin.High)}", $"{bin.Count:N0}", Percent(bin.Confidence), Percent(bin.Accuracy));
+            reliability.AddRow($"{Percent(bin.Low)} to {Percent(bin.High)}", $"{bin.Count:N0}", Percent(bin.Confidence),
+                Percent(bin.Accuracy));
         screen.Write(reliability);
     }
 
@@ -210,13 +218,16 @@ internal static class EvaluateVerb
             screen.Line();
             screen.Facts(folder,
             [
-                ("texts", $"{texts.Length:N0}, {score.Tokens:N0} tokens"), ("perplexity per token", ProgressDisplay.Number(score.Perplexity)),
-                ("bits per character", ProgressDisplay.Number(score.BitsPerCharacter, 3)), ("loss, nats per token", ProgressDisplay.Number(score.NatsPerToken, 4)),
+                ("texts", $"{texts.Length:N0}, {score.Tokens:N0} tokens"),
+                ("perplexity per token", ProgressDisplay.Number(score.Perplexity)),
+                ("bits per character", ProgressDisplay.Number(score.BitsPerCharacter, 3)),
+                ("loss, nats per token", ProgressDisplay.Number(score.NatsPerToken, 4)),
             ]);
         }
     }
 
-    private static Table NewTable(string title) => new Table().Title($"[bold]{title}[/]").Border(TableBorder.Simple).BorderColor(Color.Grey);
+    private static Table NewTable(string title) =>
+        new Table().Title($"[bold]{title}[/]").Border(TableBorder.Simple).BorderColor(Color.Grey);
 
     private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
 }

@@ -47,7 +47,11 @@ internal static class GenerateVerb
 
     public static Command Create()
     {
-        var prompts = new Argument<string[]>("prompt") { Arity = ArgumentArity.ZeroOrMore, Description = "Texts to continue; none: standard input, or a text from nothing." };
+        var prompts = new Argument<string[]>("prompt")
+        {
+            Arity = ArgumentArity.ZeroOrMore,
+            Description = "Texts to continue; none: standard input, or a text from nothing.",
+        };
         var command = new VerbCommand(
             "generate", "lets a model continue prompts.",
             [
@@ -65,7 +69,9 @@ internal static class GenerateVerb
 
     private static int Run(VerbContext context, Argument<string[]> argument)
     {
-        var (options, config, screen) = (context.Settings.Get<GenerateOptions>(), context.Settings.Get<GenerationConfig>(), context.Screen);
+        var options = context.Settings.Get<GenerateOptions>();
+        var config = context.Settings.Get<GenerationConfig>();
+        var screen = context.Screen;
         string folder = ModelFolders.ResolveOrShipped("--model", options.Model, ModelFolders.ShippedPolicy);
         var prompts = Prompts(context.Command.GetValue(argument) ?? [], options.Prompts);
         var device = context.Settings.Get<ComputeOptions>().Start();
@@ -82,11 +88,13 @@ internal static class GenerateVerb
         {
             foreach (var chunk in Enumerable.Range(0, rows.Length).Chunk(RowsAtOnce))
             {
-                var result = generator.Generate([.. chunk.Select(r => queries[r])], config, null, random, chunk[0], cancellation: context.Stop);
+                var result = generator.Generate([.. chunk.Select(r => queries[r])], config, null, random, chunk[0],
+                    cancellation: context.Stop);
                 for (int i = 0; i < chunk.Length; i++)
                 {
                     string response = tokenizer.Decode(result.Responses[i], skipSpecialTokens: true);
-                    samples.Add(new(rows[chunk[i]], response, rows[chunk[i]] + response, result.Responses[i].Length, result.EndedByEos[i]));
+                    string prompt = rows[chunk[i]];
+                    samples.Add(new(prompt, response, prompt + response, result.Responses[i].Length, result.EndedByEos[i]));
                 }
                 display?.Report(samples.Count);
             }
@@ -112,7 +120,8 @@ internal static class GenerateVerb
         int length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
         if (length > MaximumPromptBytes)
             throw new InvalidDataException($"The prompts are more than {MaximumPromptBytes >> 20} MiB; split them.");
-        var lines = Encoding.UTF8.GetString(bytes, 0, length).TrimStart('\uFEFF').Split('\n').Select(l => l.TrimEnd('\r')).Where(l => l.Length > 0).ToArray();
+        string text = Encoding.UTF8.GetString(bytes, 0, length).TrimStart('\uFEFF');
+        string[] lines = [.. text.Split('\n').Select(l => l.TrimEnd('\r')).Where(l => l.Length > 0)];
         return lines.Length > 0 ? lines : [""];
     }
 
@@ -122,7 +131,8 @@ internal static class GenerateVerb
         {
             var oneLine = new JsonSerializerOptions(Screen.JsonOptions) { WriteIndented = false };
             string temporary = file + ".tmp";
-            File.WriteAllLines(temporary, samples.Select(s => JsonSerializer.Serialize(new { s.Prompt, s.Response, s.Text }, oneLine)));
+            File.WriteAllLines(temporary, samples.Select(s =>
+                JsonSerializer.Serialize(new { s.Prompt, s.Response, s.Text }, oneLine)));
             File.Move(temporary, file, overwrite: true);
             screen.Line($"{samples.Count:N0} texts are in {Screen.Safe(file)}.");
         }

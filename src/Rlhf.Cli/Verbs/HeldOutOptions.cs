@@ -27,7 +27,8 @@ internal sealed record HeldOutOptions
     }
 
     /// <summary>Rows to train on and rows to evaluate on.</summary>
-    /// <param name="load">Reads a path (null: the training data's) and a split (null: the training data's), at most so many rows (null: all).</param>
+    /// <param name="load">Reads a path (null: the training data's) and a split (null: the training data's), at most so many
+    /// rows (null: all).</param>
     public (IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) Split<T>(Func<string?, string?, int?, IReadOnlyList<T>> load)
     {
         var train = load(null, null, null);

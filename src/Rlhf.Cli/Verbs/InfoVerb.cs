@@ -34,8 +34,10 @@ internal static class InfoVerb
         else
             context.Screen.Facts("rlhf " + info.Version,
             [
-                ("device", info.Device), ("threads", $"{info.Threads} of {info.Cores} cores"), ("memory", $"{info.MemoryGib} GiB"),
-                ("CUDA devices", info.Cuda.ToString()), ("libtorch", info.Libtorch), (".NET", info.Dotnet), ("system", info.System),
+                ("device", info.Device), ("threads", $"{info.Threads} of {info.Cores} cores"),
+                ("memory", $"{info.MemoryGib} GiB"),
+                ("CUDA devices", info.Cuda.ToString()), ("libtorch", info.Libtorch), (".NET", info.Dotnet),
+                ("system", info.System),
             ]);
         return 0;
     }

@@ -72,10 +72,15 @@ internal sealed record InitOptions
 
     public IEnumerable<string> Validate()
     {
-        foreach (var (name, value) in new[] { (nameof(VocabSize), VocabSize), (nameof(Layers), Layers), (nameof(HiddenSize), HiddenSize),
-            (nameof(Heads), Heads), (nameof(IntermediateSize), IntermediateSize), (nameof(MaxPositions), MaxPositions) })
+        (string, int?)[] sizes =
+        [
+            (nameof(VocabSize), VocabSize), (nameof(Layers), Layers), (nameof(HiddenSize), HiddenSize), (nameof(Heads), Heads),
+            (nameof(IntermediateSize), IntermediateSize), (nameof(MaxPositions), MaxPositions),
+        ];
+        foreach (var (name, value) in sizes)
             if (value < 1) yield return $"{name} is {value}; it must be at least 1.";
-        if (Heads > 0 && HiddenSize % Heads != 0) yield return $"Heads is {Heads}, which does not divide HiddenSize {HiddenSize}.";
+        if (Heads > 0 && HiddenSize % Heads != 0)
+            yield return $"Heads is {Heads}, which does not divide HiddenSize {HiddenSize}.";
         if (!(Dropout is >= 0 and < 1)) yield return $"Dropout is {Dropout}; it must be at least 0 and below 1.";
     }
 }
@@ -96,12 +101,12 @@ internal static class InitVerb
 
     private static int Run(VerbContext context)
     {
-        var (options, output) = (context.Settings.Get<InitOptions>(), context.Settings.Get<OutputOptions>());
-        string folder = output.Output ?? throw new ConfigurationException(["--output is missing; name the folder of the new model."]);
-        RunFolder.RefuseIfTaken(folder, output.Overwrite);
+        var options = context.Settings.Get<InitOptions>();
+        string folder = context.Settings.Get<OutputOptions>().Required("model");
         LibTorch.Initialize();
         var tokenizer = options.Tokenizer is { } path ? AutoTokenizer.FromPretrained(path) : null;
-        using var model = options.ModelType == ModelType.Gpt2 ? (PretrainedModel)new Gpt2LMHeadModel(Gpt2(options, tokenizer)) : Classifier(options, tokenizer);
+        using PretrainedModel model = options.ModelType == ModelType.Gpt2
+            ? new Gpt2LMHeadModel(Gpt2(options, tokenizer)) : Classifier(options, tokenizer);
         model.Initialize(options.Seed);
         model.SavePretrained(folder, options.Storage.ToScalarType());
         tokenizer?.SavePretrained(folder);
@@ -152,7 +157,8 @@ internal static class InitVerb
             _ => new RobertaConfig(),
         };
         if (tokenizer is { ClsTokenId: null })
-            throw new ConfigurationException([$"--tokenizer {options.Tokenizer} has no token that begins a classifier's input ([CLS] or <s>); "
+            throw new ConfigurationException(
+                [$"--tokenizer {options.Tokenizer} has no token that begins a classifier's input ([CLS] or <s>); "
                 + "train one with rlhf tokenizer train --kind wordpiece."]);
         int pad = tokenizer?.PadTokenId ?? usual.PadTokenId;
         int positions = options.MaxPositions is not { } longest ? usual.MaxPositionEmbeddings
@@ -175,7 +181,8 @@ internal static class InitVerb
     private static int Vocabulary(InitOptions options, ITokenizer? tokenizer, int usual)
     {
         if (tokenizer is not null && options.VocabSize < tokenizer.VocabSize)
-            throw new ConfigurationException([$"--vocab-size is {options.VocabSize}, but the tokenizer has {tokenizer.VocabSize} tokens."]);
+            throw new ConfigurationException(
+                [$"--vocab-size is {options.VocabSize}, but the tokenizer has {tokenizer.VocabSize} tokens."]);
         return options.VocabSize ?? tokenizer?.VocabSize ?? usual;
     }
 

@@ -12,10 +12,12 @@ internal static class LanguageModels
     public static int EndToken(string folder, CausalLM model, ITokenizer tokenizer)
     {
         if (tokenizer.VocabSize > model.VocabSize)
-            throw new InvalidDataException($"{folder}: the tokenizer has {tokenizer.VocabSize:N0} tokens but the model only {model.VocabSize:N0}; "
+            throw new InvalidDataException(
+                $"{folder}: the tokenizer has {tokenizer.VocabSize:N0} tokens but the model only {model.VocabSize:N0}; "
                 + "their files do not belong together.");
         return tokenizer.EosTokenId ?? model.EosTokenId
-            ?? throw new InvalidDataException($"{folder}: neither the tokenizer nor config.json names an end token (eos_token_id).");
+            ?? throw new InvalidDataException(
+                $"{folder}: neither the tokenizer nor config.json names an end token (eos_token_id).");
     }
 
     /// <summary>A device for people: cpu with its threads, or cuda:0.</summary>

@@ -6,13 +6,15 @@ namespace Rlhf.Cli.Verbs;
 internal static class ModelFolders
 {
     /// <summary>Names of what ships in models/.</summary>
-    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedQueries = "queries.jsonl",
-        ShippedPpoSettings = "ppo.yaml";
+    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny",
+        ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
 
     /// <summary>A model folder; the folder of a run stands for the model that it saved.</summary>
-    /// <exception cref="ConfigurationException">There is no model.</exception>
-    public static string Resolve(string flag, string path)
+    /// <exception cref="ConfigurationException">None was named, or there is no model.</exception>
+    public static string Resolve(string flag, string? path)
     {
+        if (path is null)
+            throw new ConfigurationException([$"{flag} is missing; name a model folder."]);
         foreach (var folder in (string[])[path, Path.Combine(path, "model")])
             if (File.Exists(Path.Combine(folder, "config.json")))
                 return folder;
@@ -25,9 +27,18 @@ internal static class ModelFolders
     /// <exception cref="ConfigurationException">There is no model.</exception>
     public static string ResolveOrShipped(string flag, string? path, string shipped) =>
         path is not null ? Resolve(flag, path)
-        : Shipped(shipped) ?? throw new ConfigurationException([$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
+        : Shipped(shipped) ?? throw new ConfigurationException(
+            [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
 
-    /// <summary>A file or folder of models/, looked for above the current folder and above the program; null when there is none.</summary>
+    /// <summary>A model's name for people: its folder's, or that of the run that saved it.</summary>
+    public static string NameOf(string folder)
+    {
+        string path = Path.GetFullPath(Path.TrimEndingDirectorySeparator(folder));
+        return Path.GetFileName(path) == "model" ? Path.GetFileName(Path.GetDirectoryName(path)) ?? "model" : Path.GetFileName(path);
+    }
+
+    /// <summary>A file or folder of models/, looked for above the current folder and the program; null when there is
+    /// none.</summary>
     public static string? Shipped(string name)
     {
         foreach (var start in (string[])[Directory.GetCurrentDirectory(), AppContext.BaseDirectory])
@@ -35,7 +46,8 @@ internal static class ModelFolders
             {
                 string candidate = Path.Combine(folder, "models", name);
                 if (File.Exists(candidate) || File.Exists(Path.Combine(candidate, "config.json")))
-                    return Path.GetRelativePath(Directory.GetCurrentDirectory(), candidate) is { } relative && !relative.StartsWith("..", StringComparison.Ordinal)
+                    return Path.GetRelativePath(Directory.GetCurrentDirectory(), candidate) is { } relative
+                        && !relative.StartsWith("..", StringComparison.Ordinal)
                         ? relative : candidate;
             }
         return null;

@@ -67,7 +67,8 @@ internal static class PpoVerb
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run,
         // The models that ship come with settings that suit them.
-        defaultConfig: command => command.GetResult("--model") is null ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null);
+        defaultConfig: command =>
+            command.GetResult("--model") is null ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null);
 
     private static int Run(VerbContext context)
     {
@@ -83,7 +84,8 @@ internal static class PpoVerb
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         var queries = lengths.Load(dataset, tokenizer, config.Seed);
         if (queries.Count < lengths.EvalQueries + config.BatchSize)
-            throw new ConfigurationException([$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
+            throw new ConfigurationException(
+                [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
                 + $"{config.BatchSize}; lower --eval-queries or --batch-size, or name more data."]);
         Query[] heldOut = [.. queries.Take(lengths.EvalQueries)], train = [.. queries.Skip(lengths.EvalQueries)];
 
@@ -108,25 +110,23 @@ internal static class PpoVerb
         });
         screen.Facts("PPO",
         [
+            ("model", policyFolder),
+            ("reward", rewardFolder),
+            ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. Plan(policy, config, steps, train, lengths),
-            ("model", policyFolder), ("reward", rewardFolder), ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. context.ConfigFile is { } file ? [("settings", file)] : Array.Empty<(string, string)>(),
             ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
         ]);
 
         using (var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen))
             Train(context, run, steps, sinks, () => Save(folder.Model, policy, tokenizer, options.Storage), folder.Model);
-        EvaluationComparison? comparison = null;
-        if (!context.Stop.IsCancellationRequested)
+        var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
         {
-            screen.Line("Answering the held-out queries …");
-            comparison = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
-            {
-                Generation = generation,
-                ResponseLengths = lengths.EvalResponseLengths(heldOut.Length, config.Seed),
-                Seed = config.Seed,
-            }.Compare(trainer.ReferenceModel, policy.PretrainedModel, context.Stop);
-        }
+            Generation = generation,
+            ResponseLengths = lengths.EvalResponseLengths(heldOut.Length, config.Seed),
+            Seed = config.Seed,
+        };
+        var comparison = Compare(context, evaluator, trainer);
         Finish(context, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
@@ -136,11 +136,14 @@ internal static class PpoVerb
     {
         long trainable = policy.NamedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
         long all = policy.NamedParameters.Sum(p => p.Value.numel());
-        int updates = config.PpoEpochs * (config.BatchSize / (config.MiniBatchSize * config.GradientAccumulationSteps));
-        double tokens = config.BatchSize * (train.Average(q => q.TokenIds.Length) + (lengths.ResponseMin + lengths.ResponseMax - 1) / 2.0);
+        int minibatches = config.BatchSize / config.MiniBatchSize;
+        int updates = config.PpoEpochs * minibatches / config.GradientAccumulationSteps;
+        double tokens = config.BatchSize * (train.Average(q => q.TokenIds.Length)
+            + (lengths.ResponseMin + lengths.ResponseMax - 1) / 2.0);
         yield return ("plan", $"{steps:N0} steps of {config.BatchSize} queries, about {tokens:N0} tokens each");
-        yield return ("", $"{config.PpoEpochs} epochs of {config.BatchSize / config.MiniBatchSize} minibatches: {updates} updates per step, {steps * updates:N0} in all");
-        yield return ("parameters", trainable == all ? $"{all:N0}, all trained" : $"{all:N0}, of which {trainable:N0} are trained");
+        yield return ("", $"{config.PpoEpochs} epochs of {minibatches} minibatch{(minibatches == 1 ? "" : "es")}: "
+            + $"{updates} updates per step, {steps * updates:N0} in all");
+        yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
     }
 
     private static void Train(VerbContext context, PpoRun run, long steps, IMetricSink sinks, Action save, string folder)
@@ -155,7 +158,8 @@ internal static class PpoVerb
                 foreach (var warning in step.Statistics.Warnings.Where(w => warned.Add(w[..Math.Min(w.Length, 12)])))
                     context.Screen.Line($"[yellow]Step {step.Step}: {Screen.Safe(warning)}[/]");
                 display.Report(step.Step,
-                    ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)), ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
+                    ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)),
+                    ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
             }, context.Stop));
         }
         catch (TrainingDivergedException)
@@ -165,6 +169,22 @@ internal static class PpoVerb
             throw;
         }
         save();
+    }
+
+    /// <summary>The comparison, or null when the run was interrupted.</summary>
+    private static EvaluationComparison? Compare(VerbContext context, PolicyEvaluator evaluator, PpoTrainer trainer)
+    {
+        if (context.Stop.IsCancellationRequested)
+            return null;
+        context.Screen.Line("Answering the held-out queries …");
+        try
+        {
+            return evaluator.Compare(trainer.ReferenceModel, trainer.Model.PretrainedModel, context.Stop);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
     }
 
     private static void Save(string folder, AutoModelForCausalLMWithValueHead policy, ITokenizer tokenizer, StorageType storage)
@@ -178,8 +198,8 @@ internal static class PpoVerb
         EvaluationComparison? comparison)
     {
         var (config, screen) = (trainer.Config, context.Screen);
-        new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(policyFolder)) + ", aligned by PPO",
-            $"A causal language model aligned to the reward model {Path.GetFileName(Path.TrimEndingDirectorySeparator(rewardFolder))} with Rlhf (rlhf ppo). "
+        new ModelCard(ModelFolders.NameOf(policyFolder) + ", aligned by PPO",
+            $"A causal language model aligned to the reward model {ModelFolders.NameOf(rewardFolder)} with Rlhf (rlhf ppo). "
             + "The weights hold TRL's value head beside the language model.")
         {
             PipelineTag = "text-generation",
@@ -188,8 +208,10 @@ internal static class PpoVerb
             Tables = comparison is null ? [] : ComparisonTables.Of(comparison),
             Settings =
             [
-                new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
-                new("first KL coefficient", SettingValue.Format(config.InitKlCoef)), new("KL target", SettingValue.Format(config.Target)),
+                new("learning rate", SettingValue.Format(config.LearningRate)),
+                new("batch size", SettingValue.Format(config.BatchSize)),
+                new("first KL coefficient", SettingValue.Format(config.InitKlCoef)),
+                new("KL target", SettingValue.Format(config.Target)),
                 new("seed", SettingValue.Format(config.Seed)),
             ],
             Command = context.CommandLine,
@@ -202,6 +224,7 @@ internal static class PpoVerb
             screen.WriteJson(summary);
         else
             screen.Facts(comparison is null ? "Stopped" : "Done",
-                [("steps", $"{trainer.StepCount:N0}"), ("time", ProgressDisplay.Time(elapsed)), ("model", folder.Model), ("summary", folder["summary.json"])]);
+                [("steps", $"{trainer.StepCount:N0}"), ("time", ProgressDisplay.Time(elapsed)), ("model", folder.Model),
+                    ("summary", folder["summary.json"])]);
     }
 }

@@ -27,9 +27,10 @@ internal sealed record QueryOptions
     public IEnumerable<string> Validate()
     {
         if (QueryMin < 1) yield return $"QueryMin is {QueryMin}; it must be at least 1.";
-        if (QueryMax <= QueryMin) yield return $"QueryMax is {QueryMax}; it must be above QueryMin {QueryMin}, since lengths are drawn below it.";
+        if (QueryMax <= QueryMin) yield return $"QueryMax is {QueryMax}; lengths are drawn below it, so it must be above QueryMin {QueryMin}.";
         if (ResponseMin < 1) yield return $"ResponseMin is {ResponseMin}; it must be at least 1.";
-        if (ResponseMax <= ResponseMin) yield return $"ResponseMax is {ResponseMax}; it must be above ResponseMin {ResponseMin}, since lengths are drawn below it.";
+        if (ResponseMax <= ResponseMin)
+            yield return $"ResponseMax is {ResponseMax}; lengths are drawn below it, so it must be above ResponseMin {ResponseMin}.";
         if (EvalQueries < 1) yield return $"EvalQueries is {EvalQueries}; it must be at least 1.";
     }
 
@@ -37,12 +38,14 @@ internal sealed record QueryOptions
     public LengthSampler ResponseLengths => new(ResponseMin, ResponseMax);
 
     /// <summary>Response lengths of the held-out queries, the same for every policy.</summary>
-    public int[] EvalResponseLengths(int count, long seed) => ResponseLengths.Sample(new RandomStream(seed, "evaluation/response-length"), count);
+    public int[] EvalResponseLengths(int count, long seed) =>
+        ResponseLengths.Sample(new RandomStream(seed, "evaluation/response-length"), count);
 
     /// <summary>Where queries come from when no data set is named.</summary>
     /// <exception cref="ConfigurationException">Nothing ships beside the program.</exception>
     public static string Source(DatasetOptions dataset) => dataset.Dataset ?? ModelFolders.Shipped(ModelFolders.ShippedQueries)
-        ?? throw new ConfigurationException([$"--dataset is not given, and models/{ModelFolders.ShippedQueries} was not found beside the program or in a folder above."]);
+        ?? throw new ConfigurationException(
+            [$"--dataset is not given, and models/{ModelFolders.ShippedQueries} was not found beside the program or above."]);
 
     /// <summary>The data options; reviews are filtered as in the lesson unless the user says otherwise.</summary>
     public static DatasetOptions WithLessonFilter(BoundSettings settings)
@@ -56,7 +59,8 @@ internal sealed record QueryOptions
     public IReadOnlyList<Query> Load(DatasetOptions dataset, ITokenizer tokenizer, long seed)
     {
         var texts = dataset.Dataset is null
-            ? QueryDataset.Load(Source(dataset), tokenizer, new QueryReadOptions { ShuffleSeed = seed, Limit = dataset.MaxTexts }).Select(q => q.Text)
+            ? QueryDataset.Load(Source(dataset), tokenizer, new() { ShuffleSeed = seed, Limit = dataset.MaxTexts })
+                .Select(q => q.Text)
             : dataset.Load(seed).Select(r => r.Text);
         return QueryDataset.FromTexts([.. texts], tokenizer, new LengthSampler(QueryMin, QueryMax), seed);
     }

@@ -56,20 +56,26 @@ internal static class RewardVerb
     {
         var (options, config) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>());
         var data = context.Settings.Get<DatasetOptions>();
-        string source = ModelFolders.Resolve("--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
+        string source = ModelFolders.Resolve("--model", options.Model);
         if ((data.Dataset is null) == (options.Pairs is null))
-            throw new ConfigurationException(["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."]);
+            throw new ConfigurationException(
+                ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."]);
         return options.Pairs is { } pairs
-            ? Train(context, source, LoadPairs(context, pairs), (t, train, heldOut, report) => t.Train(train, heldOut, report, context.Stop))
-            : Train(context, source, LoadReviews(context), (t, train, heldOut, report) => t.Train(train, heldOut, report, context.Stop));
+            ? Train(context, source, LoadPairs(context, pairs), (t, rows, report) =>
+                t.Train(rows.Train, rows.HeldOut, report, context.Stop))
+            : Train(context, source, LoadReviews(context), (t, rows, report) =>
+                t.Train(rows.Train, rows.HeldOut, report, context.Stop));
     }
 
-    private delegate RewardProgress Training<T>(
-        RewardTrainer trainer, IReadOnlyList<T> train, IReadOnlyList<T> heldOut, Action<RewardProgress> report);
+    private sealed record Rows<T>(IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut);
 
-    private static int Train<T>(VerbContext context, string source, (IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) rows, Training<T> training)
+    private static int Train<T>(
+        VerbContext context, string source, Rows<T> rows, Func<RewardTrainer, Rows<T>, Action<RewardProgress>,
+            RewardProgress> training)
     {
-        var (options, config, screen) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>(), context.Screen);
+        var options = context.Settings.Get<RewardOptions>();
+        var config = context.Settings.Get<RewardConfig>();
+        var screen = context.Screen;
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = Open(source, options, config, device);
@@ -77,12 +83,13 @@ internal static class RewardVerb
         var folder = RunFolder.Create("reward", context.Settings.Get<OutputOptions>());
         folder.WriteConfig(context, "reward");
         long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
-        long steps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * Math.Ceiling(rows.Train.Count / (double)perStep)));
+        double stepsPerEpoch = Math.Ceiling(rows.Train.Count / (double)perStep);
+        long steps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * stepsPerEpoch));
         screen.Facts("Reward model",
         [
             ("model", $"{source}, {model.Parameters.ElementCount:N0} parameters, all trained"),
             ("labels", string.Join(", ", model.Labels)),
-            ("data", $"{rows.Train.Count:N0} {(options.Pairs is null ? "labelled texts" : "pairs")}; {rows.HeldOut.Count:N0} held out"),
+            (options.Pairs is null ? "texts" : "pairs", $"{rows.Train.Count:N0} to train on, {rows.HeldOut.Count:N0} held out"),
             ("plan", $"{steps:N0} steps of {perStep:N0}, texts of up to {config.MaxLength ?? model.MaxPositions:N0} tokens"),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
@@ -93,7 +100,7 @@ internal static class RewardVerb
         RewardProgress last;
         try
         {
-            last = ProgressDisplay.Run(screen, "Training", "step", steps, display => training(trainer, rows.Train, rows.HeldOut, state =>
+            last = ProgressDisplay.Run(screen, "Training", "step", steps, display => training(trainer, rows, state =>
             {
                 evaluation = state.Evaluation ?? evaluation;
                 Report(display, sinks, state, evaluation);
@@ -110,16 +117,16 @@ internal static class RewardVerb
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
 
-    private static (IReadOnlyList<Review> Train, IReadOnlyList<Review> HeldOut) LoadReviews(VerbContext context)
+    private static Rows<Review> LoadReviews(VerbContext context)
     {
         var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
-        return context.Settings.Get<HeldOutOptions>().Split((path, split, limit) => data.Load(seed, path, split, limit));
+        return Split(context, (path, split, limit) => data.Load(seed, path, split, limit));
     }
 
-    private static (IReadOnlyList<PreferencePair> Train, IReadOnlyList<PreferencePair> HeldOut) LoadPairs(VerbContext context, string pairs)
+    private static Rows<PreferencePair> LoadPairs(VerbContext context, string pairs)
     {
         var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
-        return context.Settings.Get<HeldOutOptions>().Split((path, split, limit) => PreferenceDataset.Load(path ?? pairs, new PreferenceReadOptions
+        return Split(context, (path, split, limit) => PreferenceDataset.Load(path ?? pairs, new PreferenceReadOptions
         {
             Split = split ?? data.Split,
             Limit = limit ?? data.MaxTexts,
@@ -127,11 +134,18 @@ internal static class RewardVerb
         }));
     }
 
+    private static Rows<T> Split<T>(VerbContext context, Func<string?, string?, int?, IReadOnlyList<T>> load)
+    {
+        var (train, heldOut) = context.Settings.Get<HeldOutOptions>().Split(load);
+        return new(train, heldOut);
+    }
+
     /// <summary>The classifier; pairs need one label, so another head is replaced.</summary>
     private static SequenceClassifier Open(string folder, RewardOptions options, RewardConfig config, torch.Device device)
     {
         if (options.NewHead is { } labels)
-            return AutoModelForSequenceClassification.FromPretrained(folder, device, new NewHead([.. labels.Split(',', StringSplitOptions.TrimEntries)], config.Seed));
+            return AutoModelForSequenceClassification.FromPretrained(folder, device,
+                new NewHead([.. labels.Split(',', StringSplitOptions.TrimEntries)], config.Seed));
         if (options.Pairs is not null && AutoModelForSequenceClassification.Labels(folder).Count != 1)
             return AutoModelForSequenceClassification.FromPretrained(folder, device, NewHead.Scalar(config.Seed));
         return AutoModelForSequenceClassification.FromPretrained(folder, device);
@@ -154,7 +168,8 @@ internal static class RewardVerb
         sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, scalars));
         List<(string, string)> shown =
         [
-            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("accuracy", Percent(state.Accuracy)), ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
+            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("accuracy", Percent(state.Accuracy)),
+            ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
         ];
         if (evaluation is not null)
             shown.Add(("held-out accuracy", Percent(evaluation.Accuracy)));
@@ -189,7 +204,7 @@ internal static class RewardVerb
         ];
         if (last.Evaluation is { } evaluation)
             results.Add(new("accuracy on held-out data", $"{Percent(evaluation.Accuracy)} of {evaluation.Examples:N0}"));
-        new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(source)) + ", reward model",
+        new ModelCard(ModelFolders.NameOf(source) + ", reward model",
             "A reward model trained with Rlhf (rlhf reward): its logits score how well a text is liked.")
         {
             PipelineTag = "text-classification",
@@ -197,7 +212,8 @@ internal static class RewardVerb
             Results = results,
             Settings =
             [
-                new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
+                new("learning rate", SettingValue.Format(config.LearningRate)),
+                new("batch size", SettingValue.Format(config.BatchSize)),
                 new("seed", SettingValue.Format(config.Seed)),
             ],
             Command = context.CommandLine,
@@ -205,7 +221,8 @@ internal static class RewardVerb
         if (screen.Json)
             screen.WriteJson(summary);
         else
-            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)), ("model", folder.Model)]);
+            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)),
+                ("model", folder.Model)]);
     }
 
     private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";

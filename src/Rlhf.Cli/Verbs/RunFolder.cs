@@ -16,6 +16,15 @@ internal sealed record OutputOptions
 
     [Description("Replace what an earlier run left in the output folder.")]
     public bool Overwrite { get; init; }
+
+    /// <summary>The folder that the user named for something new.</summary>
+    /// <exception cref="ConfigurationException">None was named, or something is in the way.</exception>
+    public string Required(string what)
+    {
+        string folder = Output ?? throw new ConfigurationException([$"--output is missing; name the folder of the new {what}."]);
+        RunFolder.RefuseIfTaken(folder, Overwrite);
+        return folder;
+    }
 }
 
 /// <summary>The folder of one run: config.yaml, metrics.jsonl, samples.jsonl, summary.json and the model in model/.</summary>
@@ -36,7 +45,7 @@ internal sealed class RunFolder
     public string this[string name] => System.IO.Path.Combine(Path, name);
 
     /// <summary>Makes the folder, or refuses one that holds something.</summary>
-    /// <exception cref="ConfigurationException">The folder is not empty and --overwrite was not given, or the path is a file.</exception>
+    /// <exception cref="ConfigurationException">It is not empty and --overwrite was not given, or the path is a file.</exception>
     public static RunFolder Create(string verb, OutputOptions options)
     {
         var folder = new RunFolder(options.Output ?? NewPath(verb));
@@ -53,7 +62,7 @@ internal sealed class RunFolder
     }
 
     /// <summary>Refuses a path where something is in the way.</summary>
-    /// <exception cref="ConfigurationException">It is a file, or a folder that is not empty and may not be overwritten.</exception>
+    /// <exception cref="ConfigurationException">It is a file, or a folder with files that may not be overwritten.</exception>
     public static void RefuseIfTaken(string path, bool overwrite)
     {
         if (File.Exists(path))
@@ -64,15 +73,18 @@ internal sealed class RunFolder
 
     /// <summary>Writes the settings of the run, so that --config can repeat it.</summary>
     public void WriteConfig(VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null) =>
-        AtomicFile.WriteAllText(this["config.yaml"], context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved,
+        AtomicFile.WriteAllText(this["config.yaml"], context.Settings.ToYaml(
+            $"rlhf {verb} --config config.yaml repeats this run.", resolved,
             [nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite)]));
 
     /// <summary>Writes summary.json.</summary>
-    public void WriteSummary<T>(T summary) => AtomicFile.WriteAllText(this["summary.json"], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
+    public void WriteSummary<T>(T summary) =>
+        AtomicFile.WriteAllText(this["summary.json"], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
     private static string NewPath(string verb)
     {
-        string path = System.IO.Path.Combine("runs", $"{verb}-{DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture)}");
+        string time = DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture);
+        string path = System.IO.Path.Combine("runs", $"{verb}-{time}");
         string candidate = path;
         for (int n = 2; Directory.Exists(candidate); n++)
             candidate = $"{path}-{n}";

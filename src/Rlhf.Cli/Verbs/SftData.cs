@@ -14,9 +14,10 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
     /// <summary>Tokens to learn, prompts included.</summary>
     public long Tokens => Train.Sum(e => (long)e.Ids.Length);
 
-    /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most <paramref name="length"/> tokens.</summary>
+    /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most so many tokens.</summary>
     public static SftData Load(
-        SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config, ITokenizer tokenizer, int endToken, int length)
+        SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config, ITokenizer tokenizer,
+        int endToken, int length)
     {
         if (options.Format == TextFormat.Text)
         {
@@ -28,7 +29,8 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
             Encode(tokenizer, p.Prompt), Encode(tokenizer, p.Completion), endToken, length, config.CompletionOnlyLoss))]);
     }
 
-    private static SftData Make<T>((IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) rows, Func<IReadOnlyList<T>, IReadOnlyList<SftExample>> sequences) =>
+    private static SftData Make<T>(
+        (IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) rows, Func<IReadOnlyList<T>, IReadOnlyList<SftExample>> sequences) =>
         new(rows.Train.Count, rows.HeldOut.Count, sequences(rows.Train), sequences(rows.HeldOut));
 
     private static IReadOnlyList<PromptCompletion> Completions(

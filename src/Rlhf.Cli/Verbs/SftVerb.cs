@@ -69,9 +69,11 @@ internal static class SftVerb
 
     private static int Run(VerbContext context)
     {
-        var (options, data, config) = (context.Settings.Get<SftOptions>(), context.Settings.Get<DatasetOptions>(), context.Settings.Get<SftConfig>());
+        var options = context.Settings.Get<SftOptions>();
+        var data = context.Settings.Get<DatasetOptions>();
+        var config = context.Settings.Get<SftConfig>();
         var screen = context.Screen;
-        string source = ModelFolders.Resolve("--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
+        string source = ModelFolders.Resolve("--model", options.Model);
         data.Required();
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(source);
@@ -87,7 +89,8 @@ internal static class SftVerb
         screen.Facts("Supervised fine-tuning",
         [
             ("model", $"{source}, {model.Parameters.ElementCount:N0} parameters, all trained"),
-            ("data", $"{texts.Texts:N0} texts, {texts.Tokens:N0} tokens in {texts.Train.Count:N0} sequences; {texts.HeldOutTexts:N0} texts held out"),
+            ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
+            ("tokens", $"{texts.Tokens:N0} in {texts.Train.Count:N0} sequences"),
             ("plan", $"{steps:N0} steps of {perStep:N0} sequences, up to {perStep * length:N0} tokens each"),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
@@ -164,7 +167,7 @@ internal static class SftVerb
         ];
         if (last.EvalPerplexity is { } perplexity)
             results.Add(new("perplexity on held-out text", ProgressDisplay.Number(perplexity, 2)));
-        new ModelCard(Path.GetFileName(Path.TrimEndingDirectorySeparator(source)) + ", fine-tuned",
+        new ModelCard(ModelFolders.NameOf(source) + ", fine-tuned",
             "A causal language model after supervised fine-tuning with Rlhf (rlhf sft).")
         {
             PipelineTag = "text-generation",
@@ -172,7 +175,8 @@ internal static class SftVerb
             Results = results,
             Settings =
             [
-                new("learning rate", SettingValue.Format(config.LearningRate)), new("batch size", SettingValue.Format(config.BatchSize)),
+                new("learning rate", SettingValue.Format(config.LearningRate)),
+                new("batch size", SettingValue.Format(config.BatchSize)),
                 new("seed", SettingValue.Format(config.Seed)),
             ],
             Command = context.CommandLine,
@@ -180,6 +184,7 @@ internal static class SftVerb
         if (screen.Json)
             screen.WriteJson(summary);
         else
-            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)), ("model", folder.Model)]);
+            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)),
+                ("model", folder.Model)]);
     }
 }

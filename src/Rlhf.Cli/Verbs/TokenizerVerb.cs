@@ -63,19 +63,18 @@ internal static class TokenizerVerb
 
     private static int Run(VerbContext context)
     {
-        var (options, data, output) =
-            (context.Settings.Get<TokenizerOptions>(), context.Settings.Get<DatasetOptions>(), context.Settings.Get<OutputOptions>());
-        string folder = output.Output ?? throw new ConfigurationException(["--output is missing; name the folder of the new tokenizer."]);
-        RunFolder.RefuseIfTaken(folder, output.Overwrite);
+        var options = context.Settings.Get<TokenizerOptions>();
+        var data = context.Settings.Get<DatasetOptions>();
+        string folder = context.Settings.Get<OutputOptions>().Required("tokenizer");
 
         var watch = Stopwatch.StartNew();
         var texts = data.Load(options.Seed).Select(r => r.Text).ToArray();
         context.Screen.Line($"Learning {options.VocabSize:N0} tokens from {texts.Length:N0} texts …");
         ITokenizer tokenizer = options.Kind == TokenizerKind.Bpe
-            ? ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: options.ModelMaxLength ?? int.MaxValue,
-                cancellationToken: context.Stop)
-            : WordPieceTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: options.ModelMaxLength ?? 512,
-                cancellationToken: context.Stop);
+            ? ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency,
+                modelMaxLength: options.ModelMaxLength ?? int.MaxValue, cancellationToken: context.Stop)
+            : WordPieceTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency,
+                modelMaxLength: options.ModelMaxLength ?? 512, cancellationToken: context.Stop);
         tokenizer.SavePretrained(folder);
         Report(context.Screen, folder, tokenizer, texts, watch.Elapsed);
         return ExitCode.Success;
@@ -84,13 +83,22 @@ internal static class TokenizerVerb
     private static void Report(Screen screen, string folder, ITokenizer tokenizer, string[] texts, TimeSpan elapsed)
     {
         var sample = texts.Take(200).ToArray();
-        double charactersPerToken = sample.Sum(t => (double)t.Length) / Math.Max(1, sample.Sum(t => tokenizer.Encode(t, addSpecialTokens: false).Length));
+        int tokens = Math.Max(1, sample.Sum(t => tokenizer.Encode(t, addSpecialTokens: false).Length));
+        double charactersPerToken = sample.Sum(t => (double)t.Length) / tokens;
         if (screen.Json)
-            screen.WriteJson(new { TokenizerDir = folder, tokenizer.VocabSize, CharactersPerToken = charactersPerToken, Texts = texts.Length, Seconds = elapsed.TotalSeconds });
+            screen.WriteJson(new
+            {
+                TokenizerDir = folder,
+                tokenizer.VocabSize,
+                CharactersPerToken = charactersPerToken,
+                Texts = texts.Length,
+                Seconds = elapsed.TotalSeconds,
+            });
         else
             screen.Facts(folder,
             [
-                ("tokens", $"{tokenizer.VocabSize:N0}"), ("characters per token", ProgressDisplay.Number(charactersPerToken)), ("time", ProgressDisplay.Time(elapsed)),
+                ("tokens", $"{tokenizer.VocabSize:N0}"), ("characters per token", ProgressDisplay.Number(charactersPerToken)),
+                ("time", ProgressDisplay.Time(elapsed)),
             ]);
     }
 }

@@ -21,23 +21,26 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
     [Fact]
     public void The_lesson_runs_from_fine_tuning_to_evaluation()
     {
-        toys.Succeed("sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", "3", "--max-length", "32", "--threads", "1", "--output", "sft");
+        toys.Succeed("sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", "3", "--max-length", "32",
+            "--threads", "1", "--output", "sft");
         Assert.Contains("perplexity on held-out text", File.ReadAllText(toys.PathOf("sft", "model", "README.md")));
 
-        var reward = toys.Succeed("reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", "3", "--threads", "1", "--output", "reward", "--json");
+        var reward = toys.Succeed("reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", "3",
+            "--threads", "1", "--output", "reward", "--json");
         Assert.Equal(3, reward.Json.GetProperty("steps").GetInt32());
         Assert.InRange(reward.Json.GetProperty("eval_accuracy").GetDouble(), 0, 1);
 
         // The folder of a run stands for the model that it saved.
-        var ppo = toys.Succeed(["ppo", .. PpoFlags, "--model", "sft", "--reward-model", "reward", "--judge", "classifier", "--steps", "2", "--output", "ppo",
-            "--log-with", "tensorboard", "--storage", "bfloat16", "--json"]);
-        string[] keys = ["steps", "seconds", "queries", "reward_before", "reward_after", "kl", "distinct2_before", "distinct2_after",
-            "perplexity_before", "perplexity_after", "judge_before", "judge_after", "model_dir"];
+        var ppo = toys.Succeed(["ppo", .. PpoFlags, "--model", "sft", "--reward-model", "reward", "--judge", "classifier",
+            "--steps", "2", "--output", "ppo", "--log-with", "tensorboard", "--storage", "bfloat16", "--json"]);
+        string[] keys = ["steps", "seconds", "queries", "reward_before", "reward_after", "kl", "distinct2_before",
+            "distinct2_after", "perplexity_before", "perplexity_after", "judge_before", "judge_after", "model_dir"];
         Assert.Equal(keys, ppo.Json.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["mean", "median", "ci95"], ppo.Json.GetProperty("reward_after").EnumerateObject().Select(p => p.Name));
         Assert.Equal(2, ppo.Json.GetProperty("steps").GetInt32());
         Assert.Equal(6, ppo.Json.GetProperty("queries").GetInt32());
-        Assert.Equal(JsonDocument.Parse(File.ReadAllText(toys.PathOf("ppo", "summary.json"))).RootElement.GetRawText(), ppo.Json.GetRawText());
+        Assert.Equal(JsonDocument.Parse(File.ReadAllText(toys.PathOf("ppo", "summary.json"))).RootElement.GetRawText(),
+            ppo.Json.GetRawText());
         Assert.Contains("about", ppo.Error); // the plan, for people
 
         Assert.Equal(2, File.ReadLines(toys.PathOf("ppo", "metrics.jsonl")).Count());
@@ -51,12 +54,16 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         foreach (var key in keys.Except(["seconds", "model_dir"]))
             Assert.Equal(ppo.Json.GetProperty(key).GetRawText(), again.Json.GetProperty(key).GetRawText());
 
-        var comparison = toys.Succeed("evaluate", "--before", "sft", "--after", "ppo", "--reward-model", "reward", "--dataset", "reviews.csv",
+        var comparison = toys.Succeed("evaluate", "--before", "sft", "--after", "ppo", "--reward-model", "reward", "--dataset",
+            "reviews.csv",
             "--longer-than", "0", "--eval-queries", "6", "--threads", "1", "--json");
         Assert.Equal(6, comparison.Json.GetProperty("queries").GetInt32());
-        var classifier = toys.Succeed("evaluate", "--classifier", "reward", "--dataset", "reviews.csv", "--threads", "1", "--json");
-        Assert.Equal(160, classifier.Json.GetProperty("confusion").EnumerateArray().SelectMany(row => row.EnumerateArray()).Sum(cell => cell.GetInt32()));
-        var perplexity = toys.Succeed("evaluate", "--model", "sft", "--dataset", "reviews.csv", "--max-texts", "8", "--threads", "1", "--json");
+        var classifier = toys.Succeed("evaluate", "--classifier", "reward", "--dataset", "reviews.csv", "--threads", "1",
+            "--json");
+        Assert.Equal(160, classifier.Json.GetProperty("confusion").EnumerateArray().SelectMany(row => row.EnumerateArray())
+            .Sum(cell => cell.GetInt32()));
+        var perplexity = toys.Succeed("evaluate", "--model", "sft", "--dataset", "reviews.csv", "--max-texts", "8",
+            "--threads", "1", "--json");
         Assert.InRange(perplexity.Json.GetProperty("perplexity").GetDouble(), 1, 1000);
     }
 
@@ -65,10 +72,12 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
     {
         File.WriteAllLines(toys.PathOf("pairs.jsonl"), Enumerable.Range(0, 12).Select(i =>
             $$"""{"prompt":"Film {{i}}","chosen":" made me smile","rejected":" put me to sleep","completion":" won my heart"}"""));
-        var reward = toys.Succeed("reward", "--model", "classifier", "--pairs", "pairs.jsonl", "--max-steps", "2", "--threads", "1", "--output", "pairs", "--json");
+        var reward = toys.Succeed("reward", "--model", "classifier", "--pairs", "pairs.jsonl", "--max-steps", "2", "--threads",
+            "1", "--output", "pairs", "--json");
         Assert.Single(AutoModelForSequenceClassification.Labels(toys.PathOf("pairs", "model")));
         Assert.Equal(2, reward.Json.GetProperty("steps").GetInt32());
-        var sft = toys.Succeed("sft", "--model", "policy", "--dataset", "pairs.jsonl", "--format", "completions", "--max-steps", "2", "--eval-fraction", "0",
+        var sft = toys.Succeed("sft", "--model", "policy", "--dataset", "pairs.jsonl", "--format", "completions",
+            "--max-steps", "2", "--eval-fraction", "0",
             "--threads", "1", "--output", "completions", "--quiet");
         Assert.Equal(("", ""), (sft.Output, sft.Error));
     }
@@ -77,23 +86,27 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
     public void Interrupting_stops_after_the_step_and_saves()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
-        using var process = RlhfCommand.Start(toys.Folder, ["ppo", .. PpoFlags, .. Random, "--steps", "100000", "--output", "stopped"]);
+        using var process = RlhfCommand.Start(toys.Folder, ["ppo", .. PpoFlags, .. Random, "--steps", "100000", "--output",
+            "stopped"]);
         string metrics = toys.PathOf("stopped", "metrics.jsonl");
         var waiting = Stopwatch.StartNew();
-        while ((!File.Exists(metrics) || new FileInfo(metrics).Length == 0) && !process.HasExited && waiting.Elapsed < TimeSpan.FromMinutes(2))
+        while ((!File.Exists(metrics) || new FileInfo(metrics).Length == 0) && !process.HasExited
+            && waiting.Elapsed < TimeSpan.FromMinutes(2))
             Thread.Sleep(50);
         Process.Start("kill", ["-INT", process.Id.ToString(CultureInfo.InvariantCulture)]).WaitForExit();
         var result = RlhfCommand.Finish(process);
         Assert.Equal(130, result.ExitCode);
         Assert.Contains("Stopping after the current step", result.Error);
         Assert.True(File.Exists(toys.PathOf("stopped", "model", "model.safetensors")));
-        Assert.InRange(JsonDocument.Parse(File.ReadAllText(toys.PathOf("stopped", "summary.json"))).RootElement.GetProperty("steps").GetInt64(), 1, 99_999);
+        Assert.InRange(JsonDocument.Parse(File.ReadAllText(toys.PathOf("stopped", "summary.json")))
+            .RootElement.GetProperty("steps").GetInt64(), 1, 99_999);
     }
 
     [Fact]
     public void Generation_gives_json_alone_and_the_same_for_the_same_seed()
     {
-        string[] command = ["generate", "--model", "policy", "The film", "A [bold]story", "--samples", "2", "--max-new-tokens", "5", "--threads", "1"];
+        string[] command = ["generate", "--model", "policy", "The film", "A [bold]story", "--samples", "2", "--max-new-tokens",
+            "5", "--threads", "1"];
         var first = toys.Succeed([.. command, "--json"]);
         Assert.Equal(4, first.Json.GetArrayLength());
         Assert.Equal("A [bold]story", first.Json[2].GetProperty("prompt").GetString());
@@ -106,9 +119,10 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
     {
         string taken = Path.Combine(Directory.CreateDirectory(toys.PathOf("taken")).FullName, "notes.txt");
         File.WriteAllText(taken, "mine");
-        foreach (var command in (string[][])[["ppo", .. PpoFlags, .. Random, "--steps", "1", "--output", "taken"], ["init", "--output", "taken"],
-            ["tokenizer", "train", "--dataset", "reviews.csv", "--output", "taken"]])
-            AssertRefused(toys.Run(command), "rlhf: --output taken already holds files; choose another folder or add --overwrite.");
+        foreach (var command in (string[][])[["ppo", .. PpoFlags, .. Random, "--steps", "1", "--output", "taken"],
+            ["init", "--output", "taken"], ["tokenizer", "train", "--dataset", "reviews.csv", "--output", "taken"]])
+            AssertRefused(toys.Run(command),
+                "rlhf: --output taken already holds files; choose another folder or add --overwrite.");
         Assert.Equal("mine", File.ReadAllText(taken));
     }
 
@@ -117,8 +131,10 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
     {
         File.WriteAllText(toys.PathOf("bad.yaml"), "learning_rat: 1e-5\nbatch_size: many\n");
         AssertRefused(toys.Run("pro"), "rlhf: unknown command 'pro'; did you mean 'ppo'? See rlhf --help.");
-        AssertRefused(toys.Run("ppo", "--leaning-rate", "1"), "rlhf: unknown flag '--leaning-rate'; did you mean '--learning-rate'? See rlhf ppo --help.");
-        AssertRefused(toys.Run("ppo", "--seed", "1", "--seed", "2"), "rlhf: --seed is given more than once. See rlhf ppo --help.");
+        AssertRefused(toys.Run("ppo", "--leaning-rate", "1"),
+            "rlhf: unknown flag '--leaning-rate'; did you mean '--learning-rate'? See rlhf ppo --help.");
+        AssertRefused(toys.Run("ppo", "--seed", "1", "--seed", "2"),
+            "rlhf: --seed is given more than once. See rlhf ppo --help.");
         AssertRefused(toys.Run("ppo", "--seed"), "rlhf: --seed needs a value. See rlhf ppo --help.");
         AssertRefused(toys.Run("ppo", "--config", "bad.yaml", "--gamma", "2"),
             """
@@ -127,7 +143,8 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
               - bad.yaml, line 2: batch_size: 'many' is not a whole number.
               - --gamma is 2; it must be from 0 to 1.
             """.ReplaceLineEndings("\n"));
-        AssertRefused(toys.Run("sft", "--model", "nowhere", "--dataset", "reviews.csv"), "rlhf: --model nowhere does not exist; name a model folder.");
+        AssertRefused(toys.Run("sft", "--model", "nowhere", "--dataset", "reviews.csv"),
+            "rlhf: --model nowhere does not exist; name a model folder.");
         AssertRefused(toys.Run("sft", "--model", "policy"), "rlhf: --dataset is missing; name a file or folder of texts.");
         AssertRefused(toys.Run("info", "--device", "tpu"), "rlhf: Unknown device 'tpu': use auto, cpu, cuda or cuda:N.");
         var absent = toys.Run("sft", "--model", "policy", "--dataset", "absent.csv");

@@ -26,7 +26,8 @@ public static class RlhfCommand
     public static CommandResult Succeed(string folder, params string[] arguments)
     {
         var result = Run(folder, arguments);
-        Assert.True(result.ExitCode == 0, $"rlhf {string.Join(' ', arguments)} ended with {result.ExitCode}: {result.Error}{result.Output}");
+        Assert.True(result.ExitCode == 0,
+            $"rlhf {string.Join(' ', arguments)} ended with {result.ExitCode}: {result.Error}{result.Output}");
         return result;
     }
 
@@ -62,7 +63,8 @@ public static class RlhfCommand
     }
 }
 
-/// <summary>Toy models made by the command itself: a tokenizer of each kind, a language model and a classifier with random weights.</summary>
+/// <summary>Toy models made by the command itself: a tokenizer of each kind, a language model and a classifier with random
+/// weights.</summary>
 public sealed class ToyModels : IDisposable
 {
     private readonly Fixtures.TemporaryFolder folder = new();
@@ -74,9 +76,12 @@ public sealed class ToyModels : IDisposable
             .. Enumerable.Range(0, 160).Select(i => $"\"{Review(i)}\",{(i % 2 == 0 ? 1 : 0)}"),
         ]);
         Succeed("tokenizer", "train", "--dataset", "reviews.csv", "--vocab-size", "300", "--output", "bpe");
-        Succeed("tokenizer", "train", "--kind", "wordpiece", "--dataset", "reviews.csv", "--vocab-size", "120", "--output", "wordpiece");
-        Succeed("init", "--tokenizer", "bpe", "--layers", "1", "--hidden-size", "16", "--heads", "2", "--max-positions", "64", "--output", "policy");
-        Succeed("init", "--model-type", "distilbert", "--tokenizer", "wordpiece", "--layers", "1", "--hidden-size", "16", "--heads", "2",
+        Succeed("tokenizer", "train", "--kind", "wordpiece", "--dataset", "reviews.csv", "--vocab-size", "120", "--output",
+            "wordpiece");
+        Succeed("init", "--tokenizer", "bpe", "--layers", "1", "--hidden-size", "16", "--heads", "2", "--max-positions", "64",
+            "--output", "policy");
+        Succeed("init", "--model-type", "distilbert", "--tokenizer", "wordpiece", "--layers", "1", "--hidden-size", "16",
+            "--heads", "2",
             "--max-positions", "64", "--output", "classifier");
     }
 
@@ -96,7 +101,8 @@ public sealed class ToyModels : IDisposable
         string[] subjects = ["The film", "This story", "Her acting", "The music", "That ending"];
         string[] good = ["made me smile", "was a warm delight", "shone from start to finish", "won my heart"];
         string[] bad = ["put me to sleep", "was a dull mess", "fell apart early on", "wasted my evening"];
-        string[] closings = ["and I told my friends so.", "as anyone could see.", "which I had not expected.", "and the crowd agreed."];
+        string[] closings = ["and I told my friends so.", "as anyone could see.", "which I had not expected.",
+            "and the crowd agreed."];
         return $"{subjects[i % 5]} {(i % 2 == 0 ? good : bad)[i / 2 % 4]} {closings[i / 8 % 4]}";
     }
 }

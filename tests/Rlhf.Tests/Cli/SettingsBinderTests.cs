@@ -41,7 +41,8 @@ public class SettingsBinderTests
     [Fact]
     public void Flags_win_over_the_file()
     {
-        var config = Bind("learning_rate: 1e-3\nbatch_size: 64\nmini_batch_size: 64", ("--learning-rate", "2e-5")).Get<PpoConfig>();
+        var config = Bind("learning_rate: 1e-3\nbatch_size: 64\nmini_batch_size: 64", ("--learning-rate", "2e-5"))
+            .Get<PpoConfig>();
         Assert.Equal(2e-5, config.LearningRate);
         Assert.Equal(64, config.BatchSize);
     }
@@ -74,17 +75,21 @@ public class SettingsBinderTests
     [InlineData("none")]
     [InlineData("null")]
     [InlineData("")]
-    public void A_flag_can_unset_what_the_file_sets(string text) => Assert.Null(Bind("max_grad_norm: 1", ("--max-grad-norm", text)).Get<PpoConfig>().MaxGradNorm);
+    public void A_flag_can_unset_what_the_file_sets(string text) =>
+        Assert.Null(Bind("max_grad_norm: 1", ("--max-grad-norm", text)).Get<PpoConfig>().MaxGradNorm);
 
     [Fact]
     public void An_unknown_key_is_refused_by_file_line_and_nearest_name() =>
-        Assert.Equal("run.yaml, line 2: unknown setting 'lerning_rate'; did you mean 'learning_rate'?", Refusal("seed: 1\nlerning_rate: 1"));
+        Assert.Equal("run.yaml, line 2: unknown setting 'lerning_rate'; did you mean 'learning_rate'?",
+            Refusal("seed: 1\nlerning_rate: 1"));
 
     [Fact]
-    public void A_key_like_no_other_gets_no_suggestion() => Assert.Equal("run.yaml, line 1: unknown setting 'zzzzqqqq'.", Refusal("zzzzqqqq: 1"));
+    public void A_key_like_no_other_gets_no_suggestion() =>
+        Assert.Equal("run.yaml, line 1: unknown setting 'zzzzqqqq'.", Refusal("zzzzqqqq: 1"));
 
     [Fact]
-    public void A_hidden_setting_is_unknown() => Assert.StartsWith("run.yaml, line 1: unknown setting 'max_new_tokens'", Refusal("max_new_tokens: 5"));
+    public void A_hidden_setting_is_unknown() => Assert.StartsWith("run.yaml, line 1: unknown setting 'max_new_tokens'",
+        Refusal("max_new_tokens: 5"));
 
     [Theory]
     [InlineData("batch_size: many", "run.yaml, line 1: batch_size: 'many' is not a whole number.")]
@@ -112,7 +117,8 @@ public class SettingsBinderTests
     public void All_problems_are_in_one_message()
     {
         var problems = Assert.Throws<ConfigurationException>(() =>
-            Bind("gama: 1\nbatch_size: 100\nclip_range: x", ("--target-kl", "0"), ("--horizon", "soon"), ("--mini-batch-size", "64"))).Problems;
+            Bind("gama: 1\nbatch_size: 100\nclip_range: x", ("--target-kl", "0"), ("--horizon", "soon"),
+                ("--mini-batch-size", "64"))).Problems;
         Assert.Equal(
         [
             "run.yaml, line 1: unknown setting 'gama'; did you mean 'gamma'?",
@@ -127,7 +133,8 @@ public class SettingsBinderTests
     public void What_a_record_refuses_is_told_in_the_words_of_the_command_line()
     {
         Assert.Equal("--temperature is 0; it must be above 0. For the most likely token set --do-sample to false. (run.yaml, line 1)", Refusal("temperature: 0"));
-        Assert.Equal("--use-score-norm has no effect without --use-score-scaling; turn that on or this off.", Refusal("", ("--use-score-norm", "true")));
+        Assert.Equal("--use-score-norm has no effect without --use-score-scaling; turn that on or this off.",
+            Refusal("", ("--use-score-norm", "true")));
     }
 
     [Fact]
@@ -156,7 +163,8 @@ public class SettingsBinderTests
     }, iter: 300);
 
     [Fact]
-    public void Hostile_text_is_refused_or_read_but_nothing_else() => Gen.String[Gen.Char["abc_:-{}[]&*!|>'\"#%@`,? \n\t\\~0123456789\0\uFEFF"], 0, 60].Sample(text =>
+    public void Hostile_text_is_refused_or_read_but_nothing_else() =>
+        Gen.String[Gen.Char["abc_:-{}[]&*!|>'\"#%@`,? \n\t\\~0123456789\0\uFEFF"], 0, 60].Sample(text =>
     {
         try
         {
@@ -182,12 +190,14 @@ public class SettingsBinderTests
 
     [Fact]
     public void A_name_can_only_be_in_one_record() =>
-        Assert.Contains("--learning-rate", Assert.Throws<ArgumentException>(() => new SettingsBinder().Add("A", new PpoConfig()).Add("B", new RewardConfig())).Message);
+        Assert.Contains("--learning-rate", Assert.Throws<ArgumentException>(() =>
+            new SettingsBinder().Add("A", new PpoConfig()).Add("B", new RewardConfig())).Message);
 
     [Fact]
     public void Every_setting_of_the_library_has_help()
     {
-        var binders = new[] { Ppo(), new SettingsBinder().Add("SFT", new SftConfig()), new SettingsBinder().Add("Reward", new RewardConfig()) };
+        var binders = new[] { Ppo(), new SettingsBinder().Add("SFT", new SftConfig()),
+            new SettingsBinder().Add("Reward", new RewardConfig()) };
         foreach (var setting in binders.SelectMany(b => b.Settings))
             Assert.False(string.IsNullOrWhiteSpace(setting.Help), setting.Flag);
     }
