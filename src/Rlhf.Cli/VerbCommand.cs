@@ -16,8 +16,9 @@ internal sealed record VerbContext(
     /// <summary>The command line as a shell takes it.</summary>
     public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(t.Value)).Prepend("rlhf"));
 
-    private static string Quoted(string word) => word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c))
-        ? word : $"'{word.Replace("'", "'\\''")}'";
+    private static string Quoted(string word) =>
+        word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c)) ? word
+            : $"'{word.Replace("'", "'\\''")}'";
 }
 
 /// <summary>One verb of the command line.</summary>
@@ -66,7 +67,7 @@ internal sealed class VerbCommand : Command
         }
         catch (Exception e)
         {
-            return ErrorReport.Write(e, command.GetValue(debug));
+            return ErrorReport.Write(e, command.GetValue(debug), Settings.NameFlags);
         }
     }
 }

@@ -94,6 +94,16 @@ internal sealed class SettingsBinder
     public static string Suggest(string name, IEnumerable<string> known) =>
         NearestName.Of(name, known) is { } nearest ? $"; did you mean '{nearest}'?" : ".";
 
+    /// <summary>A message of the library with flags for names of settings, as far as they are more than one word.</summary>
+    public string NameFlags(string message) => NameFlags(message, Settings);
+
+    /// <inheritdoc cref="NameFlags(string)"/>
+    public static string NameFlags(string message, IEnumerable<Setting> settings)
+    {
+        var flags = settings.ToDictionary(s => s.Property.Name, s => s.Flag);
+        return Regex.Replace(message, @"\b([A-Z][a-z0-9]+){2,}\b", match => flags.GetValueOrDefault(match.Value, match.Value));
+    }
+
     private static string? FlagText(ParseResult command, Setting setting)
     {
         if (command.GetResult(setting.Flag) is not System.CommandLine.Parsing.OptionResult { Implicit: false } result)
@@ -146,6 +156,9 @@ internal sealed class BoundSettings(
 
     /// <summary>Was the property given by flag or file?</summary>
     public bool IsGiven(string property) => given.Any(s => s.Property.Name == property);
+
+    /// <inheritdoc cref="SettingsBinder.NameFlags(string)"/>
+    public string NameFlags(string message) => SettingsBinder.NameFlags(message, settings);
 
     /// <summary>A configuration file that repeats this run.</summary>
     /// <param name="comment">First line of the file.</param>

@@ -100,8 +100,9 @@ internal static class YamlSettingsFile
             parser.MoveNext();
             if (parser.Current is not Scalar value)
             {
-                problems.Add($"{path}, line {key.Start.Line}: '{SettingValue.Shorten(key.Value)}' " + (parser.Current is AnchorAlias
-                    ? "is an alias; anchors and aliases are refused." : "needs a single value; settings are not grouped or nested."));
+                string problem = parser.Current is AnchorAlias
+                    ? "is an alias; anchors and aliases are refused." : "needs a single value; settings are not grouped or nested.";
+                problems.Add($"{path}, line {key.Start.Line}: '{SettingValue.Shorten(key.Value)}' {problem}");
                 return;
             }
             if (!IsPlain(value, path, problems))

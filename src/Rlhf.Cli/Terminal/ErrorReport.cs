@@ -15,7 +15,10 @@ internal static class ExitCode
 internal static class ErrorReport
 {
     /// <summary>Writes the error and gives the exit code that belongs to it.</summary>
-    public static int Write(Exception error, bool debug)
+    /// <param name="error">What went wrong.</param>
+    /// <param name="debug">Show where.</param>
+    /// <param name="inTheUsersWords">Turns the library's names of settings into flags.</param>
+    public static int Write(Exception error, bool debug, Func<string, string> inTheUsersWords)
     {
         if (error is AggregateException { InnerExceptions: [var only] })
             error = only;
@@ -25,7 +28,7 @@ internal static class ErrorReport
             or UnauthorizedAccessException
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException;
         Console.Error.WriteLine(debug ? $"rlhf: {error}"
-            : expected ? $"rlhf: {Message(error)}"
+            : expected ? $"rlhf: {inTheUsersWords(Message(error))}"
             : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} "
                 + "Run again with --debug to see where it happened.");
         return error is ConfigurationException or ArgumentException ? ExitCode.Usage : ExitCode.Failure;

@@ -24,7 +24,7 @@ internal sealed record DatasetOptions
     [ValueName("NAME")]
     public string? LabelColumn { get; init; }
 
-    [Description("Keep only texts of more than so many characters.")]
+    [Description("Keep only texts of more than so many characters; unset: 200 for queries of PPO, as in the lesson, else all.")]
     public int? LongerThan { get; init; }
 
     [Description("HTML line breaks in the texts.")]

@@ -7,7 +7,6 @@ using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
-using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Spectre.Console;
 

@@ -34,11 +34,11 @@ internal static class ModelFolders
     public static string NameOf(string folder)
     {
         string path = Path.GetFullPath(Path.TrimEndingDirectorySeparator(folder));
-        return Path.GetFileName(path) == "model" ? Path.GetFileName(Path.GetDirectoryName(path)) ?? "model" : Path.GetFileName(path);
+        string name = Path.GetFileName(path);
+        return name == "model" && Path.GetDirectoryName(path) is { } run ? Path.GetFileName(run) : name;
     }
 
-    /// <summary>A file or folder of models/, looked for above the current folder and the program; null when there is
-    /// none.</summary>
+    /// <summary>A file or folder of models/, looked for above the current folder and above the program, or null.</summary>
     public static string? Shipped(string name)
     {
         foreach (var start in (string[])[Directory.GetCurrentDirectory(), AppContext.BaseDirectory])
@@ -46,7 +46,7 @@ internal static class ModelFolders
             {
                 string candidate = Path.Combine(folder, "models", name);
                 if (File.Exists(candidate) || File.Exists(Path.Combine(candidate, "config.json")))
-                    return Path.GetRelativePath(Directory.GetCurrentDirectory(), candidate) is { } relative
+                    return Path.GetRelativePath(Directory.GetCurrentDirectory(), candidate) is var relative
                         && !relative.StartsWith("..", StringComparison.Ordinal)
                         ? relative : candidate;
             }

@@ -118,8 +118,22 @@ internal static class PpoVerb
             ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
         ]);
 
-        using (var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen))
-            Train(context, run, steps, sinks, () => Save(folder.Model, policy, tokenizer, options.Storage), folder.Model);
+        void Save()
+        {
+            policy.SavePretrained(folder.Model, options.Storage.ToScalarType());
+            tokenizer.SavePretrained(folder.Model);
+        }
+        try
+        {
+            using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
+            Train(context, run, steps, sinks);
+        }
+        catch (Exception e) when (e is TrainingDivergedException or RewardException)
+        {
+            LanguageModels.Rescue(policy.NamedParameters.Select(p => p.Value), Save, folder.Model, policyFolder);
+            throw;
+        }
+        Save();
         var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
         {
             Generation = generation,
@@ -146,29 +160,24 @@ internal static class PpoVerb
         yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
     }
 
-    private static void Train(VerbContext context, PpoRun run, long steps, IMetricSink sinks, Action save, string folder)
+    private static void Train(VerbContext context, PpoRun run, long steps, IMetricSink sinks)
     {
         var warned = new HashSet<string>();
-        try
+        void Warn(long step, string warning)
         {
-            ProgressDisplay.Run(context.Screen, "Aligning", "step", steps, display => run.Train(steps, step =>
-            {
-                sinks.Write(step.Metrics);
-                sinks.Write(step.GameLog());
-                foreach (var warning in step.Statistics.Warnings.Where(w => warned.Add(w[..Math.Min(w.Length, 12)])))
-                    context.Screen.Line($"[yellow]Step {step.Step}: {Screen.Safe(warning)}[/]");
-                display.Report(step.Step,
-                    ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)),
-                    ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
-            }, context.Stop));
+            if (warned.Add(string.Concat(warning.Where(char.IsLetter).Take(24)))) // one of a kind, whatever its numbers
+                context.Screen.Line($"[yellow]Step {step}: {Screen.Safe(context.Settings.NameFlags(warning))}[/]");
         }
-        catch (TrainingDivergedException)
+        ProgressDisplay.Run(context.Screen, "Aligning", "step", steps, display => run.Train(steps, step =>
         {
-            save();
-            Console.Error.WriteLine($"rlhf: the last finite weights are in {folder}.");
-            throw;
-        }
-        save();
+            sinks.Write(step.Metrics);
+            sinks.Write(step.GameLog());
+            foreach (var warning in step.Statistics.Warnings)
+                Warn(step.Step, warning);
+            display.Report(step.Step,
+                ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)),
+                ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
+        }, context.Stop));
     }
 
     /// <summary>The comparison, or null when the run was interrupted.</summary>
@@ -185,12 +194,6 @@ internal static class PpoVerb
         {
             return null;
         }
-    }
-
-    private static void Save(string folder, AutoModelForCausalLMWithValueHead policy, ITokenizer tokenizer, StorageType storage)
-    {
-        policy.SavePretrained(folder, storage.ToScalarType());
-        tokenizer.SavePretrained(folder);
     }
 
     private static void Finish(

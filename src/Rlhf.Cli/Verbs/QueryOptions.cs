@@ -27,10 +27,12 @@ internal sealed record QueryOptions
     public IEnumerable<string> Validate()
     {
         if (QueryMin < 1) yield return $"QueryMin is {QueryMin}; it must be at least 1.";
-        if (QueryMax <= QueryMin) yield return $"QueryMax is {QueryMax}; lengths are drawn below it, so it must be above QueryMin {QueryMin}.";
+        if (QueryMax <= QueryMin)
+            yield return $"QueryMax is {QueryMax}; lengths are drawn below it, so it must be above QueryMin {QueryMin}.";
         if (ResponseMin < 1) yield return $"ResponseMin is {ResponseMin}; it must be at least 1.";
         if (ResponseMax <= ResponseMin)
-            yield return $"ResponseMax is {ResponseMax}; lengths are drawn below it, so it must be above ResponseMin {ResponseMin}.";
+            yield return $"ResponseMax is {ResponseMax}; lengths are drawn below it, so it must be above "
+                + $"ResponseMin {ResponseMin}.";
         if (EvalQueries < 1) yield return $"EvalQueries is {EvalQueries}; it must be at least 1.";
     }
 

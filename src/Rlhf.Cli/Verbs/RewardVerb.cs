@@ -97,6 +97,11 @@ internal static class RewardVerb
 
         using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
         RewardEvaluation? evaluation = null;
+        void Save()
+        {
+            model.SavePretrained(folder.Model, options.Storage.ToScalarType());
+            tokenizer.SavePretrained(folder.Model);
+        }
         RewardProgress last;
         try
         {
@@ -108,11 +113,10 @@ internal static class RewardVerb
         }
         catch (TrainingDivergedException)
         {
-            Save(folder.Model, model, tokenizer, options.Storage);
-            Console.Error.WriteLine($"rlhf: the weights from before the step that diverged are in {folder.Model}.");
+            LanguageModels.Rescue(model.Parameters.Tensors, Save, folder.Model, source);
             throw;
         }
-        Save(folder.Model, model, tokenizer, options.Storage);
+        Save();
         Finish(context, folder, source, config, last);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
@@ -174,12 +178,6 @@ internal static class RewardVerb
         if (evaluation is not null)
             shown.Add(("held-out accuracy", Percent(evaluation.Accuracy)));
         display.Report(state.Step, [.. shown]);
-    }
-
-    private static void Save(string folder, SequenceClassifier model, ITokenizer tokenizer, StorageType storage)
-    {
-        model.SavePretrained(folder, storage.ToScalarType());
-        tokenizer.SavePretrained(folder);
     }
 
     private static void Finish(VerbContext context, RunFolder folder, string source, RewardConfig config, RewardProgress last)

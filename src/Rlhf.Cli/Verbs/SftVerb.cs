@@ -98,6 +98,11 @@ internal static class SftVerb
 
         using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
         using var trainer = new SftTrainer(model, config);
+        void Save()
+        {
+            model.SavePretrained(folder.Model, options.Storage.ToScalarType());
+            tokenizer.SavePretrained(folder.Model);
+        }
         SftProgress last;
         try
         {
@@ -106,11 +111,10 @@ internal static class SftVerb
         }
         catch (TrainingDivergedException)
         {
-            Save(folder.Model, model, tokenizer, options.Storage);
-            Console.Error.WriteLine($"rlhf: the weights from before the step that diverged are in {folder.Model}.");
+            LanguageModels.Rescue(model.Parameters.Tensors, Save, folder.Model, source);
             throw;
         }
-        Save(folder.Model, model, tokenizer, options.Storage);
+        Save();
         Finish(context, folder, source, config, last);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
@@ -137,12 +141,6 @@ internal static class SftVerb
         if (state.EvalPerplexity is { } perplexity)
             shown.Add(("held-out perplexity", ProgressDisplay.Number(perplexity, 1)));
         display.Report(state.Step, [.. shown]);
-    }
-
-    private static void Save(string folder, CausalLM model, ITokenizer tokenizer, StorageType storage)
-    {
-        model.SavePretrained(folder, storage.ToScalarType());
-        tokenizer.SavePretrained(folder);
     }
 
     private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, SftProgress last)

@@ -103,6 +103,17 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
     }
 
     [Fact]
+    public void Divergence_ends_in_a_sentence_that_names_flags_and_saves_no_broken_model()
+    {
+        var result = toys.Run("sft", "--model", "policy", "--dataset", "reviews.csv", "--learning-rate", "1e30", "--threads", "1",
+            "--output", "diverged");
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("rlhf: Training diverged at step", result.Error);
+        Assert.Contains("Lower --learning-rate (1E+30)", result.Error);
+        Assert.Equal(result.Error.Contains("were not saved"), !Directory.Exists(toys.PathOf("diverged", "model")));
+    }
+
+    [Fact]
     public void Generation_gives_json_alone_and_the_same_for_the_same_seed()
     {
         string[] command = ["generate", "--model", "policy", "The film", "A [bold]story", "--samples", "2", "--max-new-tokens",
