@@ -1,0 +1,96 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Globalization;
+using Rlhf.Checkpoints;
+using Rlhf.Cli.Settings;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What to export.</summary>
+internal sealed record ExportOptions
+{
+    [Description("Model folder, or the folder of a run.")]
+    [ValueName("DIR")]
+    public string? Model { get; init; }
+
+    [Description("Element type of the stored weights.")]
+    public StorageType Storage { get; init; }
+
+    [Description("Keep a policy's value head, which plain language models do not have.")]
+    public bool ValueHead { get; init; }
+}
+
+/// <summary><c>rlhf export</c>: the same model in another form.</summary>
+internal static class ExportVerb
+{
+    public static Command Create() => new VerbCommand(
+        "export", "writes a model in another form: 16-bit weights, without its value head, safetensors instead of .bin.",
+        ["rlhf export --model runs/my-run --storage float16 --output my-model"],
+        new SettingsBinder()
+            .Add("Model", new ExportOptions())
+            .Add("Output", new OutputOptions()),
+        Run);
+
+    private static int Run(VerbContext context)
+    {
+        var (options, output) = (context.Settings.Get<ExportOptions>(), context.Settings.Get<OutputOptions>());
+        string source = ModelFolders.Resolve("--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
+        string target = output.Output ?? throw new ConfigurationException(["--output is missing; name the folder of the exported model."]);
+        RunFolder.RefuseIfTaken(target, output.Overwrite);
+
+        LibTorch.Initialize();
+        var tokenizer = AutoTokenizer.FromPretrained(source);
+        var (architecture, parameters) = Save(source, target, options);
+        tokenizer.SavePretrained(target);
+        if (File.Exists(Path.Combine(source, "README.md")))
+            File.Copy(Path.Combine(source, "README.md"), Path.Combine(target, "README.md"), overwrite: true);
+
+        long bytes = new FileInfo(Path.Combine(target, "model.safetensors")).Length;
+        if (context.Screen.Json)
+            context.Screen.WriteJson(new { ModelDir = target, Architecture = architecture, Parameters = parameters, Bytes = bytes });
+        else
+            context.Screen.Facts(target,
+            [
+                ("model", architecture), ("parameters", parameters.ToString("N0", CultureInfo.InvariantCulture)),
+                ("weights", $"{bytes / 1e6:N1} MB, {options.Storage.ToString().ToLowerInvariant()}"),
+            ]);
+        return ExitCode.Success;
+    }
+
+    private static (string Architecture, long Parameters) Save(string source, string target, ExportOptions options)
+    {
+        var storage = options.Storage.ToScalarType();
+        if (!IsLanguageModel(source))
+        {
+            using var classifier = AutoModelForSequenceClassification.FromPretrained(source);
+            classifier.SavePretrained(target, storage);
+            return (classifier.Architecture, classifier.Parameters.ElementCount);
+        }
+        using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(source);
+        policy.SavePretrained(target, storage, includeValueHead: options.ValueHead && HasValueHead(source));
+        return (policy.PretrainedModel.Architecture, policy.PretrainedModel.Parameters.ElementCount);
+    }
+
+    private static bool IsLanguageModel(string folder)
+    {
+        try
+        {
+            using var model = AutoModelForCausalLM.FromConfig(folder);
+            using var weights = WeightFiles.Open(folder);
+            return !weights.Names.Contains("score.weight");
+        }
+        catch (InvalidDataException)
+        {
+            return false;
+        }
+    }
+
+    private static bool HasValueHead(string folder)
+    {
+        using var weights = WeightFiles.Open(folder);
+        return weights.Names.Any(n => n.StartsWith("v_head.", StringComparison.Ordinal));
+    }
+}
