@@ -3,6 +3,7 @@ using System.ComponentModel;
 using System.Globalization;
 using Rlhf.Checkpoints;
 using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
