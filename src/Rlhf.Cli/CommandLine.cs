@@ -35,7 +35,7 @@ internal static class CommandLine
         root.Options.OfType<HelpOption>().Single().Action = new HelpPage();
         foreach (var verb in (Command[])[
             PpoVerb.Create(), SftVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), GenerateVerb.Create(),
-            TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(), InfoVerb.Create()])
+            TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(), BenchVerb.Create(), InfoVerb.Create()])
             root.Add(verb);
         return root;
     }

@@ -1,0 +1,148 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Globalization;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Data;
+using Rlhf.Evaluation.Benchmarks;
+using Rlhf.Models.Encoders;
+using Rlhf.Models.Gpt2;
+using Rlhf.Training.Ppo;
+using Spectre.Console;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>Size of the workload.</summary>
+internal sealed record BenchOptions
+{
+    [Description("Shape of the policy: gpt2 (124M), tiny (the model that ships), or a folder's config.json.")]
+    [ValueName("gpt2|tiny|DIR")]
+    public string Model { get; init; } = "gpt2";
+
+    [Description("Shape of the reward classifier: distilbert (66M), tiny, or a folder's config.json.")]
+    [ValueName("distilbert|tiny|DIR")]
+    public string Reward { get; init; } = "distilbert";
+
+    [Description("Queries per step.")]
+    public int Batch { get; init; } = 32;
+
+    [Description("Queries per minibatch.")]
+    public int Mini { get; init; } = 16;
+
+    [Description("Optimisation passes over each batch.")]
+    public int Epochs { get; init; } = 4;
+
+    [Description("Steps that count, after one that warms up.")]
+    public int Steps { get; init; } = 3;
+
+    [Description("Query lengths in tokens, the upper bound excluded.")]
+    [ValueName("MIN..MAX")]
+    public string Query { get; init; } = "2..8";
+
+    [Description("Response lengths in tokens, the upper bound excluded.")]
+    [ValueName("MIN..MAX")]
+    public string Response { get; init; } = "4..16";
+
+    [Description("Without the shortcuts: one query at a time, and the rollout's logprobs computed anew.")]
+    public bool ReferencePath { get; init; }
+
+    [Description("Seed of weights and tokens.")]
+    public long Seed { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Batch < 1 || Mini < 1 || Batch % Math.Max(1, Mini) != 0) yield return $"Batch {Batch} is no multiple of Mini {Mini}.";
+        if (Epochs < 1) yield return $"Epochs is {Epochs}; it must be at least 1.";
+        if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1.";
+        if (Range(Query, minimum: 1) is null) yield return $"Query is {Query}; write two numbers such as 2..8, the first at least 1.";
+        if (Range(Response, minimum: 1) is null) yield return $"Response is {Response}; write two numbers such as 4..16, the first at least 1.";
+    }
+
+    public static LengthSampler? Range(string text, int minimum) =>
+        text.Split("..") is [var low, var high] && int.TryParse(low, NumberStyles.None, CultureInfo.InvariantCulture, out int from)
+        && int.TryParse(high, NumberStyles.None, CultureInfo.InvariantCulture, out int to) && from >= minimum && to > from
+            ? new LengthSampler(from, to) : null;
+}
+
+/// <summary><c>rlhf bench</c>: the lesson's workload on random weights, against the machine's own matrix products.</summary>
+internal static class BenchVerb
+{
+    public static Command Create() => new VerbCommand(
+        "bench", "measures PPO's phases at a chosen size, against the machine's own matrix product rate.",
+        ["rlhf bench --model tiny --reward tiny", "rlhf bench --batch 128 --mini 128 --steps 1 --json"],
+        new SettingsBinder()
+            .Add("Workload", new BenchOptions(), o => o.Validate())
+            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+        Run);
+
+    private static int Run(VerbContext context)
+    {
+        var (options, screen) = (context.Settings.Get<BenchOptions>(), context.Screen);
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var benchmark = new PpoBenchmark
+        {
+            Policy = Policy(options.Model),
+            Reward = Reward(options.Reward),
+            Config = new PpoConfig { BatchSize = options.Batch, MiniBatchSize = options.Mini, PpoEpochs = options.Epochs, Seed = options.Seed },
+            Queries = BenchOptions.Range(options.Query, 1)!,
+            Responses = BenchOptions.Range(options.Response, 1)!,
+            Steps = options.Steps,
+            ReferencePath = options.ReferencePath,
+            Device = device,
+        };
+        var result = ProgressDisplay.Run(screen, "Measuring", "step", options.Steps + 1,
+            display => benchmark.Run((step, _) => display.Report(step + 1), context.Stop));
+        if (screen.Json)
+            screen.WriteJson(Rounded(options, result));
+        else
+            screen.Write(Table(result));
+        return ExitCode.Success;
+    }
+
+    private static object Rounded(BenchOptions options, PpoBenchmarkResult r) => new
+    {
+        options.Model, options.Reward, options.Batch, options.Mini, options.Epochs, options.Steps, options.Query, options.Response, options.ReferencePath,
+        Threads = TorchSharp.torch.get_num_threads(),
+        r.GenerateS, r.RewardS, r.PpoStepS, r.ReferenceS, r.OptimiseS, r.TotalS, r.TokensPerSecond, r.GenerateTokensPerSecond,
+        r.QueryTokens, r.ResponseTokens, r.PeakMemoryMib, r.LiveTensors,
+        r.MatmulGflopsBefore, r.MatmulGflopsAfter, r.GenerateGflop, r.RewardGflop, r.PpoStepGflop,
+        r.GenerateFraction, r.RewardFraction, r.PpoStepFraction,
+    };
+
+    private static Table Table(PpoBenchmarkResult r)
+    {
+        static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
+        var table = new Table().Border(TableBorder.Simple).AddColumn("phase")
+            .AddColumn(new TableColumn("seconds").RightAligned()).AddColumn(new TableColumn("GFLOP").RightAligned())
+            .AddColumn(new TableColumn("GFLOP/s").RightAligned()).AddColumn(new TableColumn("of matmul").RightAligned());
+        void Row(string phase, double seconds, double gflop) => table.AddRow(phase, Number(seconds, "F2"), Number(gflop, "N0"),
+            Number(gflop / seconds, "N0"), Number(100 * gflop / seconds / r.MatmulGflops, "F0") + " %");
+        Row("generate", r.GenerateS, r.GenerateGflop);
+        Row("reward", r.RewardS, r.RewardGflop);
+        Row("PPO step", r.PpoStepS, r.PpoStepGflop);
+        table.AddRow("  reference", Number(r.ReferenceS, "F2"), "", "", "");
+        table.AddRow("  optimise", Number(r.OptimiseS, "F2"), "", "", "");
+        Row("all", r.TotalS, r.GenerateGflop + r.RewardGflop + r.PpoStepGflop);
+        table.Caption($"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, {Number(r.MatmulGflopsAfter, "F0")} after\n"
+            + $"{Number(r.GenerateTokensPerSecond, "N0")} response tokens/s generated, {Number(r.TokensPerSecond, "N0")} in all; "
+            + $"{Number(r.PeakMemoryMib, "N0")} MiB at most");
+        return table;
+    }
+
+    private static Gpt2Config Policy(string name) => name switch
+    {
+        "gpt2" => new Gpt2Config(),
+        "tiny" => new Gpt2Config { VocabSize = 8000, NPositions = 128, NEmbd = 256, NLayer = 6, NHead = 8, EosTokenId = null, BosTokenId = null },
+        _ => Gpt2Config.Load(ModelFolders.Resolve("--model", name)),
+    };
+
+    private static EncoderConfig Reward(string name) => name switch
+    {
+        "distilbert" => new DistilBertConfig(),
+        "tiny" => new DistilBertConfig
+        {
+            VocabSize = 8000, MaxPositionEmbeddings = 256, HiddenSize = 192, NumHiddenLayers = 2, NumAttentionHeads = 6, IntermediateSize = 768,
+        },
+        _ => DistilBertConfig.Load(ModelFolders.Resolve("--reward", name)),
+    };
+}
