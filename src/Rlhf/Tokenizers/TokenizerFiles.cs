@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Rlhf.Runtime;
 
 namespace Rlhf.Tokenizers;
 
@@ -168,10 +169,10 @@ internal static class TokenizerFiles
 
     /// <summary>Writes JSON, all or nothing.</summary>
     public static void WriteJson(string path, JsonNode json, bool indented = true) =>
-        Replace(path, stream => JsonSerializer.Serialize(stream, json, indented ? Readable : Compact));
+        AtomicFile.Write(path, stream => JsonSerializer.Serialize(stream, json, indented ? Readable : Compact));
 
     /// <summary>Writes lines that end in a line feed, all or nothing.</summary>
-    public static void WriteText(string path, IEnumerable<string> lines) => Replace(path, stream =>
+    public static void WriteText(string path, IEnumerable<string> lines) => AtomicFile.Write(path, stream =>
     {
         using var writer = new StreamWriter(stream, leaveOpen: true) { NewLine = "\n" };
         foreach (var line in lines)
@@ -195,23 +196,5 @@ internal static class TokenizerFiles
         foreach (var name in further.Select(x => x.Key).Where(KnownEntries.Contains).ToList())
             further.Remove(name);
         return further.Count == 0 ? null : further.ToJsonString();
-    }
-
-    private static void Replace(string path, Action<Stream> write)
-    {
-        var temporary = $"{path}.{Guid.NewGuid():N}.tmp";
-        try
-        {
-            using (var stream = new FileStream(temporary, FileMode.CreateNew))
-            {
-                write(stream);
-                stream.Flush(flushToDisk: true);
-            }
-            File.Move(temporary, path, overwrite: true);
-        }
-        finally
-        {
-            File.Delete(temporary);
-        }
     }
 }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Rlhf.Runtime;
 
 namespace Rlhf.Tracking;
 
@@ -152,16 +153,13 @@ public sealed class JsonlSink : IMetricSink
     {
         if (!File.Exists(path))
             return;
-        var temporary = path + ".tmp";
-        using (var writer = new StreamWriter(temporary) { NewLine = "\n" })
+        AtomicFile.Write(path, stream =>
         {
+            using var writer = new StreamWriter(stream, leaveOpen: true) { NewLine = "\n" };
             foreach (var line in File.ReadLines(path))
                 if (StepOf(line) <= step)
                     writer.WriteLine(line);
-            writer.Flush();
-            ((FileStream)writer.BaseStream).Flush(flushToDisk: true);
-        }
-        File.Move(temporary, path, overwrite: true);
+        });
     }
 
     private static long? StepOf(string line)

@@ -1,0 +1,30 @@
+using Rlhf.Runtime;
+
+namespace Rlhf.Tests.Runtime;
+
+public sealed class AtomicFileTests
+{
+    [Fact]
+    public void TextIsUtf8WithoutByteOrderMark()
+    {
+        using var folder = new Fixtures.TemporaryFolder();
+        string path = Path.Combine(folder.Path, "a.txt");
+        AtomicFile.WriteAllText(path, "é\n");
+        Assert.Equal([0xc3, 0xa9, 0x0a], File.ReadAllBytes(path));
+    }
+
+    [Fact]
+    public void AFailureLeavesTheOldFileAndNoOther()
+    {
+        using var folder = new Fixtures.TemporaryFolder();
+        string path = Path.Combine(folder.Path, "a.txt");
+        AtomicFile.WriteAllText(path, "old");
+        Assert.Throws<InvalidDataException>(() => AtomicFile.Write(path, stream =>
+        {
+            stream.WriteByte(1);
+            throw new InvalidDataException("midway");
+        }));
+        Assert.Equal([path], Directory.GetFiles(folder.Path));
+        Assert.Equal("old", File.ReadAllText(path));
+    }
+}
