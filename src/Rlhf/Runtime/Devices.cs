@@ -1,3 +1,4 @@
+using System.Globalization;
 using TorchSharp;
 
 namespace Rlhf.Runtime;
@@ -20,11 +21,18 @@ public static class Devices
                 if (!HasCuda())
                     throw new ArgumentException($"Device '{name}' was asked for, but no CUDA device is usable. " +
                         "Build with -p:RlhfCuda=true on a machine with an NVIDIA driver, or use --device cpu.");
-                return torch.device(cuda == "cuda" ? "cuda:0" : cuda);
+                int count = torch.cuda.device_count(), index = 0;
+                if (cuda != "cuda" && !int.TryParse(cuda["cuda:".Length..], NumberStyles.None, CultureInfo.InvariantCulture, out index))
+                    throw Unknown(name);
+                if (index >= count)
+                    throw new ArgumentException($"Device '{name}' was asked for, but there are {count} CUDA devices, counted from 0.");
+                return torch.device(DeviceType.CUDA, index);
             default:
-                throw new ArgumentException($"Unknown device '{name}': use auto, cpu, cuda or cuda:N.");
+                throw Unknown(name);
         }
     }
+
+    private static ArgumentException Unknown(string name) => new($"Unknown device '{name}': use auto, cpu, cuda or cuda:N.");
 
     private static bool HasCuda()
     {
