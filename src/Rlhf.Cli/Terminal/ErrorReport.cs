@@ -26,7 +26,9 @@ internal static class ErrorReport
             return ExitCode.Interrupted;
         bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException
             or UnauthorizedAccessException
-            or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException;
+            or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException
+            // What generation throws on weights that are damaged; its subclasses (overflow, division) are not meant.
+            || error.GetType() == typeof(ArithmeticException);
         Console.Error.WriteLine(debug ? $"rlhf: {error}"
             : expected ? $"rlhf: {inTheUsersWords(Message(error))}"
             : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} "

@@ -30,6 +30,7 @@ public sealed class PolicyEvaluator(
     /// <param name="reference">What divergence and perplexity are measured against; may be the policy itself.</param>
     /// <param name="cancellation">Stops between two tokens or batches.</param>
     /// <exception cref="ArgumentException">There is no query, or one does not fit the model.</exception>
+    /// <exception cref="RewardException">The reward or the judge failed, or gave a score that is not finite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public PolicySamples Sample(CausalLM policy, CausalLM reference, CancellationToken cancellation = default)
     {
@@ -42,7 +43,7 @@ public sealed class PolicyEvaluator(
         var refLogprobs = ReferenceEquals(policy, reference) ? generated.Logprobs
             : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.Length)], cancellation);
         var completions = queries.Select((query, i) => new Completion(Decode(query), Decode(responses[i]))).ToArray();
-        return new(completions, responses, reward.Score(completions), judge?.Score(completions), generated.Logprobs, refLogprobs);
+        return new(completions, responses, reward.ScoreChecked(completions), judge?.ScoreChecked(completions), generated.Logprobs, refLogprobs);
     }
 
     /// <summary>Compares a policy with what it was before training.</summary>
@@ -51,6 +52,7 @@ public sealed class PolicyEvaluator(
     /// <param name="cancellation">Stops between two tokens or batches.</param>
     /// <exception cref="ArgumentException">There is no query, one does not fit a model, or the models have different
     /// vocabularies.</exception>
+    /// <exception cref="RewardException">The reward or the judge failed, or gave a score that is not finite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public EvaluationComparison Compare(CausalLM before, CausalLM after, CancellationToken cancellation = default)
     {
