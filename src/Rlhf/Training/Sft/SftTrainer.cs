@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Training.Optimization;
@@ -54,17 +55,18 @@ public sealed class SftTrainer : IDisposable
     {
         Check(train);
         long sequencesPerStep = (long)config.BatchSize * config.GradientAccumulationSteps;
-        long totalSteps = config.MaxSteps ?? Math.Max(1, (long)(train.Count * config.NumTrainEpochs / sequencesPerStep));
+        var order = new ShuffledBatches(train.Count, (int)Math.Min(sequencesPerStep, train.Count), config.Seed);
+        long totalSteps = config.MaxSteps ?? Math.Max(1, (long)(config.NumTrainEpochs * order.BatchesPerEpoch));
         long warmupSteps = (long)Math.Round(totalSteps * config.WarmupRatio);
-        var order = Order(train.Count).GetEnumerator();
         random.manual_seed(config.Seed);
+        optimizer.ZeroGradients();
 
         var clock = Stopwatch.StartNew();
         long tokens = 0;
         var state = new SftProgress(0, totalSteps, double.NaN, 0, 0, 0, TimeSpan.Zero, null);
         for (long step = 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
-            var examples = Enumerable.Range(0, (int)Math.Min(sequencesPerStep, train.Count)).Select(_ => train[Next(order)]).ToArray();
+            var examples = order.Next().Select(i => train[i]).ToArray();
             int lossTokens = examples.Sum(e => e.LossTokens);
             double loss = 0;
             foreach (var minibatch in examples.Chunk(config.BatchSize))
@@ -136,21 +138,6 @@ public sealed class SftTrainer : IDisposable
                 targets[at++] = minibatch[b].Ids[t];
             }
         return (tensor(positions, int64, batch.Device), tensor(targets, int64, batch.Device));
-    }
-
-    /// <summary>Indices of one shuffled epoch after the other.</summary>
-    private IEnumerable<int> Order(int count)
-    {
-        var stream = new RandomStream(config.Seed, "sft/order");
-        for (long epoch = 0; ; epoch++)
-            foreach (int index in stream.Fork(epoch).NextPermutation(count))
-                yield return index;
-    }
-
-    private static int Next(IEnumerator<int> order)
-    {
-        order.MoveNext();
-        return order.Current;
     }
 
     private void Check(IReadOnlyList<SftExample> examples)
