@@ -38,7 +38,7 @@ public static class PpoMath
         return sum / count;
     }
 
-    /// <summary>Variance over the tokens that count, with Bessel's correction.</summary>
+    /// <summary>Variance over the tokens that count, with Bessel's correction; 0 where fewer than two count.</summary>
     public static double MaskedVar(ReadOnlySpan<float> values, ReadOnlySpan<float> mask)
     {
         double mean = MaskedMean(values, mask), sum = 0, count = 0;
@@ -47,7 +47,7 @@ public static class PpoMath
             sum += (values[i] - mean) * (values[i] - mean) * mask[i];
             count += mask[i];
         }
-        return sum / (count - 1);
+        return count < 2 ? 0 : sum / (count - 1);
     }
 
     /// <summary>

@@ -31,7 +31,7 @@ public sealed record MiniBatchStatistics(
     /// <summary>Advantage of each token of the minibatch, row after row.</summary>
     public float[] Advantages { get; init; } = [];
 
-    /// <summary>Norm of the accumulated gradient before clipping; null where no optimizer step followed, or none was asked for.</summary>
+    /// <summary>Norm of the accumulated gradient before clipping; null where no optimizer step followed.</summary>
     public double? GradNorm { get; init; }
 }
 
@@ -123,7 +123,8 @@ public sealed record PpoStatistics
             ["ppo/val/clipfrac"] = Mean(m => m.ValueClipFrac),
             ["ppo/val/mean"] = Mean(m => m.ValueMean),
             ["ppo/val/var"] = Mean(m => m.ValueVar),
-            ["ppo/val/var_explained"] = 1 - Mean(m => m.ValueError) / Mean(m => m.ReturnsVar),
+            ["ppo/val/var_explained"] = Mean(m => m.ReturnsVar) is > 0 and var variance ? 1 - Mean(m => m.ValueError) / variance : 0,
+            ["ppo/grad_norm"] = MiniBatches.Average(m => m.GradNorm) ?? 0,
             ["ppo/ratio_guard_skipped"] = MiniBatches.Count(m => m.SkippedByRatioThreshold),
             ["env/reward_mean"] = RewardMean,
             ["env/reward_std"] = Std(Scores),
@@ -132,8 +133,6 @@ public sealed record PpoStatistics
             ["tokens/responses_len_mean"] = ResponseLengths.Average(),
             ["tokens/responses_len_std"] = Std(ResponseLengths),
         };
-        if (MiniBatches.Where(m => m.GradNorm is not null).Select(m => m.GradNorm!.Value).ToArray() is { Length: > 0 } norms)
-            scalars["ppo/grad_norm"] = norms.Average();
         foreach (var (name, seconds) in Seconds)
             scalars[name] = seconds;
         return scalars;

@@ -113,10 +113,10 @@ public sealed class PpoTrainer : IDisposable
         clock.Finish("time/ppo/compute_advantages");
 
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
-        var miniBatches = Optimize(rows, batch, values, learningRate, out int epochs);
+        var miniBatches = Optimize(rows, batch, learningRate, out int epochs);
         clock.Finish("time/ppo/optimize_step");
 
-        var statistics = Summarize(rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
+        var statistics = StepSummary.Of(StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
         klController.Update(statistics.Kl, Config.BatchSize);
         StepCount++;
         return statistics;
@@ -206,7 +206,7 @@ public sealed class PpoTrainer : IDisposable
     }
 
     /// <summary>Epochs of minibatches, in a new order each.</summary>
-    private List<MiniBatchStatistics> Optimize(StepRows rows, PpoBatch batch, float[] values, double learningRate, out int epochs)
+    private List<MiniBatchStatistics> Optimize(StepRows rows, PpoBatch batch, double learningRate, out int epochs)
     {
         List<MiniBatchStatistics> all = [];
         for (epochs = 0; epochs < Config.PpoEpochs;)
@@ -216,16 +216,23 @@ public sealed class PpoTrainer : IDisposable
             foreach (var accumulated in permutation.Chunk(Config.MiniBatchSize * Config.GradientAccumulationSteps))
             {
                 var chunks = accumulated.Chunk(Config.MiniBatchSize).ToArray();
-                for (int i = 0; i < chunks.Length; i++)
+                try
                 {
-                    all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0));
-                    AfterBackward?.Invoke(all[^1]);
+                    for (int i = 0; i < chunks.Length; i++)
+                    {
+                        all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0));
+                        AfterBackward?.Invoke(all[^1]);
+                    }
+                    bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.ToDouble() > 0);
+                    double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
+                    all[^1] = all[^1] with { GradNorm = CheckFinite(norm, "the gradient norm") };
+                    optimizer.Step(learningRate);
                 }
-                bool clips = Config.MaxGradNorm is not null && !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.ToDouble() > 0);
-                if (clips)
-                    all[^1] = all[^1] with { GradNorm = CheckFinite(optimizer.ClipGradients(Config.MaxGradNorm), "the gradient norm") };
-                optimizer.Step(learningRate);
-                optimizer.ZeroGradients();
+                finally
+                {
+                    // Also after a failure, so that nothing of this update reaches the next one.
+                    optimizer.ZeroGradients();
+                }
             }
             if (Config.EarlyStopping && all[^1].PolicyKl > 1.5 * Config.TargetKl)
                 break;
@@ -263,8 +270,9 @@ public sealed class PpoTrainer : IDisposable
         {
             var policyLoss = PpoMath.PolicyLoss(head.Logprobs, oldLogprobs, advantages, weight, Config.ClipRange);
             var valueLoss = PpoMath.ValueLoss(values, oldValues, returns, weight, Config.ClipRangeValue);
-            statistics = Describe(policyLoss, valueLoss, head.Entropy!, values, weight, maskOnHost, advantagesOnHost,
-                selected.Gather(batch.Returns), selected.Gather(batch.Values));
+            statistics = StepSummary.OfMiniBatch(Config, policyLoss, valueLoss, head.Entropy!, values, weight,
+                maskOnHost, advantagesOnHost, selected.Gather(batch.Returns), selected.Gather(batch.Values));
+            CheckFinite(statistics.TotalLoss, "the loss");
             valueGradient = valueLoss.Gradient * (Config.VfCoef * scale);
             if (statistics.SkippedByRatioThreshold)
             {
@@ -278,114 +286,7 @@ public sealed class PpoTrainer : IDisposable
         return statistics;
     }
 
-    private MiniBatchStatistics Describe(PolicyLoss policy, ValueLoss value, Tensor entropy, Tensor values, Tensor weight,
-        float[] mask, float[] advantages, float[] returns, float[] oldValues)
-    {
-        // One transfer from the device: the per-token terms, each a masked mean.
-        var terms = stack([policy.Losses, value.Losses, entropy, policy.LogRatio.square().mul_(0.5), -policy.LogRatio,
-            policy.IsClipped.to(float32), values, value.SquaredErrors, value.IsClipped.to(float32), policy.Ratio]);
-        var means = terms.mul(weight).sum(1, type: float64).cpu().data<double>().ToArray();
-        double policyLoss = means[0], valueLoss = means[1], total = policyLoss + Config.VfCoef * valueLoss, meanRatio = means[9];
-        CheckFinite(total, "the loss");
-        bool skipped = meanRatio > Config.RatioThreshold;
-        return new MiniBatchStatistics(
-            skipped ? 0 : policyLoss, skipped ? 0 : valueLoss, skipped ? 0 : total, means[2], means[3], means[4], means[5],
-            PpoMath.MaskedMean(advantages, mask), PpoMath.MaskedMean(returns, mask), PpoMath.MaskedVar(returns, mask),
-            means[6], means[7], means[8], PpoMath.MaskedMean(oldValues, mask), PpoMath.MaskedVar(oldValues, mask), meanRatio)
-        {
-            SkippedByRatioThreshold = skipped,
-            Ratios = policy.Ratio.cpu().data<float>().ToArray(),
-            Advantages = advantages,
-        };
-    }
-
     private double CheckFinite(double value, string what) => double.IsFinite(value) ? value
         : throw new TrainingDivergedException(StepCount + 1, $"{what} is {value}",
             $"Lower LearningRate ({Config.LearningRate}), set MaxGradNorm, or scale the scores with UseScoreScaling and ScoreClip.");
-
-    private PpoStatistics Summarize(StepRows rows, PpoBatch batch, IReadOnlyList<float> scores, IReadOnlyList<float> scoresUsed,
-        List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock)
-    {
-        float[] PerRow(Func<int, double> value) => Enumerable.Range(0, rows.Count).Select(b => (float)value(b)).ToArray();
-        double MaskedSum(float[] perToken, int b)
-        {
-            double sum = 0;
-            for (int i = rows.Offsets[b]; i < rows.Offsets[b + 1]; i++)
-                sum += (double)perToken[i] * rows.Mask[i];
-            return sum;
-        }
-        var klDist = PerRow(b => MaskedSum(batch.Kls, b));
-        var used = scoresUsed.ToArray();
-        double kl = klDist.Average(k => (double)k);
-        clock.Finish("time/ppo/calc_stats");
-        return new PpoStatistics
-        {
-            Step = StepCount + 1,
-            Kl = kl,
-            KlDist = klDist,
-            KlCoef = klCoef,
-            ObjectiveEntropy = Enumerable.Range(0, rows.Count).Average(b => -MaskedSum(batch.Logprobs, b)),
-            MeanNonScoreReward = PpoMath.MaskedMean(batch.NonScoreRewards, rows.Mask),
-            MeanScores = used.Average(s => (double)s),
-            StdScores = PpoStatistics.Std(used),
-            Scores = [.. scores],
-            ScoresUsed = used,
-            QueryLengths = PerRow(b => rows.QueryLength(b)),
-            ResponseLengths = PerRow(b => rows.Offsets[b + 1] - rows.Offsets[b]),
-            MiniBatches = miniBatches,
-            PpoEpochs = epochs,
-            LearningRate = learningRate,
-            Batch = batch,
-            Seconds = clock.Total("time/ppo/total"),
-            Warnings = [.. Warnings(rows, kl, miniBatches)],
-        };
-    }
-
-    private IEnumerable<string> Warnings(StepRows rows, double kl, List<MiniBatchStatistics> miniBatches)
-    {
-        if (kl < -1)
-            yield return $"objective/kl is {kl:F2}: the responses were not drawn from the policy's own distribution. " +
-                "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
-        int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
-        if (skipped > 0)
-            yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold ({Config.RatioThreshold}) and were skipped: " +
-                "the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
-        int counted = (int)rows.Mask.Sum();
-        if (counted < 2 * rows.Count)
-            yield return $"{rows.Count} responses have {counted} counted tokens in all: advantages over so few tokens are mostly noise. " +
-                "Ask for longer responses (MaxNewTokens, MinNewTokens).";
-    }
-
-    /// <summary>Seconds per phase.</summary>
-    private sealed class PhaseClock
-    {
-        private readonly Dictionary<string, double> seconds = [];
-        private readonly long start = Stopwatch.GetTimestamp();
-        private long last = Stopwatch.GetTimestamp();
-
-        public void Finish(string phase)
-        {
-            seconds[phase] = Stopwatch.GetElapsedTime(last).TotalSeconds;
-            last = Stopwatch.GetTimestamp();
-        }
-
-        public IReadOnlyDictionary<string, double> Total(string name)
-        {
-            seconds[name] = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            return seconds;
-        }
-    }
-}
-
-/// <summary>Behaviour of TRL 0.11.4 that is reproduced only to prove parity.</summary>
-internal sealed record TrlBehavior
-{
-    /// <summary>Gradient clipping acts on the first optimizer step of the trainer's life alone.</summary>
-    public bool ClipsFirstStepOnly { get; init; }
-
-    /// <summary>Whitened rewards are not 0 on padding, and what they are there flows into the advantages of shorter rows.</summary>
-    public bool WhitensPadding { get; init; }
-
-    /// <summary>With a tokenizer that pads on the left, positions count the padding.</summary>
-    public bool PositionsCountPadding { get; init; }
 }

@@ -5,6 +5,7 @@ using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Training;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 
@@ -36,6 +37,39 @@ public sealed class PpoRunTests
         double[] Numbers(double typicalP) => [.. Train(Config, 4, new() { TypicalP = typicalP }).Select(p => p.Statistics.Scalars()["ppo/loss/total"])];
         foreach (var (reused, recomputed) in Numbers(1).Zip(Numbers(0.9999999999)))
             Assert.Equal(reused, recomputed, 1e-3);
+    }
+
+    [Fact]
+    public void AnotherRunOfTheSameTrainerGoesOnWithTheNextBatch()
+    {
+        var interrupted = Train(Config, 2, thenSteps: 5).Select(p => string.Join(',', p.Statistics.KlDist));
+        Assert.Equal(Train(Config, 5).Select(p => string.Join(',', p.Statistics.KlDist)), interrupted);
+    }
+
+    [Fact]
+    public void AStepOfASingleTokenHasFiniteStatistics()
+    {
+        using var policy = Policy();
+        using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 1, MiniBatchSize = 1 }, policy);
+        var statistics = trainer.Step([[1, 2]], [[3]], [1f]);
+        Assert.All(statistics.Scalars(), s => Assert.True(double.IsFinite(s.Value), s.Key));
+        Assert.Contains(statistics.Warnings, w => w.Contains("1 counted tokens", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void AGradientThatIsNotFiniteChangesNoWeight()
+    {
+        using var policy = Policy();
+        using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 1, MiniBatchSize = 1 }, policy);
+        var head = policy.ValueHead["v_head.summary.bias"];
+        trainer.AfterBackward = _ => { using var noGrad = torch.no_grad(); head.grad!.fill_(float.PositiveInfinity); };
+        using var before = policy.PretrainedModel.LmHeadWeight.clone();
+        Assert.Throws<TrainingDivergedException>(() => trainer.Step([[1, 2]], [[3, 4]], [1f]));
+        Assert.True(policy.PretrainedModel.LmHeadWeight.equal(before).all().ToBoolean());
+
+        trainer.AfterBackward = null;
+        trainer.Step([[1, 2]], [[3, 4]], [1f]);
+        Assert.True(policy.PretrainedModel.LmHeadWeight.isfinite().all().ToBoolean());
     }
 
     [Fact]
@@ -89,18 +123,20 @@ public sealed class PpoRunTests
         Assert.Equal(3, error.Problems.Count);
     }
 
-    private static List<PpoProgress> Train(PpoConfig config, int steps, GenerationConfig? generation = null, Action<PpoProgress>? progress = null)
+    private static List<PpoProgress> Train(
+        PpoConfig config, int steps, GenerationConfig? generation = null, Action<PpoProgress>? progress = null, int? thenSteps = null)
     {
         using var policy = Policy();
         using var trainer = new PpoTrainer(config, policy);
         // The share of small letters in the response: a tenth of all bytes are.
         var reward = new DelegateReward("letters", (Completion c) => c.Response.Length == 0 ? -1 : 3f * c.Response.Count(char.IsAsciiLetterLower) / c.Response.Length);
         List<PpoProgress> all = [];
-        new PpoRun(trainer, Tokenizer(), reward, Queries(32), generation, new LengthSampler(3, 7)).Train(steps, p =>
-        {
-            all.Add(p);
-            progress?.Invoke(p);
-        });
+        foreach (int until in new[] { steps, thenSteps ?? steps })
+            new PpoRun(trainer, Tokenizer(), reward, Queries(32), generation, new LengthSampler(3, 7)).Train(until, p =>
+            {
+                all.Add(p);
+                progress?.Invoke(p);
+            });
         return all;
     }
 
@@ -114,7 +150,13 @@ public sealed class PpoRunTests
     {
         var model = new Gpt2LMHeadModel(new Gpt2Config
         {
-            VocabSize = Tokenizer().VocabSize, NPositions = 32, NEmbd = 32, NLayer = 2, NHead = 2, EosTokenId = null, BosTokenId = null,
+            VocabSize = Tokenizer().VocabSize,
+            NPositions = 32,
+            NEmbd = 32,
+            NLayer = 2,
+            NHead = 2,
+            EosTokenId = null,
+            BosTokenId = null,
         });
         model.Initialize(11);
         return AutoModelForCausalLMWithValueHead.FromModel(model, seed: 12);

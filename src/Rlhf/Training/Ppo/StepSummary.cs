@@ -1,0 +1,84 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Training.Ppo;
+
+/// <summary>Makes a step's statistics of what the step computed.</summary>
+internal static class StepSummary
+{
+    public static PpoStatistics Of(
+        long step, PpoConfig config, StepRows rows, PpoBatch batch, IReadOnlyList<float> scores, IReadOnlyList<float> scoresUsed,
+        List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock)
+    {
+        float[] PerRow(Func<int, double> value) => Enumerable.Range(0, rows.Count).Select(b => (float)value(b)).ToArray();
+        double MaskedSum(float[] perToken, int b)
+        {
+            double sum = 0;
+            for (int i = rows.Offsets[b]; i < rows.Offsets[b + 1]; i++)
+                sum += (double)perToken[i] * rows.Mask[i];
+            return sum;
+        }
+        var klDist = PerRow(b => MaskedSum(batch.Kls, b));
+        var used = scoresUsed.ToArray();
+        double kl = klDist.Average(k => (double)k);
+        clock.Finish("time/ppo/calc_stats");
+        return new PpoStatistics
+        {
+            Step = step,
+            Kl = kl,
+            KlDist = klDist,
+            KlCoef = klCoef,
+            ObjectiveEntropy = Enumerable.Range(0, rows.Count).Average(b => -MaskedSum(batch.Logprobs, b)),
+            MeanNonScoreReward = PpoMath.MaskedMean(batch.NonScoreRewards, rows.Mask),
+            MeanScores = used.Average(s => (double)s),
+            StdScores = PpoStatistics.Std(used),
+            Scores = [.. scores],
+            ScoresUsed = used,
+            QueryLengths = PerRow(b => rows.QueryLength(b)),
+            ResponseLengths = PerRow(b => rows.Offsets[b + 1] - rows.Offsets[b]),
+            MiniBatches = miniBatches,
+            PpoEpochs = epochs,
+            LearningRate = learningRate,
+            Batch = batch,
+            Seconds = clock.Total("time/ppo/total"),
+            Warnings = [.. Warnings(config, rows, kl, miniBatches)],
+        };
+    }
+
+    /// <summary>Masked means over one minibatch; where the ratio guard takes its gradient away, its losses are 0 as in TRL.</summary>
+    public static MiniBatchStatistics OfMiniBatch(
+        PpoConfig config, PolicyLoss policy, ValueLoss value, Tensor entropy, Tensor values, Tensor weight,
+        float[] mask, float[] advantages, float[] returns, float[] oldValues)
+    {
+        // One transfer from the device: the per-token terms, each a masked mean.
+        var terms = stack([policy.Losses, value.Losses, entropy, policy.LogRatio.square().mul_(0.5), -policy.LogRatio,
+            policy.IsClipped.to(float32), values, value.SquaredErrors, value.IsClipped.to(float32), policy.Ratio]);
+        var means = terms.mul(weight).sum(1, type: float64).cpu().data<double>().ToArray();
+        double policyLoss = means[0], valueLoss = means[1], total = policyLoss + config.VfCoef * valueLoss, meanRatio = means[9];
+        bool skipped = double.IsFinite(total) && meanRatio > config.RatioThreshold;
+        return new MiniBatchStatistics(
+            skipped ? 0 : policyLoss, skipped ? 0 : valueLoss, skipped ? 0 : total, means[2], means[3], means[4], means[5],
+            PpoMath.MaskedMean(advantages, mask), PpoMath.MaskedMean(returns, mask), PpoMath.MaskedVar(returns, mask),
+            means[6], means[7], means[8], PpoMath.MaskedMean(oldValues, mask), PpoMath.MaskedVar(oldValues, mask), meanRatio)
+        {
+            SkippedByRatioThreshold = skipped,
+            Ratios = policy.Ratio.cpu().data<float>().ToArray(),
+            Advantages = advantages,
+        };
+    }
+
+    private static IEnumerable<string> Warnings(PpoConfig config, StepRows rows, double kl, List<MiniBatchStatistics> miniBatches)
+    {
+        if (kl < -1)
+            yield return $"objective/kl is {kl:F2}: the responses were not drawn from the policy's own distribution. "
+                + "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
+        int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
+        if (skipped > 0)
+            yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold ({config.RatioThreshold}) "
+                + "and were skipped: the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
+        int counted = (int)rows.Mask.Sum();
+        if (counted < 2 * rows.Count)
+            yield return $"{rows.Count} responses have {counted} counted tokens in all: advantages over so few tokens are mostly noise. "
+                + "Ask for longer responses (MaxNewTokens, MinNewTokens).";
+    }
+}
