@@ -101,12 +101,36 @@ internal static class BenchVerb
 
     private static object Rounded(BenchOptions options, PpoBenchmarkResult r) => new
     {
-        options.Model, options.Reward, options.Batch, options.Mini, options.Epochs, options.Steps, options.Query, options.Response, options.ReferencePath,
+        options.Model,
+        options.Reward,
+        options.Batch,
+        options.Mini,
+        options.Epochs,
+        options.Steps,
+        options.Query,
+        options.Response,
+        options.ReferencePath,
         Threads = TorchSharp.torch.get_num_threads(),
-        r.GenerateS, r.RewardS, r.PpoStepS, r.ReferenceS, r.OptimiseS, r.TotalS, r.TokensPerSecond, r.GenerateTokensPerSecond,
-        r.QueryTokens, r.ResponseTokens, r.PeakMemoryMib, r.LiveTensors,
-        r.MatmulGflopsBefore, r.MatmulGflopsAfter, r.GenerateGflop, r.RewardGflop, r.PpoStepGflop,
-        r.GenerateFraction, r.RewardFraction, r.PpoStepFraction,
+        r.GenerateS,
+        r.RewardS,
+        r.PpoStepS,
+        r.ReferenceS,
+        r.OptimiseS,
+        r.TotalS,
+        r.TokensPerSecond,
+        r.GenerateTokensPerSecond,
+        r.QueryTokens,
+        r.ResponseTokens,
+        r.PeakMemoryMib,
+        r.LiveTensors,
+        r.MatmulGflopsBefore,
+        r.MatmulGflopsAfter,
+        r.GenerateGflop,
+        r.RewardGflop,
+        r.PpoStepGflop,
+        r.GenerateFraction,
+        r.RewardFraction,
+        r.PpoStepFraction,
     };
 
     private static Table Table(PpoBenchmarkResult r)
@@ -141,7 +165,12 @@ internal static class BenchVerb
         "distilbert" => new DistilBertConfig(),
         "tiny" => new DistilBertConfig
         {
-            VocabSize = 8000, MaxPositionEmbeddings = 256, HiddenSize = 192, NumHiddenLayers = 2, NumAttentionHeads = 6, IntermediateSize = 768,
+            VocabSize = 8000,
+            MaxPositionEmbeddings = 256,
+            HiddenSize = 192,
+            NumHiddenLayers = 2,
+            NumAttentionHeads = 6,
+            IntermediateSize = 768,
         },
         _ => DistilBertConfig.Load(ModelFolders.Resolve("--reward", name)),
     };

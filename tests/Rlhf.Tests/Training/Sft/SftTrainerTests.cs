@@ -12,7 +12,16 @@ public sealed class SftTrainerTests
 {
     private static readonly Gpt2Config Tiny = new()
     {
-        VocabSize = 17, NPositions = 16, NEmbd = 32, NLayer = 2, NHead = 2, ResidPdrop = 0, EmbdPdrop = 0, AttnPdrop = 0, EosTokenId = 16, BosTokenId = 16,
+        VocabSize = 17,
+        NPositions = 16,
+        NEmbd = 32,
+        NLayer = 2,
+        NHead = 2,
+        ResidPdrop = 0,
+        EmbdPdrop = 0,
+        AttnPdrop = 0,
+        EosTokenId = 16,
+        BosTokenId = 16,
     };
 
     [Fact]
