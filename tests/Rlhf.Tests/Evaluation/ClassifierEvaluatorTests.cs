@@ -16,7 +16,7 @@ public class ClassifierEvaluatorTests
         var reviews = ids.Select((row, b) => new Review(NumberTokenizer.Text(row[..mask[b].Sum()]), b % 2)).ToArray();
 
         List<int> progress = [];
-        var evaluator = new ClassifierEvaluator(model, new NumberTokenizer(512)) { BatchSize = 2 };
+        var evaluator = new ClassifierEvaluator(model, new NumberTokenizer(VocabularyOf(model))) { BatchSize = 2 };
         var evaluation = evaluator.Evaluate(reviews, progress.Add);
 
         int right = logits.Where((row, b) => (row[1] > row[0] ? 1 : 0) == b % 2).Count();
@@ -35,9 +35,9 @@ public class ClassifierEvaluatorTests
     {
         using var model = AutoModelForSequenceClassification.FromPretrained(Fixtures.Path("distilbert-tiny"));
         Review[] reviews = [.. Enumerable.Range(0, 6)
-            .Select(i => new Review(NumberTokenizer.Text(Enumerable.Range(5 + i, 200)), i % 2))];
+            .Select(i => new Review(NumberTokenizer.Text(Enumerable.Range(5 + i, 200).Select(id => id % VocabularyOf(model))), i % 2))];
         double Loss(int? crop, long seed) =>
-            new ClassifierEvaluator(model, new NumberTokenizer(512)) { CropTokens = crop, Seed = seed }.Evaluate(reviews).Loss;
+            new ClassifierEvaluator(model, new NumberTokenizer(VocabularyOf(model))) { CropTokens = crop, Seed = seed }.Evaluate(reviews).Loss;
         Assert.Equal(Loss(8, 1), Loss(8, 1));
         Assert.NotEqual(Loss(8, 1), Loss(8, 2));
         Assert.NotEqual(Loss(null, 1), Loss(8, 1));
@@ -49,10 +49,13 @@ public class ClassifierEvaluatorTests
     public void Texts_without_a_usable_label_are_refused()
     {
         using var model = AutoModelForSequenceClassification.FromPretrained(Fixtures.Path("distilbert-tiny"));
-        var evaluator = new ClassifierEvaluator(model, new NumberTokenizer(512));
+        var evaluator = new ClassifierEvaluator(model, new NumberTokenizer(VocabularyOf(model)));
         string Refusal(params Review[] reviews) => Assert.Throws<ArgumentException>(() => evaluator.Evaluate(reviews)).Message;
         Assert.Contains("Review 1 has no label", Refusal(new("5", 0), new("6", null)));
         Assert.Contains("label 7", Refusal(new Review("5", 7)));
         Assert.Throws<ArgumentException>(() => evaluator.Evaluate([]));
     }
+
+    private static int VocabularyOf(SequenceClassifier model) =>
+        (int)model.Parameters.Single(p => p.Key.EndsWith("word_embeddings.weight", StringComparison.Ordinal)).Value.shape[0];
 }

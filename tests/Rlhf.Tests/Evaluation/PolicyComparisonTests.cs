@@ -95,7 +95,7 @@ public class PolicyComparisonTests
     {
         using var model = AutoModelForCausalLM.FromPretrained(Fixtures.Path("gpt2-tiny"));
         using var twin = AutoModelForCausalLM.FromPretrained(Fixtures.Path("gpt2-tiny"));
-        var comparison = Evaluator(judge: false).Compare(model, twin);
+        var comparison = Evaluator(model, judge: false).Compare(model, twin);
         Assert.All(comparison.Rows, row => Assert.Equal(row.ResponseBefore, row.ResponseAfter));
         Assert.Equal(0, comparison.After.Kl, 1e-4);
         Assert.Equal(comparison.Before.Perplexity, comparison.After.Perplexity, 1e-2);
@@ -110,7 +110,7 @@ public class PolicyComparisonTests
         using (no_grad())
             after.Parameters["transformer.ln_f.weight"].mul_(1.5);
         int calls = 0;
-        var evaluator = Evaluator(judge: true, onReward: () => calls++);
+        var evaluator = Evaluator(before, judge: true, onReward: () => calls++);
         var samples = evaluator.Sample(after, before);
 
         Assert.Equal(1, calls);
@@ -134,7 +134,7 @@ public class PolicyComparisonTests
 
     private static readonly int[][] Queries = [[5, 6], [7, 8, 9], [100]];
 
-    private static PolicyEvaluator Evaluator(bool judge, Action? onReward = null)
+    private static PolicyEvaluator Evaluator(CausalLM model, bool judge, Action? onReward = null)
     {
         var reward = new DelegateReward("length", completions =>
         {
@@ -142,7 +142,7 @@ public class PolicyComparisonTests
             return [.. completions.Select(c => (float)c.Response.Length)];
         });
         var second = judge ? new DelegateReward("judge", c => c.Text.Length) : null;
-        return new PolicyEvaluator(new NumberTokenizer(512, endToken: 511), Queries, reward, second)
+        return new PolicyEvaluator(new NumberTokenizer(model.VocabSize, endToken: model.VocabSize - 1), Queries, reward, second)
         {
             ResponseLengths = [6, 3, 9],
             Generation = new GenerationConfig { EosTokenId = -1 },
