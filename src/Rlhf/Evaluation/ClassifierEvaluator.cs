@@ -28,8 +28,7 @@ public sealed class ClassifierEvaluator(SequenceClassifier model, ITokenizer tok
 
     /// <summary>
     /// Show the classifier only a random stretch of this many tokens of each text: how well it reads snippets, which is what a
-    /// reward model
-    /// sees. Null shows whole texts, cut at the model's limit.
+    /// reward model sees. Null shows whole texts, cut at the model's limit.
     /// </summary>
     public int? CropTokens { get; init; }
 

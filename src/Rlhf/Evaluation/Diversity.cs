@@ -6,9 +6,8 @@ namespace Rlhf.Evaluation;
 /// </summary>
 /// <remarks>
 /// Rows hold token ids or words, as the caller chooses; n-grams never cross from one row to the next. The numbers depend on how
-/// much text
-/// there is, so compare only sets of the same number of rows and similar lengths, such as the responses before and after
-/// training.
+/// much text there is, so compare only sets of the same number of rows and similar lengths, such as the responses before and
+/// after training.
 /// </remarks>
 public static class Diversity
 {
@@ -33,8 +32,7 @@ public static class Diversity
 
     /// <summary>
     /// Repetition within rows (seq-rep-n, Welleck et al. 2020): the share of n-grams that occurred before in their own row,
-    /// averaged over rows;
-    /// from 0 (never) to near 1 (a loop).
+    /// averaged over rows; from 0 (never) to near 1 (a loop).
     /// </summary>
     /// <returns>0 when no row is long enough to hold an n-gram.</returns>
     public static double Repetition<T>(IEnumerable<IReadOnlyList<T>> rows, int n) where T : notnull

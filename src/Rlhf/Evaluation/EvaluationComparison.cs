@@ -34,8 +34,7 @@ public sealed record PolicyEvaluation(
 
 /// <summary>
 /// The same held-out queries before and after training. A reward that rose while perplexity exploded, distinct-2 fell or the
-/// judge
-/// disagrees was hacked, not earned.
+/// judge disagrees was hacked, not earned.
 /// </summary>
 /// <param name="Rows">One row per query.</param>
 /// <param name="Before">The policy before training, which is also the reference.</param>

@@ -7,10 +7,8 @@ namespace Rlhf.Evaluation;
 /// <summary>Perplexity and bits per character of texts under a causal language model.</summary>
 /// <remarks>
 /// A text begins after the model's end token (which is how GPT-2 marks a new document), so that its first token counts, too.
-/// Texts longer
-/// than the model's limit are read in windows that overlap by half; every token is scored once, and tokens after the first window
-/// see
-/// at least half a window before them.
+/// Texts longer than the model's limit are read in windows that overlap by half; every token is scored once, and tokens after the
+/// first window see at least half a window before them.
 /// </remarks>
 public sealed class LanguageModelEvaluator
 {

@@ -43,7 +43,8 @@ public sealed class PolicyEvaluator(
         var refLogprobs = ReferenceEquals(policy, reference) ? generated.Logprobs
             : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.Length)], cancellation);
         var completions = queries.Select((query, i) => new Completion(Decode(query), Decode(responses[i]))).ToArray();
-        return new(completions, responses, reward.ScoreChecked(completions), judge?.ScoreChecked(completions), generated.Logprobs, refLogprobs);
+        return new(completions, responses, reward.ScoreChecked(completions), judge?.ScoreChecked(completions),
+            generated.Logprobs, refLogprobs);
     }
 
     /// <summary>Compares a policy with what it was before training.</summary>

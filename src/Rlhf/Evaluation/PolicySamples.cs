@@ -23,8 +23,7 @@ public sealed record PolicySamples(
 
     /// <summary>
     /// Divergence from the reference in nats per response: the mean of Σ (logprob - refLogprob). An estimate of KL(policy ‖
-    /// reference)
-    /// when the responses were drawn from the policy's own distribution (temperature 1, nothing filtered).
+    /// reference) when the responses were drawn from the policy's own distribution (temperature 1, nothing filtered).
     /// </summary>
     public double Kl => Logprobs.Zip(RefLogprobs, (policy, reference) => Sum(policy) - Sum(reference)).Average();
 

@@ -3,7 +3,9 @@ using System.ComponentModel;
 namespace Rlhf.Generation;
 
 /// <summary>How responses are sampled. The defaults are the lesson's: pure sampling from the model's own distribution.</summary>
-/// <remarks>Names and meaning are those of transformers' GenerationConfig, except that top-k is off unless asked for (transformers: 50).</remarks>
+/// <remarks>
+/// Names and meaning are those of transformers' GenerationConfig, except that top-k is off unless asked for (transformers: 50).
+/// </remarks>
 public sealed record GenerationConfig
 {
     /// <summary>Sample; false takes the most likely token.</summary>
@@ -26,7 +28,9 @@ public sealed record GenerationConfig
     [Description("Keep tokens at least this fraction as likely as the most likely one.")]
     public double? MinP { get; init; }
 
-    /// <summary>Locally typical sampling: keep the tokens nearest to the entropy that together reach this probability; 1 keeps all.</summary>
+    /// <summary>
+    /// Locally typical sampling: keep the tokens nearest to the entropy that together reach this probability; 1 keeps all.
+    /// </summary>
     [Description("Locally typical sampling mass; 1 keeps all.")]
     public double TypicalP { get; init; } = 1.0;
 
@@ -38,7 +42,9 @@ public sealed record GenerationConfig
     [Description("No n-gram of this size occurs twice; 0 is off.")]
     public int NoRepeatNgramSize { get; init; }
 
-    /// <summary>The end token is impossible until query and response together have this many tokens; 0 and the lesson's -1 are off.</summary>
+    /// <summary>
+    /// The end token is impossible until query and response together have this many tokens; 0 and the lesson's -1 are off.
+    /// </summary>
     [Description("Tokens of query and response before the end token is possible; 0 and -1 are off.")]
     public int MinLength { get; init; } = -1;
 
@@ -50,18 +56,23 @@ public sealed record GenerationConfig
     [Description("Most tokens of a response.")]
     public int MaxNewTokens { get; init; } = 20;
 
-    /// <summary>Token that ends a response; null takes the model's. A negative id means that nothing ends a response early.</summary>
+    /// <summary>
+    /// Token that ends a response; null takes the model's. A negative id means that nothing ends a response early.
+    /// </summary>
     [Description("Token that ends a response; default: the model's; negative: none.")]
     public int? EosTokenId { get; init; }
 
-    /// <summary>True when sampling leaves the model's distribution as it is, so that the sampler's logprobs are the policy's own.</summary>
+    /// <summary>
+    /// True when sampling leaves the model's distribution as it is, so that the sampler's logprobs are the policy's own.
+    /// </summary>
     public bool IsUnwarped => DoSample && Temperature == 1.0 && TopK == 0 && TopP == 1.0 && MinP is null or 0 && TypicalP == 1.0
         && RepetitionPenalty == 1.0 && NoRepeatNgramSize == 0 && MinLength <= 0 && MinNewTokens <= 0;
 
     /// <summary>Every problem of these settings, one sentence each.</summary>
     public IEnumerable<string> Validate()
     {
-        if (!(Temperature > 0)) yield return $"Temperature is {Temperature}; it must be above 0. For the most likely token set DoSample to false.";
+        if (!(Temperature > 0))
+            yield return $"Temperature is {Temperature}; it must be above 0. For the most likely token set DoSample to false.";
         if (TopK < 0) yield return $"TopK is {TopK}; it must be 0 (off) or more.";
         if (!(TopP is > 0 and <= 1)) yield return $"TopP is {TopP}; it must be above 0 and at most 1.";
         if (MinP is { } m && !(m is >= 0 and <= 1)) yield return $"MinP is {m}; it must be from 0 to 1.";

@@ -7,7 +7,8 @@ internal static class Activations
 {
     public const string Known = "gelu, gelu_new, gelu_pytorch_tanh, relu, silu and tanh";
 
-    public static bool IsKnown(string name) => name is "gelu" or "gelu_new" or "gelu_pytorch_tanh" or "relu" or "silu" or "swish" or "tanh";
+    public static bool IsKnown(string name) =>
+        name is "gelu" or "gelu_new" or "gelu_pytorch_tanh" or "relu" or "silu" or "swish" or "tanh";
 
     public static Tensor Apply(string name, Tensor x) => name switch
     {

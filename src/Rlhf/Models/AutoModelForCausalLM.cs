@@ -36,7 +36,8 @@ public static class AutoModelForCausalLM
         return config.Text("model_type", "") switch
         {
             "gpt2" => new Gpt2LMHeadModel(Gpt2Config.Load(folder), device),
-            var other => throw config.Refuse("model_type", $"'{other}' is no causal language model that is supported; supported is gpt2"),
+            var other => throw config.Refuse("model_type",
+                $"'{other}' is no causal language model that is supported; supported is gpt2"),
         };
     }
 }

@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Models;
 
 /// <summary>
-/// A causal language model with a value head on its last hidden states: the policy and the critic of PPO on one trunk, in TRL's file layout.
+/// A causal language model with a value head on its last hidden states: the policy and the critic of
+/// PPO on one trunk, in TRL's file layout.
 /// </summary>
 /// <remarks>TRL: <c>AutoModelForCausalLMWithValueHead</c>; the head is <c>v_head.summary</c>, one linear layer [1, D].</remarks>
 public sealed class AutoModelForCausalLMWithValueHead : IDisposable
@@ -73,8 +74,8 @@ public sealed class AutoModelForCausalLMWithValueHead : IDisposable
     public Tensor Values(Tensor hidden) => nn.functional.linear(hidden, weight, bias).squeeze(-1);
 
     /// <summary>
-    /// A frozen copy to measure the divergence from. With <paramref name="numSharedLayers"/>, the embeddings and so many blocks at the
-    /// bottom are the policy's own and are frozen there too.
+    /// A frozen copy to measure the divergence from. With <paramref name="numSharedLayers"/>, the
+    /// embeddings and so many blocks at the bottom are the policy's own and are frozen there too.
     /// </summary>
     /// <remarks>TRL: <c>create_reference_model</c>.</remarks>
     /// <exception cref="ArgumentOutOfRangeException">More layers than the model has.</exception>

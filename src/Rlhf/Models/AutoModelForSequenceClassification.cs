@@ -13,7 +13,8 @@ public static class AutoModelForSequenceClassification
     /// <param name="device">Where the model computes; null is the CPU.</param>
     /// <param name="newHead">A head to train, for a checkpoint without one; null requires the checkpoint's own.</param>
     /// <exception cref="FileNotFoundException">config.json or the weights are absent.</exception>
-    /// <exception cref="InvalidDataException">A file is malformed, describes a model that cannot be built, or lacks weights.</exception>
+    /// <exception cref="InvalidDataException">A file is malformed, describes a model that cannot be
+    /// built, or lacks weights.</exception>
     public static SequenceClassifier FromPretrained(string folder, torch.Device? device = null, NewHead? newHead = null)
     {
         var config = ReadConfig(folder);
@@ -45,7 +46,8 @@ public static class AutoModelForSequenceClassification
 
     /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
-    public static SequenceClassifier FromConfig(string folder, torch.Device? device = null) => FromConfig(ReadConfig(folder), device);
+    public static SequenceClassifier FromConfig(string folder, torch.Device? device = null) =>
+        FromConfig(ReadConfig(folder), device);
 
     /// <summary>Label names that the config.json of a folder gives, by index.</summary>
     /// <exception cref="FileNotFoundException">config.json is absent.</exception>
@@ -72,7 +74,8 @@ public static class AutoModelForSequenceClassification
             "bert" => BertConfig.Load(json),
             "roberta" => RobertaConfig.Load(json),
             "gpt2" => Gpt2ClassifierConfig.Load(folder),
-            var other => throw json.Refuse("model_type", $"'{other}' is not supported here; classifiers are distilbert, bert, roberta and gpt2"),
+            var other => throw json.Refuse("model_type",
+                $"'{other}' is not supported here; classifiers are distilbert, bert, roberta and gpt2"),
         };
     }
 }

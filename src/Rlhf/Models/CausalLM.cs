@@ -8,7 +8,8 @@ namespace Rlhf.Models;
 /// <remarks>B rows, N packed tokens, V vocabulary, D width.</remarks>
 /// <param name="device">Where the model computes; null is the CPU.</param>
 /// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
-public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Parameter>? shared = null) : PretrainedModel(device, shared)
+public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Parameter>? shared = null)
+    : PretrainedModel(device, shared)
 {
     /// <summary>V, the number of token ids.</summary>
     public abstract int VocabSize { get; }
@@ -32,11 +33,14 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     public abstract Tensor Forward(PackedBatch batch);
 
     /// <summary>
-    /// Like <see cref="Forward(PackedBatch)"/>, and also keeps the keys and values of every token, row b of the batch in row b of the cache.
+    /// Like <see cref="Forward(PackedBatch)"/>, and also keeps the keys and values of every token, row b
+    /// of the batch in row b of the cache.
     /// </summary>
     public abstract Tensor Prefill(PackedBatch batch, KeyValueCache cache);
 
-    /// <summary>One token for each of the cache's first rows: hidden states [rows, D]. Each row's length in the cache grows by one.</summary>
+    /// <summary>
+    /// One token for each of the cache's first rows: hidden states [rows, D]. Each row's length in the cache grows by one.
+    /// </summary>
     /// <param name="ids">Token ids [rows], int64.</param>
     /// <param name="cache">Keys and values so far; <see cref="KeyValueCache.ActiveRows"/> must equal the number of ids.</param>
     public abstract Tensor Decode(Tensor ids, KeyValueCache cache);
@@ -47,8 +51,8 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     public abstract KeyValueCache CreateCache(int rows, int maxLength);
 
     /// <summary>
-    /// A frozen copy; the embeddings and the first <paramref name="sharedLayers"/> blocks are this model's own parameters, and frozen here too,
-    /// when that is not 0.
+    /// A frozen copy; the embeddings and the first <paramref name="sharedLayers"/> blocks are this
+    /// model's own parameters, and frozen here too, when that is not 0.
     /// </summary>
     internal abstract CausalLM CreateFrozenCopy(int sharedLayers);
 

@@ -20,11 +20,14 @@ public abstract record ClassifierConfig
     /// <summary>Every problem of these settings, one sentence each.</summary>
     public virtual IEnumerable<string> Validate()
     {
-        if (Labels.Count is 0 or > LabelMaps.MaxLabels) yield return $"There are {Labels.Count} labels; a classifier has 1 to {LabelMaps.MaxLabels}.";
+        if (Labels.Count is 0 or > LabelMaps.MaxLabels)
+            yield return $"There are {Labels.Count} labels; a classifier has 1 to {LabelMaps.MaxLabels}.";
         if (Labels.Distinct().Count() != Labels.Count) yield return "A label name occurs twice.";
         if (!ProblemTypes.IsKnown(ProblemType))
-            yield return $"The problem type '{ProblemType}' is unknown; use {ProblemTypes.Regression}, {ProblemTypes.SingleLabel} or {ProblemTypes.MultiLabel}.";
-        if (ParameterCount > MaxParameters) yield return $"These sizes make {ParameterCount:N0} weights, more than {MaxParameters:N0}.";
+            yield return $"The problem type '{ProblemType}' is unknown; use {ProblemTypes.Regression}, " +
+                $"{ProblemTypes.SingleLabel} or {ProblemTypes.MultiLabel}.";
+        if (ParameterCount > MaxParameters)
+            yield return $"These sizes make {ParameterCount:N0} weights, more than {MaxParameters:N0}.";
     }
 
     /// <summary>Throws when a setting cannot be used.</summary>

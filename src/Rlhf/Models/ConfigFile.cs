@@ -21,7 +21,8 @@ internal sealed class ConfigFile
         if (Directory.Exists(path))
             path = Path.Combine(path, "config.json");
         if (!File.Exists(path))
-            throw new FileNotFoundException($"There is no {path}. A model folder holds config.json, the weights and the tokenizer's files.", path);
+            throw new FileNotFoundException($"There is no {path}. A model folder holds config.json, the weights and the " +
+                "tokenizer's files.", path);
         if (new FileInfo(path).Length > MaxBytes)
             throw new InvalidDataException($"{path} has over {MaxBytes} bytes, which is no model configuration.");
         try
@@ -74,14 +75,16 @@ internal sealed class ConfigFile
     {
         if (Node(key) is not { } node)
             return fallback;
-        return node is JsonValue value && value.TryGetValue(out bool flag) ? flag : throw Refuse(key, $"{Short(node)} is not true or false");
+        return node is JsonValue value && value.TryGetValue(out bool flag) ? flag
+            : throw Refuse(key, $"{Short(node)} is not true or false");
     }
 
     public string Text(string key, string fallback)
     {
         if (Node(key) is not { } node)
             return fallback;
-        return node is JsonValue value && value.TryGetValue(out string? text) ? text : throw Refuse(key, $"{Short(node)} is not a text");
+        return node is JsonValue value && value.TryGetValue(out string? text) ? text
+            : throw Refuse(key, $"{Short(node)} is not a text");
     }
 
     public InvalidDataException Refuse(string key, string what) => new($"{path}: {key}: {what}.");
@@ -98,5 +101,6 @@ internal sealed class ConfigFile
         }
     }
 
-    private static string Short(JsonNode node) => node.ToJsonString() is { Length: > 40 } text ? text[..40] + "…" : node.ToJsonString();
+    private static string Short(JsonNode node) =>
+        node.ToJsonString() is { Length: > 40 } text ? text[..40] + "…" : node.ToJsonString();
 }

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Models;
 
 /// <summary>
-/// Keys and values of all layers, allocated once. Rows have their own lengths; rows that are finished leave the active part at the front.
+/// Keys and values of all layers, allocated once. Rows have their own lengths; rows that are finished
+/// leave the active part at the front.
 /// </summary>
 public sealed class KeyValueCache : IDisposable
 {
@@ -13,8 +14,10 @@ public sealed class KeyValueCache : IDisposable
     {
         MaxLength = maxLength;
         Lengths = new int[rows];
-        Keys = Enumerable.Range(0, layers).Select(_ => zeros([rows, maxLength, width], type, device).DetachFromDisposeScope()).ToArray();
-        Values = Enumerable.Range(0, layers).Select(_ => zeros([rows, maxLength, width], type, device).DetachFromDisposeScope()).ToArray();
+        Keys = Enumerable.Range(0, layers)
+            .Select(_ => zeros([rows, maxLength, width], type, device).DetachFromDisposeScope()).ToArray();
+        Values = Enumerable.Range(0, layers)
+            .Select(_ => zeros([rows, maxLength, width], type, device).DetachFromDisposeScope()).ToArray();
         ActiveRows = rows;
     }
 
@@ -34,7 +37,8 @@ public sealed class KeyValueCache : IDisposable
     public IReadOnlyList<Tensor> Values { get; }
 
     /// <summary>
-    /// Drops a row from the active part: the last active row takes its place (its keys and values are copied), which the caller must mirror.
+    /// Drops a row from the active part: the last active row takes its place (its keys and values are
+    /// copied), which the caller must mirror.
     /// </summary>
     public void Remove(int row)
     {

@@ -54,7 +54,8 @@ internal static class LabelMaps
                 throw json.Refuse(key, $"must name each of the labels 0 to {labels.Length - 1} once");
             labels[i] = label;
         }
-        return labels.Distinct().Count() == labels.Length ? labels.OfType<string>().ToArray() : throw json.Refuse(key, "a label name occurs twice");
+        return labels.Distinct().Count() == labels.Length ? labels.OfType<string>().ToArray()
+            : throw json.Refuse(key, "a label name occurs twice");
     }
 
     private static int? Index(string? text) =>
@@ -62,5 +63,6 @@ internal static class LabelMaps
 
     /// <summary>A JSON text, or a number as text: both spellings occur in published files.</summary>
     private static string? Text(JsonNode? node) => node is not JsonValue value ? null
-        : value.TryGetValue(out string? text) ? text : value.TryGetValue(out long number) ? number.ToString(CultureInfo.InvariantCulture) : null;
+        : value.TryGetValue(out string? text) ? text
+        : value.TryGetValue(out long number) ? number.ToString(CultureInfo.InvariantCulture) : null;
 }

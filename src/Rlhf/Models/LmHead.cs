@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Models;
 
 /// <summary>
-/// The output layer over the vocabulary, taken in chunks of rows, so that [R, V] logits never exist as a whole: logprob, entropy and the
-/// gradient of a loss are taken from a chunk while it is there.
+/// The output layer over the vocabulary, taken in chunks of rows, so that [R, V] logits never exist as
+/// a whole: logprob, entropy and the gradient of a loss are taken from a chunk while it is there.
 /// </summary>
 /// <remarks>R rows (the positions whose next token counts), V vocabulary, D width. Logprobs and entropies are in nats.</remarks>
 public static class LmHead
@@ -20,7 +20,8 @@ public static class LmHead
     /// <param name="hidden">Hidden states [R, D].</param>
     /// <param name="weight">Output weight [V, D].</param>
     /// <param name="targets">Token ids [R], int64.</param>
-    /// <param name="entropy">Receives the entropy [R] of each row's distribution, when asked for with <paramref name="withEntropy"/>.</param>
+    /// <param name="entropy">Receives the entropy [R] of each row's distribution, when asked for with
+    /// <paramref name="withEntropy"/>.</param>
     /// <param name="withEntropy">Compute the entropy, too.</param>
     public static Tensor Logprobs(Tensor hidden, Tensor weight, Tensor targets, out Tensor? entropy, bool withEntropy = false)
     {
@@ -42,7 +43,8 @@ public static class LmHead
     public static Tensor Logprobs(Tensor hidden, Tensor weight, Tensor targets) => Logprobs(hidden, weight, targets, out _);
 
     /// <summary>
-    /// The exact divergence KL(policy ‖ reference) [R] at each row, summed over the vocabulary, without gradient, and the targets' logprobs under both.
+    /// The exact divergence KL(policy ‖ reference) [R] at each row, summed over the vocabulary, without
+    /// gradient, and the targets' logprobs under both.
     /// </summary>
     public static (Tensor Kl, Tensor Logprobs, Tensor RefLogprobs) FullKl(
         Tensor hidden, Tensor weight, Tensor refHidden, Tensor refWeight, Tensor targets)
@@ -66,13 +68,15 @@ public static class LmHead
     }
 
     /// <summary>
-    /// Forward and backward through the head for a loss that depends on it by the targets' logprobs alone. Adds the gradient of the weight to
+    /// Forward and backward through the head for a loss that depends on it by the targets' logprobs
+    /// alone. Adds the gradient of the weight to
     /// <c>weight.grad</c> and returns that of the hidden states.
     /// </summary>
     /// <param name="hidden">Hidden states [R, D]; taken as constants.</param>
     /// <param name="weight">Output weight [V, D]; its gradient is left alone when it does not require one.</param>
     /// <param name="targets">Token ids [R], int64.</param>
-    /// <param name="gradient">Given the first row of a chunk and its logprobs [r], the loss's derivative [r] by each of them.</param>
+    /// <param name="gradient">Given the first row of a chunk and its logprobs [r], the loss's derivative
+    /// [r] by each of them.</param>
     /// <param name="withEntropy">Compute the entropy, too.</param>
     public static HeadPass ForwardBackward(
         Tensor hidden, Tensor weight, Tensor targets, Func<long, Tensor, Tensor> gradient, bool withEntropy = false)

@@ -11,7 +11,8 @@ namespace Rlhf.Models;
 /// </summary>
 /// <param name="device">Where new parameters are made.</param>
 /// <param name="shared">Parameters of another model to use, by name, instead of making them; they stay the other model's.</param>
-public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, Parameter>? shared = null) : IReadOnlyList<KeyValuePair<string, Parameter>>, IDisposable
+public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, Parameter>? shared = null)
+    : IReadOnlyList<KeyValuePair<string, Parameter>>, IDisposable
 {
     private readonly List<KeyValuePair<string, Parameter>> ordered = [];
     private readonly Dictionary<string, Parameter> byName = [];

@@ -1,8 +1,8 @@
 namespace Rlhf.Models;
 
 /// <summary>
-/// A head to put on a checkpoint that has none for the task, such as a language model that becomes a reward model. It replaces a head
-/// that the checkpoint has.
+/// A head to put on a checkpoint that has none for the task, such as a language model that becomes a
+/// reward model. It replaces a head that the checkpoint has.
 /// </summary>
 /// <param name="Labels">Its label names by index; one label makes a scalar head.</param>
 /// <param name="Seed">Its initial weights are drawn from this.</param>

@@ -45,7 +45,9 @@ public sealed class PackedBatch : IDisposable
     /// <summary>Token type (segment) ids [N], int64; null means zero everywhere.</summary>
     public Tensor? TokenTypeIds { get; }
 
-    /// <summary>False where a token may not be attended to (a padding token that was kept in its row); null when all may.</summary>
+    /// <summary>
+    /// False where a token may not be attended to (a padding token that was kept in its row); null when all may.
+    /// </summary>
     public bool[]? KeyMask { get; }
 
     /// <summary>The token ids on the host.</summary>
@@ -71,7 +73,8 @@ public sealed class PackedBatch : IDisposable
     /// <param name="device">Device of the tensors; null is the CPU.</param>
     /// <param name="positionOffsets">First position of each row, where it is not 0.</param>
     /// <exception cref="ArgumentException">There is no row, or a row is empty.</exception>
-    public static PackedBatch FromRows(IReadOnlyList<int[]> rows, Device? device = null, IReadOnlyList<int>? positionOffsets = null)
+    public static PackedBatch FromRows(
+        IReadOnlyList<int[]> rows, Device? device = null, IReadOnlyList<int>? positionOffsets = null)
     {
         var offsets = RowOffsets(rows.Select(r => r.Length).ToArray());
         var ids = new long[offsets[^1]];
@@ -90,7 +93,8 @@ public sealed class PackedBatch : IDisposable
     /// <param name="attentionMask">1 for tokens, 0 for padding.</param>
     /// <param name="positionIds">Positions; null counts 0..T-1 over the padding too, as TRL's PPO forward pass does.</param>
     /// <param name="keepPadding">
-    /// Keep padding tokens in their rows, unattended but computed: what an encoder does that reads position 0 of a left-padded row.
+    /// Keep padding tokens in their rows, unattended but computed: what an encoder does that reads
+    /// position 0 of a left-padded row.
     /// </param>
     /// <param name="tokenTypeIds">Segment ids; null means zero.</param>
     /// <param name="device">Device of the tensors; null is the CPU.</param>
@@ -98,7 +102,8 @@ public sealed class PackedBatch : IDisposable
         IReadOnlyList<int[]> inputIds, IReadOnlyList<int[]> attentionMask, IReadOnlyList<int[]>? positionIds = null,
         bool keepPadding = false, IReadOnlyList<int[]>? tokenTypeIds = null, Device? device = null)
     {
-        var kept = inputIds.Select((row, b) => Enumerable.Range(0, row.Length).Where(t => keepPadding || attentionMask[b][t] != 0).ToArray()).ToArray();
+        var kept = inputIds.Select((row, b) =>
+            Enumerable.Range(0, row.Length).Where(t => keepPadding || attentionMask[b][t] != 0).ToArray()).ToArray();
         var offsets = RowOffsets(kept.Select(k => k.Length).ToArray());
         long[] Gather(Func<int, int, long> value) => kept.SelectMany((columns, b) => columns.Select(t => value(b, t))).ToArray();
         var mask = keepPadding ? Gather((b, t) => attentionMask[b][t]).Select(m => m != 0).ToArray() : null;
@@ -143,8 +148,9 @@ public sealed class PackedBatch : IDisposable
     }
 
     /// <summary>
-    /// What attention in both directions must not see, as an additive mask [B, 1, 1, T] of 0 and minus infinity; null when it may see everything.
-    /// The caller owns the tensor. Causal attention over rows padded on the right needs none, unless <see cref="KeyMask"/> is set.
+    /// What attention in both directions must not see, as an additive mask [B, 1, 1, T] of 0 and minus infinity; null when it may
+    /// see everything. The caller owns the tensor. Causal attention over rows padded on the right needs none, unless
+    /// <see cref="KeyMask"/> is set.
     /// </summary>
     public Tensor? BidirectionalMask(ScalarType type)
     {
@@ -158,7 +164,9 @@ public sealed class PackedBatch : IDisposable
         return tensor(mask, [RowCount, 1, 1, MaxLength], type, Device);
     }
 
-    /// <summary>Throws when a token id, position or token type is outside a model's tables: libtorch itself would end the process.</summary>
+    /// <summary>
+    /// Throws when a token id, position or token type is outside a model's tables: libtorch itself would end the process.
+    /// </summary>
     /// <param name="vocabSize">Number of token ids.</param>
     /// <param name="positions">Number of positions.</param>
     /// <param name="tokenTypes">Number of token types; null does not look at them.</param>
@@ -170,9 +178,11 @@ public sealed class PackedBatch : IDisposable
                 throw new ArgumentOutOfRangeException(nameof(vocabSize),
                     $"Token id {id} is outside the model's vocabulary of {vocabSize}. Does the tokenizer belong to this model?");
         if (maxPosition >= positions)
-            throw new ArgumentOutOfRangeException(nameof(positions), $"Position {maxPosition} is beyond the model's {positions} positions. Shorten the text.");
+            throw new ArgumentOutOfRangeException(nameof(positions),
+                $"Position {maxPosition} is beyond the model's {positions} positions. Shorten the text.");
         if (maxTokenType > 0 && maxTokenType >= tokenTypes)
-            throw new ArgumentOutOfRangeException(nameof(tokenTypes), $"Token type {maxTokenType} is beyond the model's {tokenTypes} types.");
+            throw new ArgumentOutOfRangeException(nameof(tokenTypes),
+                $"Token type {maxTokenType} is beyond the model's {tokenTypes} types.");
     }
 
     /// <inheritdoc/>

@@ -35,11 +35,14 @@ public abstract class PretrainedModel : IDisposable
     protected abstract void SaveConfiguration(string folder);
 
     /// <summary>
-    /// The name under which a checkpoint holds a parameter, or null when it has none of it. Old checkpoints lack a prefix or say gamma and beta.
+    /// The name under which a checkpoint holds a parameter, or null when it has none of it. Old
+    /// checkpoints lack a prefix or say gamma and beta.
     /// </summary>
     protected abstract string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint);
 
-    /// <summary>Parameters that a checkpoint may lack (a head that is trained from scratch); they keep their initial values.</summary>
+    /// <summary>
+    /// Parameters that a checkpoint may lack (a head that is trained from scratch); they keep their initial values.
+    /// </summary>
     protected virtual bool MayBeMissing(string parameter) => false;
 
     /// <summary>Fills every parameter with its initial value, drawn from the seed.</summary>
@@ -47,7 +50,8 @@ public abstract class PretrainedModel : IDisposable
 
     /// <summary>Reads all parameters from a checkpoint.</summary>
     /// <returns>Names of parameters that the checkpoint lacks and that may be missing.</returns>
-    /// <exception cref="InvalidDataException">A parameter is missing or has another shape; the message names all of them.</exception>
+    /// <exception cref="InvalidDataException">A parameter is missing or has another shape; the message
+    /// names all of them.</exception>
     public IReadOnlyList<string> LoadWeights(IWeightSource weights)
     {
         using var noGrad = no_grad();
@@ -63,8 +67,9 @@ public abstract class PretrainedModel : IDisposable
                 missing.Add(name);
         }
         if (missing.Count > 0)
-            throw new InvalidDataException($"{weights.Path} is no {Architecture}: it lacks {missing.Count} of {Parameters.Count} tensors, " +
-                $"among them {string.Join(", ", missing.Take(4))}. Check that config.json and the weights belong together.");
+            throw new InvalidDataException($"{weights.Path} is no {Architecture}: it lacks " +
+                $"{missing.Count} of {Parameters.Count} tensors, among them {string.Join(", ", missing.Take(4))}. " +
+                "Check that config.json and the weights belong together.");
         return absent;
     }
 
@@ -72,11 +77,13 @@ public abstract class PretrainedModel : IDisposable
     /// <param name="folder">The model folder; made when it does not exist.</param>
     /// <param name="storeAs">Element type in the file; null keeps float32.</param>
     /// <param name="heads">Further parameters that belong to the model, such as a value head.</param>
-    public void SavePretrained(string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null)
+    public void SavePretrained(
+        string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null)
     {
         Directory.CreateDirectory(folder);
         SaveConfiguration(folder);
-        WeightFiles.Save(folder, Parameters.Concat(heads ?? []).Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value)).ToArray(), storeAs);
+        var tensors = Parameters.Concat(heads ?? []).Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value));
+        WeightFiles.Save(folder, [.. tensors], storeAs);
     }
 
     /// <summary>Turns off gradients: the model will only be read.</summary>

@@ -1,6 +1,8 @@
 namespace Rlhf.Models;
 
-/// <summary>What a classifier's labels mean; decides the loss in training and the function that a pipeline applies to logits.</summary>
+/// <summary>
+/// What a classifier's labels mean; decides the loss in training and the function that a pipeline applies to logits.
+/// </summary>
 public static class ProblemTypes
 {
     /// <summary>The logits are numbers; mean squared error.</summary>

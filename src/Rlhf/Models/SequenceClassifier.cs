@@ -22,7 +22,8 @@ public abstract class SequenceClassifier(Device? device) : PretrainedModel(devic
     public abstract Tensor Forward(PackedBatch batch);
 
     /// <summary>
-    /// Gives every parameter its initial value, each from its own random stream, so that one does not depend on another's presence.
+    /// Gives every parameter its initial value, each from its own random stream, so that one does not
+    /// depend on another's presence.
     /// </summary>
     public override void Initialize(long seed)
     {
@@ -37,7 +38,9 @@ public abstract class SequenceClassifier(Device? device) : PretrainedModel(devic
     /// <summary>Does a parameter belong to the head that a <see cref="NewHead"/> replaces?</summary>
     protected abstract bool IsHead(string parameter);
 
-    /// <summary>The name under which a checkpoint holds a parameter, or null; see <see cref="PretrainedModel.FindInCheckpoint"/>.</summary>
+    /// <summary>
+    /// The name under which a checkpoint holds a parameter, or null; see <see cref="PretrainedModel.FindInCheckpoint"/>.
+    /// </summary>
     protected abstract string? FindStored(string parameter, IReadOnlySet<string> checkpoint);
 
     /// <summary>A parameter outside the head that a checkpoint without a head may also lack.</summary>

@@ -13,7 +13,8 @@ public static class AutoReward
     /// <exception cref="FileNotFoundException">A file is absent.</exception>
     /// <exception cref="InvalidDataException">A file is malformed, or files do not belong together.</exception>
     /// <exception cref="ArgumentException">The model has no label of that name.</exception>
-    public static IRewardFunction FromPretrained(string folder, torch.Device? device = null, string? label = null, int batchSize = 16)
+    public static IRewardFunction FromPretrained(
+        string folder, torch.Device? device = null, string? label = null, int batchSize = 16)
     {
         var pipeline = TextClassificationPipeline.FromPretrained(folder, device);
         try

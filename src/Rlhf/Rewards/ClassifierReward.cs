@@ -48,7 +48,8 @@ public sealed class ClassifierReward : IRewardFunction, IDisposable
     {
         int Find(string name) => labels.ToList().FindIndex(l => l.Equals(name, StringComparison.OrdinalIgnoreCase));
         if (wanted is null)
-            return Find(DefaultLabel) is var positive and >= 0 ? positive : Find("LABEL_1") is var first and >= 0 ? first : labels.Count - 1;
+            return Find(DefaultLabel) is var positive and >= 0 ? positive
+                : Find("LABEL_1") is var first and >= 0 ? first : labels.Count - 1;
         if (Find(wanted) is var named and >= 0)
             return named;
         if (int.TryParse(wanted, NumberStyles.None, CultureInfo.InvariantCulture, out int index) && index < labels.Count)

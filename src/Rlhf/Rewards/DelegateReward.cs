@@ -8,7 +8,8 @@ public sealed class DelegateReward : IRewardFunction
     /// <summary>A reward from a function of a whole batch.</summary>
     /// <param name="name">Name used in metrics and reports.</param>
     /// <param name="score">One score per completion, in the order given.</param>
-    public DelegateReward(string name, Func<IReadOnlyList<Completion>, IReadOnlyList<float>> score) => (Name, this.score) = (name, score);
+    public DelegateReward(string name, Func<IReadOnlyList<Completion>, IReadOnlyList<float>> score) =>
+        (Name, this.score) = (name, score);
 
     /// <summary>A reward from a function of one completion.</summary>
     /// <param name="name">Name used in metrics and reports.</param>
@@ -22,5 +23,6 @@ public sealed class DelegateReward : IRewardFunction
 
     /// <inheritdoc/>
     /// <exception cref="RewardException">The function returned a wrong number of scores, or one that is not finite.</exception>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions) => RewardChecks.Check(Name, completions, score(completions));
+    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions) =>
+        RewardChecks.Check(Name, completions, score(completions));
 }

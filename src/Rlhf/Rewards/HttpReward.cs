@@ -19,7 +19,8 @@ public sealed class HttpReward : IRewardFunction, IDisposable
 
     /// <summary>A reward from a web service.</summary>
     /// <param name="endpoint">Absolute http or https address.</param>
-    /// <param name="client">Sends the requests, for example with credentials; not disposed. Null makes one that follows no redirects.</param>
+    /// <param name="client">Sends the requests, for example with credentials; not disposed. Null makes
+    /// one that follows no redirects.</param>
     /// <exception cref="ArgumentException">The address is neither http nor https.</exception>
     public HttpReward(Uri endpoint, HttpClient? client = null)
     {
@@ -27,7 +28,10 @@ public sealed class HttpReward : IRewardFunction, IDisposable
             throw new ArgumentException($"The reward's address '{endpoint}' must begin with http:// or https://.");
         this.endpoint = endpoint;
         ownsClient = client is null;
-        this.client = client ?? new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false }) { Timeout = System.Threading.Timeout.InfiniteTimeSpan };
+        this.client = client ?? new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false })
+        {
+            Timeout = System.Threading.Timeout.InfiniteTimeSpan,
+        };
     }
 
     /// <summary>Name used in metrics and reports.</summary>
@@ -36,7 +40,10 @@ public sealed class HttpReward : IRewardFunction, IDisposable
     /// <summary>Longest time for one request and its answer.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Times that a request is sent before giving up on a service that cannot be reached or says that it is busy (429, 502, 503, 504).</summary>
+    /// <summary>
+    /// Times that a request is sent before giving up on a service that cannot be reached or says that it
+    /// is busy (429, 502, 503, 504).
+    /// </summary>
     public int Attempts { get; init; } = 3;
 
     /// <summary>Pause after the first failed attempt; it doubles with each.</summary>
@@ -98,9 +105,11 @@ public sealed class HttpReward : IRewardFunction, IDisposable
     private async Task<(HttpStatusCode Status, byte[] Answer)> SendAsync(byte[] body, int limit)
     {
         using var deadline = new CancellationTokenSource(Timeout);
-        using var content = new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
+        using var content =
+            new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint) { Content = content };
-        using var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, deadline.Token).ConfigureAwait(false);
+        using var response = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, deadline.Token)
+            .ConfigureAwait(false);
         using var stream = await response.Content.ReadAsStreamAsync(deadline.Token).ConfigureAwait(false);
         using var answer = new MemoryStream();
         var buffer = new byte[16 << 10];
@@ -119,7 +128,8 @@ public sealed class HttpReward : IRewardFunction, IDisposable
         {
             using var json = JsonDocument.Parse(answer);
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("scores", out var scores)
-                || scores.ValueKind != JsonValueKind.Array || scores.EnumerateArray().Any(s => s.ValueKind != JsonValueKind.Number))
+                || scores.ValueKind != JsonValueKind.Array
+                || scores.EnumerateArray().Any(s => s.ValueKind != JsonValueKind.Number))
                 throw Refuse($"must answer {{\"scores\":[numbers]}}, but answered {Excerpt(answer)}");
             return [.. scores.EnumerateArray().Select(s => s.GetSingle())];
         }
@@ -129,7 +139,9 @@ public sealed class HttpReward : IRewardFunction, IDisposable
         }
     }
 
-    private RewardException Refuse(string what, Exception? cause = null) => new($"Reward '{Name}': {endpoint} {what}.", null, cause);
+    private RewardException Refuse(string what, Exception? cause = null) =>
+        new($"Reward '{Name}': {endpoint} {what}.", null, cause);
 
-    private static string Excerpt(byte[] answer) => Encoding.UTF8.GetString(answer, 0, Math.Min(answer.Length, 200)).ReplaceLineEndings(" ");
+    private static string Excerpt(byte[] answer) =>
+        Encoding.UTF8.GetString(answer, 0, Math.Min(answer.Length, 200)).ReplaceLineEndings(" ");
 }

@@ -7,7 +7,8 @@ public static class RewardChecks
 
     /// <summary>Scores completions and checks the result, for rewards that may not check it themselves.</summary>
     /// <returns>One finite score per completion.</returns>
-    /// <exception cref="RewardException">There are too few or too many scores, or one is not finite; the message shows the sample.</exception>
+    /// <exception cref="RewardException">There are too few or too many scores, or one is not finite; the
+    /// message shows the sample.</exception>
     public static IReadOnlyList<float> ScoreChecked(this IRewardFunction reward, IReadOnlyList<Completion> completions) =>
         completions.Count == 0 ? [] : Check(reward.Name, completions, reward.Score(completions));
 
@@ -18,7 +19,8 @@ public static class RewardChecks
         for (int i = 0; i < scores.Count; i++)
             if (!float.IsFinite(scores[i]))
                 throw new RewardException($"Reward '{reward}' gave {scores[i]} for sample {i}: " +
-                    $"query {Quote(completions[i].Query)}, response {Quote(completions[i].Response)}. A score must be finite.", completions[i]);
+                    $"query {Quote(completions[i].Query)}, response {Quote(completions[i].Response)}. A score must be finite.",
+                    completions[i]);
         return scores;
     }
 

@@ -15,7 +15,8 @@ public sealed class RewardModelReward : IRewardFunction, IDisposable
     public RewardModelReward(SequenceClassifier model, ITokenizer tokenizer)
     {
         if (model.Labels.Count != 1)
-            throw new ArgumentException($"A reward model has one score, but this one has {model.Labels.Count} labels ({string.Join(", ", model.Labels)}). " +
+            throw new ArgumentException(
+                $"A reward model has one score, but this one has {model.Labels.Count} labels ({string.Join(", ", model.Labels)}). " +
                 $"Use {nameof(ClassifierReward)} and choose one of them.");
         pipeline = new TextClassificationPipeline(model, tokenizer);
     }

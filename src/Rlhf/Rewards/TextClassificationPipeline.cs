@@ -7,7 +7,9 @@ namespace Rlhf.Rewards;
 /// <summary>What a pipeline makes of logits.</summary>
 public enum FunctionToApply
 {
-    /// <summary>By the model's problem type: sigmoid for one label or multi-label models, none for regression, else softmax.</summary>
+    /// <summary>
+    /// By the model's problem type: sigmoid for one label or multi-label models, none for regression, else softmax.
+    /// </summary>
     Default,
 
     /// <summary>The raw logits.</summary>
@@ -24,7 +26,8 @@ public enum FunctionToApply
 public readonly record struct LabelScore(string Label, float Score);
 
 /// <summary>
-/// Texts to labels with scores, as transformers' text-classification ("sentiment-analysis") pipeline: tokenizer and classifier together.
+/// Texts to labels with scores, as transformers' text-classification ("sentiment-analysis") pipeline:
+/// tokenizer and classifier together.
 /// </summary>
 /// <param name="model">The classifier.</param>
 /// <param name="tokenizer">The tokenizer that belongs to it.</param>
@@ -53,11 +56,14 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     /// <summary>Labels and scores of each text, highest score first.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="topK">Labels to return of each text; null returns all.</param>
-    /// <param name="functionToApply">What to make of the logits; the lesson's reward is the raw logit, <see cref="FunctionToApply.None"/>.</param>
+    /// <param name="functionToApply">What to make of the logits; the lesson's reward is the raw logit,
+    /// <see cref="FunctionToApply.None"/>.</param>
     /// <param name="batchSize">Texts that are computed together.</param>
-    /// <exception cref="ArgumentOutOfRangeException"><paramref name="topK"/> or <paramref name="batchSize"/> is below 1.</exception>
+    /// <exception cref="ArgumentOutOfRangeException"><paramref name="topK"/> or
+    /// <paramref name="batchSize"/> is below 1.</exception>
     public IReadOnlyList<IReadOnlyList<LabelScore>> Classify(
-        IReadOnlyList<string> texts, int? topK = null, FunctionToApply functionToApply = FunctionToApply.Default, int batchSize = 16)
+        IReadOnlyList<string> texts, int? topK = null, FunctionToApply functionToApply = FunctionToApply.Default,
+        int batchSize = 16)
     {
         if (topK is { } k)
             ArgumentOutOfRangeException.ThrowIfLessThan(k, 1, nameof(topK));

@@ -22,7 +22,8 @@ public sealed class WeightedReward : IRewardFunction
         if (components.Count == 0)
             throw new ArgumentException("A weighted reward needs at least one component.");
         if (components.GroupBy(c => c.Reward.Name).FirstOrDefault(g => g.Count() > 1) is { } twice)
-            throw new ArgumentException($"Two components of the weighted reward are called '{twice.Key}'; give each its own name.");
+            throw new ArgumentException($"Two components of the weighted reward are called '{twice.Key}'; give each its own " +
+                "name.");
         if (components.FirstOrDefault(c => !double.IsFinite(c.Weight)) is { } odd)
             throw new ArgumentException($"The weight of '{odd.Reward.Name}' is {odd.Weight}; it must be finite.");
         this.components = [.. components];
@@ -40,7 +41,8 @@ public sealed class WeightedReward : IRewardFunction
     public WeightedScores ScoreComponents(IReadOnlyList<Completion> completions)
     {
         var parts = components.Select(c => c.Reward.ScoreChecked(completions)).ToArray();
-        var total = Enumerable.Range(0, completions.Count).Select(i => (float)components.Select((c, k) => c.Weight * parts[k][i]).Sum()).ToArray();
+        var total = Enumerable.Range(0, completions.Count)
+            .Select(i => (float)components.Select((c, k) => c.Weight * parts[k][i]).Sum()).ToArray();
         return new WeightedScores(RewardChecks.Check(Name, completions, total),
             components.Select((c, k) => (c.Reward.Name, Scores: parts[k])).ToDictionary(p => p.Name, p => p.Scores));
     }

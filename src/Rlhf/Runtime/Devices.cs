@@ -6,7 +6,9 @@ namespace Rlhf.Runtime;
 /// <summary>Chooses the device that a run computes on.</summary>
 public static class Devices
 {
-    /// <summary>Resolves <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; <c>auto</c> takes CUDA when there is one.</summary>
+    /// <summary>
+    /// Resolves <c>auto</c>, <c>cpu</c>, <c>cuda</c> or <c>cuda:N</c>; <c>auto</c> takes CUDA when there is one.
+    /// </summary>
     /// <exception cref="ArgumentException">The name is not one of these, or CUDA was asked for and there is none.</exception>
     public static torch.Device Resolve(string name)
     {
@@ -21,11 +23,12 @@ public static class Devices
                 if (!HasCuda())
                     throw new ArgumentException($"Device '{name}' was asked for, but no CUDA device is usable. " +
                         "Build with -p:RlhfCuda=true on a machine with an NVIDIA driver, or use --device cpu.");
-                int count = torch.cuda.device_count(), index = 0;
-                if (cuda != "cuda" && !int.TryParse(cuda["cuda:".Length..], NumberStyles.None, CultureInfo.InvariantCulture, out index))
+                string number = cuda == "cuda" ? "0" : cuda["cuda:".Length..];
+                if (!int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int index))
                     throw Unknown(name);
-                if (index >= count)
-                    throw new ArgumentException($"Device '{name}' was asked for, but there are {count} CUDA devices, counted from 0.");
+                if (index >= torch.cuda.device_count())
+                    throw new ArgumentException($"Device '{name}' was asked for, but there are {torch.cuda.device_count()} " +
+                        "CUDA devices, counted from 0.");
                 return torch.device(DeviceType.CUDA, index);
             default:
                 throw Unknown(name);

@@ -70,7 +70,8 @@ internal static class LibStdCxxPatch
     private static string? Locate(string name, string besides)
     {
         var folder = Path.GetDirectoryName(besides)!;
-        foreach (var candidate in (string[])[Path.Combine(folder, name), Path.Combine(folder, "runtimes", "linux-x64", "native", name)])
+        foreach (var candidate in (string[])[Path.Combine(folder, name),
+            Path.Combine(folder, "runtimes", "linux-x64", "native", name)])
             if (File.Exists(candidate))
                 return candidate;
         if (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") is string probing)
@@ -101,7 +102,8 @@ internal static class LibStdCxxPatch
                 last = e;
             }
         }
-        throw new IOException($"No folder could be written for the adapted copy of {FileName}: {last?.Message} Set RLHF_CACHE to a writable folder.", last);
+        throw new IOException($"No folder could be written for the adapted copy of {FileName}: {last?.Message} Set RLHF_CACHE " +
+            "to a writable folder.", last);
     }
 
     private static string WriteOnce(byte[] image, byte[] hash, string root)
@@ -131,7 +133,8 @@ internal static class LibStdCxxPatch
         for (int i = 0; i < count; i++)
         {
             int header = sectionTable + i * entrySize;
-            sections[Text(elf, nameTable + (int)U32(elf, header))] = (checked((int)U64(elf, header + 24)), checked((int)U64(elf, header + 32)));
+            sections[Text(elf, nameTable + (int)U32(elf, header))] =
+                (checked((int)U64(elf, header + 24)), checked((int)U64(elf, header + 32)));
         }
         if (!sections.TryGetValue(".gnu.version_r", out var needs) || !sections.TryGetValue(".dynstr", out var strings)
             || !sections.TryGetValue(".dynsym", out var symbols) || !sections.TryGetValue(".gnu.version", out var versions))
@@ -142,7 +145,8 @@ internal static class LibStdCxxPatch
             return false;
         int replacement = IndexOfString(elf.Slice(strings.Offset, strings.Size), Replacement);
         if (replacement < 0)
-            throw new InvalidDataException($"{FileName} needs {Version} of libstdc++, which this system lacks. Install libstdc++ 13 or newer.");
+            throw new InvalidDataException($"{FileName} needs {Version} of libstdc++, which this system lacks. Install " +
+                "libstdc++ 13 or newer.");
 
         ushort flags = U16(elf, weak + 4);
         BinaryPrimitives.WriteUInt16LittleEndian(elf[(weak + 4)..], (ushort)(flags | 2));

@@ -17,7 +17,8 @@ public static class LibTorch
     private static bool initialized;
 
     [ModuleInitializer]
-    [System.Diagnostics.CodeAnalysis.SuppressMessage("Usage", "CA2255", Justification = "Must run before TorchSharp's first native call.")]
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Usage", "CA2255",
+        Justification = "Must run before TorchSharp's first native call.")]
     internal static void RegisterResolver()
     {
         if (OperatingSystem.IsLinux())
@@ -25,10 +26,13 @@ public static class LibTorch
     }
 
     /// <summary>
-    /// Loads libtorch, tunes the allocator and sets the number of threads. Safe to call more than once; models call it by themselves.
+    /// Loads libtorch, tunes the allocator and sets the number of threads. Safe to call more than once;
+    /// models call it by themselves.
     /// </summary>
-    /// <param name="threads">Threads for matrix products; null keeps libtorch's choice, which is the number of physical cores.</param>
-    /// <exception cref="PlatformNotSupportedException">libtorch cannot be loaded here; the message says what is missing.</exception>
+    /// <param name="threads">Threads for matrix products; null keeps libtorch's choice, which is the
+    /// number of physical cores.</param>
+    /// <exception cref="PlatformNotSupportedException">libtorch cannot be loaded here; the message says
+    /// what is missing.</exception>
     public static void Initialize(int? threads = null)
     {
         lock (Gate)
@@ -43,9 +47,11 @@ public static class LibTorch
                 catch (Exception e) when (e is NotSupportedException or DllNotFoundException or TypeInitializationException)
                 {
                     throw new PlatformNotSupportedException(
-                        $"libtorch could not be loaded on {RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier}). " +
+                        $"libtorch could not be loaded on {RuntimeInformation.OSDescription} " +
+                        $"({RuntimeInformation.RuntimeIdentifier}). " +
                         (loadFailure ?? e.GetBaseException().Message) +
-                        " Install the libtorch package of this platform (libtorch-cpu-linux-x64, -win-x64 or -osx-arm64) and, on Linux, libstdc++6 and libgomp1.", e);
+                        " Install the libtorch package of this platform (libtorch-cpu-linux-x64, -win-x64 or -osx-arm64) and, " +
+                        "on Linux, libstdc++6 and libgomp1.", e);
                 }
                 initialized = true;
             }

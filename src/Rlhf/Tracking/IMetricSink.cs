@@ -6,14 +6,16 @@ namespace Rlhf.Tracking;
 /// <param name="Scalars">Single numbers by name.</param>
 /// <param name="Distributions">Values to be shown as histograms, by name.</param>
 public sealed record MetricRecord(
-    long Step, DateTimeOffset Time, IReadOnlyDictionary<string, double> Scalars, IReadOnlyDictionary<string, float[]>? Distributions = null);
+    long Step, DateTimeOffset Time, IReadOnlyDictionary<string, double> Scalars,
+    IReadOnlyDictionary<string, float[]>? Distributions = null);
 
 /// <summary>A table of samples at one step, such as the lesson's <c>game_log</c> of query, response and reward.</summary>
 /// <param name="Name">Table name.</param>
 /// <param name="Step">Step number.</param>
 /// <param name="Columns">Column names.</param>
 /// <param name="Rows">Cells: string, double, long, bool or null.</param>
-public sealed record SampleTable(string Name, long Step, IReadOnlyList<string> Columns, IReadOnlyList<IReadOnlyList<object?>> Rows);
+public sealed record SampleTable(
+    string Name, long Step, IReadOnlyList<string> Columns, IReadOnlyList<IReadOnlyList<object?>> Rows);
 
 /// <summary>Where metrics and sample tables go. A sink that throws never stops training.</summary>
 public interface IMetricSink : IDisposable

@@ -1,6 +1,8 @@
 namespace Rlhf.Training;
 
-/// <summary>Training left the numbers that it can go on with: what became non-finite or out of bounds, at which step, and what to change.</summary>
+/// <summary>
+/// Training left the numbers that it can go on with: what became non-finite or out of bounds, at which step, and what to change.
+/// </summary>
 public sealed class TrainingDivergedException(long step, string metric, string advice)
     : Exception($"Training diverged at step {step}: {metric}. {advice}")
 {

@@ -8,7 +8,10 @@ public sealed class BertForSequenceClassification : EncoderForSequenceClassifica
 {
     private readonly Linear pooler, classifier;
 
-    /// <summary>A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
+    /// <summary>
+    /// A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or
+    /// <see cref="PretrainedModel.LoadWeights"/> fills them.
+    /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
     public BertForSequenceClassification(BertConfig config, Device? device = null) : base(config, EncoderLayout.Bert, device)
     {
@@ -23,7 +26,8 @@ public sealed class BertForSequenceClassification : EncoderForSequenceClassifica
     /// <inheritdoc/>
     public override string Architecture => "BertForSequenceClassification";
 
-    private protected override Tensor Head(Tensor first) => classifier.Apply(Dropout(pooler.Apply(first).tanh(), Config.ClassifierDropout));
+    private protected override Tensor Head(Tensor first) =>
+        classifier.Apply(Dropout(pooler.Apply(first).tanh(), Config.ClassifierDropout));
 
     /// <summary>A checkpoint of a masked language model has no pooler.</summary>
     protected override bool ComesWithHead(string parameter) => parameter.StartsWith("bert.pooler.", StringComparison.Ordinal);

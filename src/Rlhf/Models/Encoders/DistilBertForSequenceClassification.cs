@@ -8,9 +8,13 @@ public sealed class DistilBertForSequenceClassification : EncoderForSequenceClas
 {
     private readonly Linear preClassifier, classifier;
 
-    /// <summary>A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
+    /// <summary>
+    /// A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or
+    /// <see cref="PretrainedModel.LoadWeights"/> fills them.
+    /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public DistilBertForSequenceClassification(DistilBertConfig config, Device? device = null) : base(config, EncoderLayout.DistilBert, device)
+    public DistilBertForSequenceClassification(DistilBertConfig config, Device? device = null)
+        : base(config, EncoderLayout.DistilBert, device)
     {
         Config = config;
         preClassifier = Linear.Add(Parameters, "pre_classifier", config.HiddenSize, config.HiddenSize);

@@ -38,7 +38,7 @@ internal sealed class Encoder
         var x = Embed(batch, positionIds, training);
         for (int i = 0; i < layers.Length - 1; i++)
             x = layers[i].Forward(x, batch, mask, null, training);
-        // Nothing reads the other tokens behind the last layer, which then costs a sixth: only its keys and values need every token.
+        // Nothing reads the other tokens behind the last layer, which then costs a sixth: only keys and values need every token.
         using var first = tensor(batch.Offsets[..^1].Select(o => (long)o).ToArray(), int64, batch.Device);
         return layers[^1].Forward(x, batch, mask, first, training);
     }
@@ -62,7 +62,8 @@ internal sealed class Encoder
         return Dropout(norm.Apply(x), config.HiddenDropout, training).MoveToOuterDisposeScope();
     }
 
-    internal static Tensor Dropout(Tensor x, double p, bool training) => training && p > 0 ? nn.functional.dropout(x, p, true) : x;
+    internal static Tensor Dropout(Tensor x, double p, bool training) =>
+        training && p > 0 ? nn.functional.dropout(x, p, true) : x;
 
     /// <summary>Attention and feed-forward layer, each added to its input and then normalised.</summary>
     private sealed class Layer
@@ -113,6 +114,7 @@ internal sealed class Encoder
         }
 
         /// <summary>[B, T, D] to [B, H, T, D / H].</summary>
-        private Tensor Heads(Tensor x) => x.unflatten(2, [config.NumAttentionHeads, config.HiddenSize / config.NumAttentionHeads]).transpose(1, 2);
+        private Tensor Heads(Tensor x) =>
+            x.unflatten(2, [config.NumAttentionHeads, config.HiddenSize / config.NumAttentionHeads]).transpose(1, 2);
     }
 }

@@ -59,7 +59,8 @@ public abstract record EncoderConfig : ClassifierConfig
         get
         {
             long d = HiddenSize, f = IntermediateSize;
-            return ((long)VocabSize + MaxPositionEmbeddings + TokenTypes + 2) * d + NumHiddenLayers * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
+            return ((long)VocabSize + MaxPositionEmbeddings + TokenTypes + 2) * d +
+                NumHiddenLayers * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
         }
     }
 
@@ -68,15 +69,18 @@ public abstract record EncoderConfig : ClassifierConfig
     {
         foreach (var problem in base.Validate())
             yield return problem;
-        foreach (var (name, value) in new[] { (nameof(VocabSize), VocabSize), (nameof(MaxPositionEmbeddings), MaxPositionEmbeddings),
-            (nameof(HiddenSize), HiddenSize), (nameof(NumHiddenLayers), NumHiddenLayers), (nameof(NumAttentionHeads), NumAttentionHeads),
+        foreach (var (name, value) in new[] {
+            (nameof(VocabSize), VocabSize), (nameof(MaxPositionEmbeddings), MaxPositionEmbeddings),
+            (nameof(HiddenSize), HiddenSize), (nameof(NumHiddenLayers), NumHiddenLayers),
+            (nameof(NumAttentionHeads), NumAttentionHeads),
             (nameof(IntermediateSize), IntermediateSize), (nameof(MaxLength), MaxLength) })
             if (value < 1) yield return $"{name} is {value}; it must be at least 1.";
         if (NumAttentionHeads > 0 && HiddenSize % NumAttentionHeads != 0)
             yield return $"{NumAttentionHeads} attention heads do not divide the width of {HiddenSize}.";
         if (PadTokenId < 0 || PadTokenId >= VocabSize)
             yield return $"The padding token {PadTokenId} is outside the vocabulary of {VocabSize}.";
-        if (!Activations.IsKnown(HiddenAct)) yield return $"The activation '{HiddenAct}' is not supported; known are {Activations.Known}.";
+        if (!Activations.IsKnown(HiddenAct))
+            yield return $"The activation '{HiddenAct}' is not supported; known are {Activations.Known}.";
         foreach (var (name, p) in new[] { (nameof(HiddenDropout), HiddenDropout), (nameof(AttentionDropout), AttentionDropout),
             (nameof(ClassifierDropout), ClassifierDropout ?? 0) })
             if (!(p is >= 0 and < 1)) yield return $"{name} is {p}; it must be at least 0 and below 1.";

@@ -53,9 +53,12 @@ public abstract class EncoderForSequenceClassification : SequenceClassifier
     protected override bool IsHead(string parameter) => !parameter.StartsWith(layout.Prefix, StringComparison.Ordinal);
 
     /// <inheritdoc/>
-    protected override string? FindStored(string parameter, IReadOnlySet<string> checkpoint) => layout.Find(parameter, checkpoint);
+    protected override string? FindStored(string parameter, IReadOnlySet<string> checkpoint) =>
+        layout.Find(parameter, checkpoint);
 
-    /// <summary>As transformers does: normal with the configuration's standard deviation, biases 0, gains 1, the padding token's row 0.</summary>
+    /// <summary>
+    /// As transformers does: normal with the configuration's standard deviation, biases 0, gains 1, the padding token's row 0.
+    /// </summary>
     protected override void InitializeParameter(string name, Tensor parameter, long seed)
     {
         if (name.EndsWith(".bias", StringComparison.Ordinal))
@@ -74,7 +77,8 @@ public abstract class EncoderForSequenceClassification : SequenceClassifier
     private Tensor Positions(PackedBatch batch)
     {
         if (batch.MaxLength > MaxPositions)
-            throw new ArgumentException($"A row has {batch.MaxLength} tokens, but the model reads at most {MaxPositions}. Shorten the text.");
+            throw new ArgumentException($"A row has {batch.MaxLength} tokens, but the model reads at most {MaxPositions}. " +
+                "Shorten the text.");
         batch.CheckIds(config.VocabSize, config.MaxPositionEmbeddings, config.TokenTypes);
         return PositionIds(batch);
     }

@@ -21,12 +21,15 @@ internal sealed record EncoderLayout(
         "ffn.lin1", "ffn.lin2", "output_layer_norm", DropsAttentionOutput: false);
 
     public static readonly EncoderLayout Bert = new("bert.", "encoder.layer.",
-        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "attention.output.LayerNorm",
+        "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+        "attention.output.LayerNorm",
         "intermediate.dense", "output.dense", "output.LayerNorm", DropsAttentionOutput: true);
 
     public static readonly EncoderLayout Roberta = Bert with { Prefix = "roberta." };
 
-    /// <summary>The name under which a checkpoint holds a parameter: also without prefix, and with the gamma and beta of older files.</summary>
+    /// <summary>
+    /// The name under which a checkpoint holds a parameter: also without prefix, and with the gamma and beta of older files.
+    /// </summary>
     public string? Find(string parameter, IReadOnlySet<string> checkpoint)
     {
         var bare = parameter.StartsWith(Prefix, StringComparison.Ordinal) ? parameter[Prefix.Length..] : parameter;

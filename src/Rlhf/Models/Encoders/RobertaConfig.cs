@@ -2,7 +2,9 @@ using System.Text.Json.Nodes;
 
 namespace Rlhf.Models.Encoders;
 
-/// <summary>RoBERTa's config.json: BERT's, with positions that begin after the padding token's id. Defaults are those of roberta-base.</summary>
+/// <summary>
+/// RoBERTa's config.json: BERT's, with positions that begin after the padding token's id. Defaults are those of roberta-base.
+/// </summary>
 public sealed record RobertaConfig : BertConfig
 {
     /// <summary>RoBERTa's defaults.</summary>

@@ -8,9 +8,13 @@ public sealed class RobertaForSequenceClassification : EncoderForSequenceClassif
 {
     private readonly Linear dense, output;
 
-    /// <summary>A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
+    /// <summary>
+    /// A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or
+    /// <see cref="PretrainedModel.LoadWeights"/> fills them.
+    /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public RobertaForSequenceClassification(RobertaConfig config, Device? device = null) : base(config, EncoderLayout.Roberta, device)
+    public RobertaForSequenceClassification(RobertaConfig config, Device? device = null)
+        : base(config, EncoderLayout.Roberta, device)
     {
         Config = config;
         dense = Linear.Add(Parameters, "classifier.dense", config.HiddenSize, config.HiddenSize);
@@ -26,7 +30,9 @@ public sealed class RobertaForSequenceClassification : EncoderForSequenceClassif
     private protected override Tensor Head(Tensor first) =>
         output.Apply(Dropout(dense.Apply(Dropout(first, Config.ClassifierDropout)).tanh(), Config.ClassifierDropout));
 
-    /// <summary>Positions count the tokens that are not padding, from the padding token's id + 1; padding has its own id as position.</summary>
+    /// <summary>
+    /// Positions count the tokens that are not padding, from the padding token's id + 1; padding has its own id as position.
+    /// </summary>
     private protected override Tensor PositionIds(PackedBatch batch)
     {
         int padding = Config.PadTokenId;

@@ -88,7 +88,8 @@ public sealed record Gpt2Config
         if (config.NEmbd % config.NHead != 0)
             throw json.Refuse("n_head", $"{config.NHead} heads do not divide the width n_embd = {config.NEmbd}");
         if (!Activations.IsKnown(config.ActivationFunction))
-            throw json.Refuse("activation_function", $"'{config.ActivationFunction}' is not supported; known are {Activations.Known}");
+            throw json.Refuse("activation_function",
+                $"'{config.ActivationFunction}' is not supported; known are {Activations.Known}");
         return config;
     }
 

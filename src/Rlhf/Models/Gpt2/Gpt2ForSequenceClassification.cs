@@ -4,7 +4,9 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Models.Gpt2;
 
-/// <summary>GPT-2 with a linear head without bias on each row's last token that is not padding: the usual shape of a reward model.</summary>
+/// <summary>
+/// GPT-2 with a linear head without bias on each row's last token that is not padding: the usual shape of a reward model.
+/// </summary>
 public sealed class Gpt2ForSequenceClassification : SequenceClassifier
 {
     private const string Prefix = "transformer.", ScoreName = "score.weight";
@@ -12,7 +14,9 @@ public sealed class Gpt2ForSequenceClassification : SequenceClassifier
     private readonly Gpt2LMHeadModel trunk;
     private readonly Parameter score;
 
-    /// <summary>A model with uninitialised weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
+    /// <summary>
+    /// A model with uninitialised weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.
+    /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
     public Gpt2ForSequenceClassification(Gpt2ClassifierConfig config, Device? device = null) : base(device)
     {

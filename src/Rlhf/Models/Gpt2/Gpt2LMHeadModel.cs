@@ -12,12 +12,15 @@ public sealed class Gpt2LMHeadModel : CausalLM
     private readonly Parameter wte, wpe, lnWeight, lnBias;
     private readonly long[] normalized;
 
-    /// <summary>A model with uninitialised weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.</summary>
+    /// <summary>
+    /// A model with uninitialised weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.
+    /// </summary>
     public Gpt2LMHeadModel(Gpt2Config config, Device? device = null) : this(config, device, null)
     {
     }
 
-    private Gpt2LMHeadModel(Gpt2Config config, Device? device, IReadOnlyDictionary<string, Parameter>? shared) : base(device, shared)
+    private Gpt2LMHeadModel(Gpt2Config config, Device? device, IReadOnlyDictionary<string, Parameter>? shared)
+        : base(device, shared)
     {
         Config = config;
         normalized = [config.NEmbd];
@@ -55,7 +58,10 @@ public sealed class Gpt2LMHeadModel : CausalLM
     /// <inheritdoc/>
     public override Tensor Forward(PackedBatch batch) => Forward(batch, null);
 
-    /// <summary>Hidden states as transformers returns them: embeddings, then each block; the last after the final normalisation. Each [N, D].</summary>
+    /// <summary>
+    /// Hidden states as transformers returns them: embeddings, then each block; the last after the final
+    /// normalisation. Each [N, D].
+    /// </summary>
     public IReadOnlyList<Tensor> HiddenStates(PackedBatch batch)
     {
         List<Tensor> states = [Embed(batch)];
@@ -92,7 +98,8 @@ public sealed class Gpt2LMHeadModel : CausalLM
             longest = Math.Max(longest, cache.Lengths[b] + 1);
         }
         if (longest > cache.MaxLength || longest > Config.NPositions)
-            throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model {Config.NPositions}.");
+            throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model " +
+                $"{Config.NPositions}.");
 
         var step = new DecodingStep(cache, rows, longest, positions, Device);
         using var at = tensor(positions, int64, Device);
@@ -125,7 +132,8 @@ public sealed class Gpt2LMHeadModel : CausalLM
                 parameter.fill_(1);
             else
             {
-                var std = Config.InitializerRange / (name.EndsWith("c_proj.weight", StringComparison.Ordinal) ? Math.Sqrt(2.0 * Config.NLayer) : 1);
+                bool entersResidual = name.EndsWith("c_proj.weight", StringComparison.Ordinal);
+                var std = Config.InitializerRange / (entersResidual ? Math.Sqrt(2.0 * Config.NLayer) : 1);
                 using var values = empty(parameter.shape, float32, CPU).normal_(0, std, generator);
                 parameter.copy_(values);
             }
@@ -134,7 +142,8 @@ public sealed class Gpt2LMHeadModel : CausalLM
 
     internal override CausalLM CreateFrozenCopy(int sharedLayers)
     {
-        var shared = Parameters.TakeWhile(p => sharedLayers > 0 && !p.Key.StartsWith($"transformer.h.{sharedLayers}.", StringComparison.Ordinal)
+        var shared = Parameters.TakeWhile(p => sharedLayers > 0
+            && !p.Key.StartsWith($"transformer.h.{sharedLayers}.", StringComparison.Ordinal)
             && !p.Key.StartsWith("transformer.ln_f.", StringComparison.Ordinal)).ToDictionary();
         foreach (var parameter in shared.Values)
             parameter.requires_grad = false;
@@ -171,7 +180,8 @@ public sealed class Gpt2LMHeadModel : CausalLM
     private Tensor Embed(PackedBatch batch)
     {
         if (batch.MaxLength > Config.NPositions)
-            throw new ArgumentException($"A row has {batch.MaxLength} tokens, but the model reads at most {Config.NPositions}. Shorten the text.");
+            throw new ArgumentException($"A row has {batch.MaxLength} tokens, but the model reads at most " +
+                $"{Config.NPositions}. Shorten the text.");
         if (batch.KeyMask is not null)
             throw new ArgumentException("A causal model takes rows without their padding.");
         batch.CheckIds(Config.VocabSize, Config.NPositions);
@@ -207,7 +217,9 @@ public sealed class Gpt2LMHeadModel : CausalLM
         /// <summary>Where each row's new key goes in the cache seen as [rows · maxLength, D].</summary>
         public Tensor Slots { get; }
 
-        /// <summary>Additive mask [rows, 1, 1, longest] that hides what lies behind each row's end; null when all rows are equally long.</summary>
+        /// <summary>
+        /// Additive mask [rows, 1, 1, longest] that hides what lies behind each row's end; null when all rows are equally long.
+        /// </summary>
         public Tensor? Mask { get; }
     }
 
@@ -227,7 +239,8 @@ public sealed class Gpt2LMHeadModel : CausalLM
             normalized = [config.NEmbd];
             headSize = config.NEmbd / config.NHead;
             // Attention itself divides by √(head size).
-            queryScale = (config.ScaleAttnWeights ? 1 : Math.Sqrt(headSize)) / (config.ScaleAttnByInverseLayerIdx ? layer + 1 : 1);
+            queryScale = (config.ScaleAttnWeights ? 1 : Math.Sqrt(headSize))
+                / (config.ScaleAttnByInverseLayerIdx ? layer + 1 : 1);
             string at = $"transformer.h.{layer}.";
             int d = config.NEmbd, inner = config.InnerSize;
             // Conv1D weights are stored [in, out].

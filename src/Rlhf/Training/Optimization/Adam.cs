@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Training.Optimization;
 
 /// <summary>
-/// Adam with decoupled weight decay (AdamW), one native call per group and step: libtorch's fused kernel, reached through TorchScript.
+/// Adam with decoupled weight decay (AdamW), one native call per group and step: libtorch's fused
+/// kernel, reached through TorchScript.
 /// </summary>
 /// <remarks>Kingma and Ba 2015; Loshchilov and Hutter 2019. PPO uses it without decay, as TRL does.</remarks>
 public sealed class Adam : IDisposable
@@ -30,18 +31,21 @@ public sealed class Adam : IDisposable
     private readonly State[] states;
 
     /// <summary>Makes the moments, all zero.</summary>
-    /// <param name="parameters">What to train, under the names that <see cref="States"/> reports; those without gradient are left alone.</param>
+    /// <param name="parameters">What to train, under the names that <see cref="States"/> reports; those
+    /// without gradient are left alone.</param>
     /// <param name="weightDecay">Decoupled decay λ: each step also takes lr · λ · parameter away.</param>
     /// <param name="decays">Which parameters decay; null: all matrices.</param>
     /// <param name="beta1">Decay of the first moment.</param>
     /// <param name="beta2">Decay of the second moment.</param>
     /// <param name="epsilon">Added to the root of the second moment.</param>
-    public Adam(IEnumerable<KeyValuePair<string, Parameter>> parameters, double weightDecay = 0, Func<string, Parameter, bool>? decays = null,
+    public Adam(IEnumerable<KeyValuePair<string, Parameter>> parameters, double weightDecay = 0,
+        Func<string, Parameter, bool>? decays = null,
         double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8)
     {
         (Beta1, Beta2, Epsilon, WeightDecay) = (beta1, beta2, epsilon, weightDecay);
         decays ??= (_, p) => p.dim() >= 2;
-        states = parameters.Where(p => p.Value.requires_grad).Select(p => new State(p.Key, p.Value, decays(p.Key, p.Value))).ToArray();
+        states = parameters.Where(p => p.Value.requires_grad).Select(p => new State(p.Key, p.Value, decays(p.Key, p.Value)))
+            .ToArray();
         if (states.Length == 0)
             throw new ArgumentException("There is no parameter to train: all are frozen.");
     }
@@ -68,7 +72,8 @@ public sealed class Adam : IDisposable
         using var scope = NewDisposeScope();
         foreach (bool decay in (bool[])[true, false])
         {
-            var group = states.Where(s => s.Decays == decay).Select(s => (State: s, Gradient: s.Parameter.grad)).Where(s => s.Gradient is not null).ToArray();
+            var group = states.Where(s => s.Decays == decay).Select(s => (State: s, Gradient: s.Parameter.grad))
+                .Where(s => s.Gradient is not null).ToArray();
             if (group.Length > 0)
                 Compiled.Value.invoke("adam",
                     group.Select(s => (Tensor)s.State.Parameter).ToArray(), group.Select(s => s.Gradient!).ToArray(),
@@ -77,7 +82,9 @@ public sealed class Adam : IDisposable
         }
     }
 
-    /// <summary>The norm of all gradients together; scales them down to <paramref name="maxNorm"/> when it is given and they are longer.</summary>
+    /// <summary>
+    /// The norm of all gradients together; scales them down to <paramref name="maxNorm"/> when it is given and they are longer.
+    /// </summary>
     /// <remarks>torch.nn.utils.clip_grad_norm_: the factor is maxNorm / (norm + 1e-6), at most 1.</remarks>
     public double ClipGradients(double? maxNorm)
     {

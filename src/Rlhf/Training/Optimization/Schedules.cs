@@ -4,7 +4,8 @@ namespace Rlhf.Training.Optimization;
 public static class Schedules
 {
     /// <summary>
-    /// The factor of the peak learning rate at a step: up in a straight line over the warm-up, then by the schedule down to 0 at the end.
+    /// The factor of the peak learning rate at a step: up in a straight line over the warm-up, then by
+    /// the schedule down to 0 at the end.
     /// </summary>
     /// <param name="schedule">What happens after the warm-up.</param>
     /// <param name="step">0 is the first optimizer step.</param>

@@ -91,11 +91,16 @@ public sealed record PpoConfig
     [Description("Optimisation passes over each batch.")]
     public int PpoEpochs { get; init; } = 4;
 
-    /// <summary>Largest gradient norm; null leaves gradients as they are. Clips every optimizer step (TRL 0.11.4 clipped only the first of a trainer's life).</summary>
+    /// <summary>
+    /// Largest gradient norm; null leaves gradients as they are. Clips every optimizer step (TRL 0.11.4
+    /// clipped only the first of a trainer's life).
+    /// </summary>
     [Description("Largest gradient norm; unset: no clipping.")]
     public double? MaxGradNorm { get; init; }
 
-    /// <summary>Stop a step's epochs when the policy KL of an epoch's last minibatch is over 1.5 × <see cref="TargetKl"/>.</summary>
+    /// <summary>
+    /// Stop a step's epochs when the policy KL of an epoch's last minibatch is over 1.5 × <see cref="TargetKl"/>.
+    /// </summary>
     [Description("Stop a step's epochs early when the policy moved too far.")]
     public bool EarlyStopping { get; init; }
 
@@ -146,17 +151,24 @@ public sealed record PpoConfig
         if (!(VfCoef >= 0)) yield return $"VfCoef is {VfCoef}; it must be 0 or more.";
         if (BatchSize < 1) yield return $"BatchSize is {BatchSize}; it must be at least 1.";
         if (MiniBatchSize < 1) yield return $"MiniBatchSize is {MiniBatchSize}; it must be at least 1.";
-        if (GradientAccumulationSteps < 1) yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
+        if (GradientAccumulationSteps < 1)
+            yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
         if (BatchSize >= 1 && MiniBatchSize >= 1 && GradientAccumulationSteps >= 1
             && BatchSize % ((long)MiniBatchSize * GradientAccumulationSteps) != 0)
-            yield return $"BatchSize {BatchSize} is no multiple of MiniBatchSize {MiniBatchSize} × GradientAccumulationSteps {GradientAccumulationSteps}; change one of them.";
+            yield return $"BatchSize {BatchSize} is no multiple of MiniBatchSize {MiniBatchSize} × GradientAccumulationSteps " +
+                $"{GradientAccumulationSteps}; change one of them.";
         if (PpoEpochs < 1) yield return $"PpoEpochs is {PpoEpochs}; it must be at least 1.";
-        if (MaxGradNorm is { } norm && !(norm > 0)) yield return $"MaxGradNorm is {norm}; it must be above 0, or left out for no clipping.";
+        if (MaxGradNorm is { } norm && !(norm > 0))
+            yield return $"MaxGradNorm is {norm}; it must be above 0, or left out for no clipping.";
         if (!(TargetKl > 0)) yield return $"TargetKl is {TargetKl}; it must be above 0.";
-        if (!(RatioThreshold > 1)) yield return $"RatioThreshold is {RatioThreshold}; it must be above 1, where the policy has not moved.";
-        if (UseScoreNorm && !UseScoreScaling) yield return "UseScoreNorm has no effect without UseScoreScaling; turn that on or this off.";
-        if (ScoreClip is { } clip && !(clip > 0)) yield return $"ScoreClip is {clip}; it must be above 0, or left out for no clipping.";
-        if (NumSharedLayers is < 1) yield return $"NumSharedLayers is {NumSharedLayers}; it must be at least 1, or left out to share none.";
+        if (!(RatioThreshold > 1))
+            yield return $"RatioThreshold is {RatioThreshold}; it must be above 1, where the policy has not moved.";
+        if (UseScoreNorm && !UseScoreScaling)
+            yield return "UseScoreNorm has no effect without UseScoreScaling; turn that on or this off.";
+        if (ScoreClip is { } clip && !(clip > 0))
+            yield return $"ScoreClip is {clip}; it must be above 0, or left out for no clipping.";
+        if (NumSharedLayers is < 1)
+            yield return $"NumSharedLayers is {NumSharedLayers}; it must be at least 1, or left out to share none.";
     }
 
     /// <summary>Throws when a setting cannot be used.</summary>

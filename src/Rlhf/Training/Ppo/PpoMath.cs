@@ -5,8 +5,9 @@ namespace Rlhf.Training.Ppo;
 
 /// <summary>The mathematics of PPO on a language model.</summary>
 /// <remarks>
-/// Notation: B rows, R response tokens of all rows, row b at [offsets[b], offsets[b + 1]); mask [R] is 1 on the tokens that count.
-/// PPO: Schulman et al. 2017 (https://arxiv.org/abs/1707.06347); per-token KL reward: Ziegler et al. 2019 (https://arxiv.org/abs/1909.08593).
+/// Notation: B rows, R response tokens of all rows, row b at [offsets[b], offsets[b + 1]); mask [R] is 1 on the tokens that
+/// count. PPO: Schulman et al. 2017 (https://arxiv.org/abs/1707.06347); per-token KL reward: Ziegler et al. 2019
+/// (https://arxiv.org/abs/1909.08593).
 /// </remarks>
 public static class PpoMath
 {
@@ -22,7 +23,8 @@ public static class PpoMath
             KlPenalty.Kl => difference,
             KlPenalty.Abs => Math.Abs(difference),
             KlPenalty.Mse => 0.5f * difference * difference,
-            _ => throw new ArgumentOutOfRangeException(nameof(penalty), "The full divergence needs both distributions, not two logprobs."),
+            _ => throw new ArgumentOutOfRangeException(nameof(penalty),
+                "The full divergence needs both distributions, not two logprobs."),
         };
     }
 
@@ -51,8 +53,8 @@ public static class PpoMath
     }
 
     /// <summary>
-    /// (values - mean) / std over the tokens that count; with <paramref name="shiftMean"/> off, the mean is added back. Fewer than two counted
-    /// tokens have no variance and are returned as they are.
+    /// (values - mean) / std over the tokens that count; with <paramref name="shiftMean"/> off, the mean
+    /// is added back. Fewer than two counted tokens have no variance and are returned as they are.
     /// </summary>
     public static float[] MaskedWhiten(ReadOnlySpan<float> values, ReadOnlySpan<float> mask, bool shiftMean = true)
     {
@@ -79,8 +81,8 @@ public static class PpoMath
     }
 
     /// <summary>
-    /// Generalised advantage estimation (https://arxiv.org/abs/1506.02438) over each row, from its last token back. Values and rewards must be 0
-    /// where the mask is.
+    /// Generalised advantage estimation (https://arxiv.org/abs/1506.02438) over each row, from its last
+    /// token back. Values and rewards must be 0 where the mask is.
     /// </summary>
     /// <param name="values">Values [R].</param>
     /// <param name="rewards">Rewards [R].</param>
@@ -89,7 +91,8 @@ public static class PpoMath
     /// <param name="lam">λ.</param>
     /// <param name="tail">Advantage behind each row's end: 0 unless TRL's treatment of padding is asked for.</param>
     public static float[] Advantages(
-        ReadOnlySpan<float> values, ReadOnlySpan<float> rewards, int[] offsets, double gamma, double lam, ReadOnlySpan<double> tail = default)
+        ReadOnlySpan<float> values, ReadOnlySpan<float> rewards, int[] offsets, double gamma, double lam,
+        ReadOnlySpan<double> tail = default)
     {
         var advantages = new float[values.Length];
         for (int b = 0; b < offsets.Length - 1; b++)
@@ -126,7 +129,9 @@ public static class PpoMath
         return new PolicyLoss(losses, gradient, ratio, logRatio, isClipped);
     }
 
-    /// <summary>A log ratio beyond this is treated as this: the ratio is then 5e8, and the step's minibatch is skipped by the ratio guard.</summary>
+    /// <summary>
+    /// A log ratio beyond this is treated as this: the ratio is then 5e8, and the step's minibatch is skipped by the ratio guard.
+    /// </summary>
     public const double MaxLogRatio = 20;
 
     /// <summary>The clipped value loss ½ mean(max((v - ret)², (clip(v) - ret)²)), and its derivative by each value.</summary>

@@ -18,19 +18,22 @@ namespace Rlhf.Training.Ppo;
 /// <param name="Elapsed">Time since the run began.</param>
 /// <param name="Metrics">All numbers under TRL's names, time per phase included.</param>
 public sealed record PpoProgress(
-    long Step, long TotalSteps, PpoStatistics Statistics, IReadOnlyList<Completion> Completions, IReadOnlyList<float> Scores, TimeSpan Elapsed,
-    MetricRecord Metrics)
+    long Step, long TotalSteps, PpoStatistics Statistics, IReadOnlyList<Completion> Completions, IReadOnlyList<float> Scores,
+    TimeSpan Elapsed, MetricRecord Metrics)
 {
     /// <summary>Time left, from the mean time of the steps so far.</summary>
     public TimeSpan Remaining => Elapsed / Step * (TotalSteps - Step);
 
     /// <summary>The lesson's <c>game_log</c>: query, response and reward of the step's first rows.</summary>
     public SampleTable GameLog(int rows = 16) => new("game_log", Step, ["query", "response", "reward"],
-        [.. Completions.Zip(Scores).Take(rows).Select(row => (IReadOnlyList<object?>)[row.First.Query, row.First.Response, (double)row.Second])]);
+        [.. Completions.Zip(Scores).Take(rows)
+            .Select(row => (IReadOnlyList<object?>)[row.First.Query, row.First.Response, (double)row.Second])]);
 }
 
 /// <summary>The lesson's loop: sample responses to a batch of queries, score them, take a PPO step, report; again.</summary>
-/// <remarks>Every random choice is a pure function of the seed and the step, so that a run can be repeated and continued.</remarks>
+/// <remarks>
+/// Every random choice is a pure function of the seed and the step, so that a run can be repeated and continued.
+/// </remarks>
 public sealed class PpoRun
 {
     private readonly PpoTrainer trainer;
@@ -50,7 +53,8 @@ public sealed class PpoRun
     /// <param name="queries">The queries to draw batches from; at least one batch.</param>
     /// <param name="generation">How responses are sampled; null is the lesson's pure sampling.</param>
     /// <param name="responseLengths">Draws each response's length in tokens; null is the lesson's LengthSampler(4, 16).</param>
-    /// <exception cref="ArgumentException">There are fewer queries than a batch, or a query and its response do not fit the model.</exception>
+    /// <exception cref="ArgumentException">There are fewer queries than a batch, or a query and its
+    /// response do not fit the model.</exception>
     /// <exception cref="ConfigurationException">A generation setting cannot be used.</exception>
     public PpoRun(PpoTrainer trainer, ITokenizer tokenizer, IRewardFunction reward, IReadOnlyList<Query> queries,
         GenerationConfig? generation = null, LengthSampler? responseLengths = null)
@@ -60,11 +64,13 @@ public sealed class PpoRun
         this.responseLengths = responseLengths ?? LessonResponseLengths;
         ConfigurationException.ThrowIfAny([.. this.generation.Validate()]);
         if (queries.Count < trainer.Config.BatchSize)
-            throw new ArgumentException($"There are {queries.Count} queries, fewer than one batch of {trainer.Config.BatchSize}; " +
-                "give more queries or lower BatchSize.", nameof(queries));
-        int longest = queries.Max(q => q.TokenIds.Length) + this.responseLengths.MaxValue - 1, positions = trainer.Model.PretrainedModel.MaxPositions;
+            throw new ArgumentException($"There are {queries.Count} queries, fewer than one batch of " +
+                $"{trainer.Config.BatchSize}; give more queries or lower BatchSize.", nameof(queries));
+        int longest = queries.Max(q => q.TokenIds.Length) + this.responseLengths.MaxValue - 1;
+        int positions = trainer.Model.PretrainedModel.MaxPositions;
         if (longest > positions)
-            throw new ArgumentException($"A query and its response can have {longest} tokens, but the model reads at most {positions}; shorten one of them.",
+            throw new ArgumentException($"A query and its response can have {longest} tokens, but the model reads at most " +
+                $"{positions}; shorten one of them.",
                 nameof(queries));
         batches = new ShuffledBatches(queries.Count, trainer.Config.BatchSize, trainer.Config.Seed);
         generator = new TextGenerator(trainer.Model);
@@ -78,7 +84,9 @@ public sealed class PpoRun
     /// <summary>Steps in one pass over the queries.</summary>
     public int StepsPerEpoch => batches.BatchesPerEpoch;
 
-    /// <summary>Takes steps until <paramref name="totalSteps"/> are done, calling back after each; stops between steps when cancelled.</summary>
+    /// <summary>
+    /// Takes steps until <paramref name="totalSteps"/> are done, calling back after each; stops between steps when cancelled.
+    /// </summary>
     /// <returns>Steps done.</returns>
     /// <exception cref="TrainingDivergedException">The loss is not finite.</exception>
     /// <exception cref="RewardException">The reward function failed, or returned a score that is not finite.</exception>
@@ -97,7 +105,8 @@ public sealed class PpoRun
             var generated = generator.Generate(queryIds, generation, lengths, samplingStream.Fork(step));
             var generationTime = clock.Elapsed;
 
-            Completion[] completions = [.. batch.Zip(generated.Responses, (q, r) => new Completion(q.Text, tokenizer.Decode(r, skipSpecialTokens: true)))];
+            Completion[] completions = [.. batch.Zip(generated.Responses,
+                (q, r) => new Completion(q.Text, tokenizer.Decode(r, skipSpecialTokens: true)))];
             var scores = reward.ScoreChecked(completions);
             var rewardTime = clock.Elapsed;
 

@@ -123,7 +123,8 @@ public sealed record PpoStatistics
             ["ppo/val/clipfrac"] = Mean(m => m.ValueClipFrac),
             ["ppo/val/mean"] = Mean(m => m.ValueMean),
             ["ppo/val/var"] = Mean(m => m.ValueVar),
-            ["ppo/val/var_explained"] = Mean(m => m.ReturnsVar) is > 0 and var variance ? 1 - Mean(m => m.ValueError) / variance : 0,
+            ["ppo/val/var_explained"] = Mean(m => m.ReturnsVar) is > 0 and var variance
+                ? 1 - Mean(m => m.ValueError) / variance : 0,
             ["ppo/grad_norm"] = MiniBatches.Average(m => m.GradNorm) ?? 0,
             ["ppo/ratio_guard_skipped"] = MiniBatches.Count(m => m.SkippedByRatioThreshold),
             ["env/reward_mean"] = RewardMean,
@@ -138,7 +139,9 @@ public sealed record PpoStatistics
         return scalars;
     }
 
-    /// <summary>Values to be shown as histograms, under TRL's names; tokens that a response mask leaves out are not among them.</summary>
+    /// <summary>
+    /// Values to be shown as histograms, under TRL's names; tokens that a response mask leaves out are not among them.
+    /// </summary>
     public IReadOnlyDictionary<string, float[]> Distributions() => new Dictionary<string, float[]>
     {
         ["objective/kl_dist"] = KlDist,

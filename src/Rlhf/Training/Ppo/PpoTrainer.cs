@@ -8,8 +8,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Training.Ppo;
 
 /// <summary>
-/// Stage 3 of RLHF: proximal policy optimisation of a language model against scores of whole responses, held near a reference by a KL penalty.
-/// The steppable trainer of TRL 0.11.4, number for number.
+/// Stage 3 of RLHF: proximal policy optimisation of a language model against scores of whole responses,
+/// held near a reference by a KL penalty. The steppable trainer of TRL 0.11.4, number for number.
 /// </summary>
 /// <remarks>Notation: B rows, N packed tokens of queries and responses, R response tokens, V vocabulary, D width.</remarks>
 public sealed class PpoTrainer : IDisposable
@@ -28,21 +28,26 @@ public sealed class PpoTrainer : IDisposable
     /// <param name="refModel">The reference; null makes a frozen copy of the policy as it is now.</param>
     /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
     /// <exception cref="ConfigurationException">A setting cannot be used.</exception>
-    public PpoTrainer(PpoConfig config, AutoModelForCausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
+    public PpoTrainer(
+        PpoConfig config, AutoModelForCausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
     {
         config.ThrowIfInvalid();
         if (config.LearningRateSchedule != LearningRateSchedule.Constant && totalSteps is null)
-            throw new ArgumentException($"A {config.LearningRateSchedule} schedule needs the number of steps of the run.", nameof(totalSteps));
+            throw new ArgumentException($"A {config.LearningRateSchedule} schedule needs the number of steps of the run.",
+                nameof(totalSteps));
         if (refModel is not null && config.NumSharedLayers is not null)
-            throw new ArgumentException("NumSharedLayers makes its own reference from the policy; give one of the two.", nameof(refModel));
+            throw new ArgumentException("NumSharedLayers makes its own reference from the policy; give one of the two.",
+                nameof(refModel));
         (Config, Model) = (config, model);
         ownsReference = refModel is null;
         ReferenceModel = refModel ?? model.CreateReferenceModel(config.NumSharedLayers);
         optimizer = new Adam(model.NamedParameters);
         klController = config.AdaptiveKlControl
-            ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon) : new FixedKlController(config.InitKlCoef);
+            ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon)
+            : new FixedKlController(config.InitKlCoef);
         order = new RandomStream(config.Seed, "ppo/order");
-        LearningRateFactor = step => Schedules.Factor(config.LearningRateSchedule, step, config.WarmupSteps, totalSteps ?? long.MaxValue);
+        LearningRateFactor = step =>
+            Schedules.Factor(config.LearningRateSchedule, step, config.WarmupSteps, totalSteps ?? long.MaxValue);
         DrawPermutation = order.NextPermutation;
     }
 
@@ -85,10 +90,13 @@ public sealed class PpoTrainer : IDisposable
     /// <param name="scores">One finite score per response.</param>
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
     public PpoStatistics Step(
-        IReadOnlyList<int[]> queries, IReadOnlyList<int[]> responses, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null) =>
+        IReadOnlyList<int[]> queries, IReadOnlyList<int[]> responses, IReadOnlyList<float> scores,
+        IReadOnlyList<int[]>? responseMasks = null) =>
         Step(new Rollout(queries, responses), scores, responseMasks);
 
-    /// <summary>One PPO step: KL against the reference, per-token rewards, advantages, epochs × minibatches, statistics.</summary>
+    /// <summary>
+    /// One PPO step: KL against the reference, per-token rewards, advantages, epochs × minibatches, statistics.
+    /// </summary>
     /// <param name="rollout">What the policy sampled; its logprobs and values are used when it brings them.</param>
     /// <param name="scores">One finite score per response.</param>
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
@@ -109,14 +117,16 @@ public sealed class PpoTrainer : IDisposable
         clock.Finish("time/ppo/compute_rewards");
 
         var (maskedValues, advantages, returns) = ComputeAdvantages(rows, values, rewards);
-        var batch = new PpoBatch(rows.Offsets, rows.Mask, logprobs, refLogprobs, maskedValues, kls, nonScoreRewards, rewards, advantages, returns);
+        var batch = new PpoBatch(rows.Offsets, rows.Mask, logprobs, refLogprobs, maskedValues, kls, nonScoreRewards, rewards,
+            advantages, returns);
         clock.Finish("time/ppo/compute_advantages");
 
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
         var miniBatches = Optimize(rows, batch, learningRate, out int epochs);
         clock.Finish("time/ppo/optimize_step");
 
-        var statistics = StepSummary.Of(StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
+        var statistics = StepSummary.Of(
+            StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
         klController.Update(statistics.Kl, Config.BatchSize);
         StepCount++;
         return statistics;
@@ -141,14 +151,16 @@ public sealed class PpoTrainer : IDisposable
         return Config.ScoreClip is { } clip ? scores.Select(s => Math.Clamp(s, (float)-clip, (float)clip)).ToArray() : scores;
     }
 
-    /// <summary>Logprobs and values of the policy before the update, logprobs of the reference, and their divergence: each [R].</summary>
+    /// <summary>
+    /// Logprobs and values of the policy before the update, logprobs of the reference, and their divergence: each [R].
+    /// </summary>
     private (float[] Logprobs, float[] Values, float[] RefLogprobs, float[] Kls) ForwardPasses(StepRows rows, Rollout rollout)
     {
         using var noGrad = no_grad();
         bool full = Config.KlPenalty == KlPenalty.Full;
         bool known = rollout is { Logprobs: not null, Values: not null };
-        float[] logprobs = new float[rows.TokenCount], values = new float[rows.TokenCount], refLogprobs = new float[rows.TokenCount];
-        float[] kls = new float[rows.TokenCount];
+        float[] logprobs = new float[rows.TokenCount], values = new float[rows.TokenCount];
+        float[] refLogprobs = new float[rows.TokenCount], kls = new float[rows.TokenCount];
         if (known)
             for (int b = 0; b < rows.Count; b++)
             {
@@ -185,7 +197,8 @@ public sealed class PpoTrainer : IDisposable
         return (logprobs, values, refLogprobs, kls);
     }
 
-    private (float[] Values, float[] Advantages, float[] Returns) ComputeAdvantages(StepRows rows, float[] values, float[] rewards)
+    private (float[] Values, float[] Advantages, float[] Returns) ComputeAdvantages(
+        StepRows rows, float[] values, float[] rewards)
     {
         var maskedValues = values.Zip(rows.Mask, (v, m) => v * m).ToArray();
         var maskedRewards = rewards.Zip(rows.Mask, (r, m) => r * m).ToArray();
@@ -194,7 +207,8 @@ public sealed class PpoTrainer : IDisposable
         {
             var whitened = PpoMath.MaskedWhiten(maskedRewards, rows.Mask, shiftMean: false);
             if (Compatibility.WhitensPadding)
-                tail = rows.WhitenedTails(PpoMath.MaskedMean(maskedRewards, rows.Mask), PpoMath.MaskedVar(maskedRewards, rows.Mask), Config);
+                tail = rows.WhitenedTails(
+                    PpoMath.MaskedMean(maskedRewards, rows.Mask), PpoMath.MaskedVar(maskedRewards, rows.Mask), Config);
             else
                 for (int i = 0; i < whitened.Length; i++)
                     whitened[i] *= rows.Mask[i];
@@ -248,7 +262,8 @@ public sealed class PpoTrainer : IDisposable
         float[] maskOnHost = selected.Gather(batch.Mask), advantagesOnHost = selected.Gather(batch.Advantages);
         double counted = Math.Max(1, maskOnHost.Sum());
         var weight = selected.ToDevice(maskOnHost).div_(counted);
-        Tensor oldLogprobs = selected.ToDevice(selected.Gather(batch.Logprobs)), oldValues = selected.ToDevice(selected.Gather(batch.Values));
+        Tensor oldLogprobs = selected.ToDevice(selected.Gather(batch.Logprobs));
+        Tensor oldValues = selected.ToDevice(selected.Gather(batch.Values));
         Tensor advantages = selected.ToDevice(advantagesOnHost), returns = selected.ToDevice(selected.Gather(batch.Returns));
         double scale = 1.0 / Config.GradientAccumulationSteps;
 
@@ -288,5 +303,6 @@ public sealed class PpoTrainer : IDisposable
 
     private double CheckFinite(double value, string what) => double.IsFinite(value) ? value
         : throw new TrainingDivergedException(StepCount + 1, $"{what} is {value}",
-            $"Lower LearningRate ({Config.LearningRate}), set MaxGradNorm, or scale the scores with UseScoreScaling and ScoreClip.");
+            $"Lower LearningRate ({Config.LearningRate}), set MaxGradNorm, or scale the scores with UseScoreScaling and " +
+            "ScoreClip.");
 }

@@ -4,26 +4,32 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;
 
-/// <summary>The rows of a step, checked: query + response of each, and where the response tokens of all rows lie one after another.</summary>
+/// <summary>
+/// The rows of a step, checked: query + response of each, and where the response tokens of all rows lie one after another.
+/// </summary>
 internal sealed class StepRows
 {
     private readonly int[][] ids;
     private readonly int[] queryLengths;
     private readonly TrlBehavior compatibility;
 
-    public StepRows(Rollout rollout, IReadOnlyList<int[]>? responseMasks, PpoConfig config, int maxPositions, TrlBehavior compatibility)
+    public StepRows(Rollout rollout, IReadOnlyList<int[]>? responseMasks, PpoConfig config, int maxPositions,
+        TrlBehavior compatibility)
     {
         this.compatibility = compatibility;
         var (queries, responses) = (rollout.Queries, rollout.Responses);
         if (queries.Count != config.BatchSize || responses.Count != config.BatchSize)
-            throw new ArgumentException($"A step takes BatchSize = {config.BatchSize} rows, but there are {queries.Count} queries and {responses.Count} responses.");
+            throw new ArgumentException($"A step takes BatchSize = {config.BatchSize} rows, but there are {queries.Count} " +
+                $"queries and {responses.Count} responses.");
         Offsets = new int[queries.Count + 1];
         for (int b = 0; b < queries.Count; b++)
         {
             if (queries[b].Length == 0 || responses[b].Length == 0)
-                throw new ArgumentException($"Row {b} has an empty {(queries[b].Length == 0 ? "query" : "response")}; leave such rows out.");
+                throw new ArgumentException($"Row {b} has an empty {(queries[b].Length == 0 ? "query" : "response")}; leave " +
+                    "such rows out.");
             if (queries[b].Length + responses[b].Length > maxPositions)
-                throw new ArgumentException($"Row {b} has {queries[b].Length + responses[b].Length} tokens, but the model reads at most {maxPositions}.");
+                throw new ArgumentException($"Row {b} has {queries[b].Length + responses[b].Length} tokens, but the model " +
+                    $"reads at most {maxPositions}.");
             Offsets[b + 1] = Offsets[b] + responses[b].Length;
         }
         ids = queries.Zip(responses, (q, r) => (int[])[.. q, .. r]).ToArray();
@@ -58,7 +64,8 @@ internal sealed class StepRows
             throw new ArgumentException($"There are {Count} responses but {scores.Count} scores.");
         for (int b = 0; b < scores.Count; b++)
             if (!float.IsFinite(scores[b]))
-                throw new ArgumentException($"The score of row {b} at step {step} is {scores[b]}; a reward function must return finite numbers.");
+                throw new ArgumentException($"The score of row {b} at step {step} is {scores[b]}; a reward function must " +
+                    "return finite numbers.");
     }
 
     /// <summary>Some of the rows as one packed batch.</summary>
@@ -103,7 +110,8 @@ internal sealed class StepRows
         for (int b = 0; b < masks.Count; b++)
         {
             if (masks[b].Length != responses[b].Length)
-                throw new ArgumentException($"The response mask of row {b} has {masks[b].Length} entries for {responses[b].Length} tokens.");
+                throw new ArgumentException($"The response mask of row {b} has {masks[b].Length} entries for " +
+                    $"{responses[b].Length} tokens.");
             if (Array.TrueForAll(masks[b], m => m == 0))
                 throw new ArgumentException($"The response mask of row {b} leaves out every token; leave out the row instead.");
             for (int t = 0; t < masks[b].Length; t++)

@@ -45,7 +45,9 @@ internal static class StepSummary
         };
     }
 
-    /// <summary>Masked means over one minibatch; where the ratio guard takes its gradient away, its losses are 0 as in TRL.</summary>
+    /// <summary>
+    /// Masked means over one minibatch; where the ratio guard takes its gradient away, its losses are 0 as in TRL.
+    /// </summary>
     public static MiniBatchStatistics OfMiniBatch(
         PpoConfig config, PolicyLoss policy, ValueLoss value, Tensor entropy, Tensor values, Tensor weight,
         float[] mask, float[] advantages, float[] returns, float[] oldValues)
@@ -74,11 +76,11 @@ internal static class StepSummary
                 + "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
         int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
         if (skipped > 0)
-            yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold ({config.RatioThreshold}) "
-                + "and were skipped: the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
+            yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold "
+                + $"({config.RatioThreshold}) and were skipped: the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
         int counted = (int)rows.Mask.Sum();
         if (counted < 2 * rows.Count)
-            yield return $"{rows.Count} responses have {counted} counted tokens in all: advantages over so few tokens are mostly noise. "
-                + "Ask for longer responses (MaxNewTokens, MinNewTokens).";
+            yield return $"{rows.Count} responses have {counted} counted tokens in all: advantages over so few tokens are "
+                + "mostly noise. Ask for longer responses (MaxNewTokens, MinNewTokens).";
     }
 }

@@ -4,8 +4,7 @@ namespace Rlhf.Training.RewardModeling;
 
 /// <summary>
 /// The order of one epoch in minibatches of similar length, so that attention, which pads, pads little: examples are shuffled,
-/// sorted within
-/// windows of several minibatches, and the minibatches are shuffled again.
+/// sorted within windows of several minibatches, and the minibatches are shuffled again.
 /// </summary>
 internal static class LengthBuckets
 {

@@ -43,11 +43,17 @@ public sealed record RewardConfig
     [Description("Tokens per text; longer texts are truncated.")]
     public int? MaxLength { get; init; }
 
-    /// <summary>Probability that a training text is replaced by a random stretch of it of 4 to 40 tokens, so that the model also learns to read snippets.</summary>
+    /// <summary>
+    /// Probability that a training text is replaced by a random stretch of it of 4 to 40 tokens, so that
+    /// the model also learns to read snippets.
+    /// </summary>
     [Description("Share of training texts that are cut to a random snippet of 4 to 40 tokens.")]
     public double RandomCropProbability { get; init; }
 
-    /// <summary>Pairs: weight of the penalty (chosen + rejected)² that keeps rewards centred on 0; null is none (TRL: <c>center_rewards_coefficient</c>).</summary>
+    /// <summary>
+    /// Pairs: weight of the penalty (chosen + rejected)² that keeps rewards centred on 0; null is none
+    /// (TRL: <c>center_rewards_coefficient</c>).
+    /// </summary>
     [Description("Pairs: weight of the penalty that centres rewards on 0.")]
     public double? CenterRewardsCoefficient { get; init; }
 
@@ -72,10 +78,13 @@ public sealed record RewardConfig
         if (!(NumTrainEpochs > 0)) yield return $"NumTrainEpochs is {NumTrainEpochs}; it must be above 0.";
         if (MaxSteps is < 1) yield return $"MaxSteps is {MaxSteps}; it must be at least 1, or left out.";
         if (BatchSize < 1) yield return $"BatchSize is {BatchSize}; it must be at least 1.";
-        if (GradientAccumulationSteps < 1) yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
+        if (GradientAccumulationSteps < 1)
+            yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
         if (MaxLength is < 3) yield return $"MaxLength is {MaxLength}; it must be at least 3, or left out.";
-        if (!(RandomCropProbability is >= 0 and <= 1)) yield return $"RandomCropProbability is {RandomCropProbability}; it must be from 0 to 1.";
-        if (CenterRewardsCoefficient is { } c && !(c > 0)) yield return $"CenterRewardsCoefficient is {c}; it must be above 0, or left out.";
+        if (!(RandomCropProbability is >= 0 and <= 1))
+            yield return $"RandomCropProbability is {RandomCropProbability}; it must be from 0 to 1.";
+        if (CenterRewardsCoefficient is { } c && !(c > 0))
+            yield return $"CenterRewardsCoefficient is {c}; it must be above 0, or left out.";
         if (MaxGradNorm is { } norm && !(norm > 0)) yield return $"MaxGradNorm is {norm}; it must be above 0, or left out.";
         if (EvalSteps < 0) yield return $"EvalSteps is {EvalSteps}; it must be 0 or more.";
     }

@@ -11,8 +11,7 @@ namespace Rlhf.Training.RewardModeling;
 
 /// <summary>
 /// Teaches a sequence classifier what people prefer: from labelled texts (cross entropy) or from pairs of which one text was
-/// chosen
-/// (Bradley and Terry). <see cref="Run"/> is the training loop of both.
+/// chosen (Bradley and Terry). <see cref="Run"/> is the training loop of both.
 /// </summary>
 /// <remarks>
 /// Everything random is drawn from streams of (seed, epoch or step), so that on the CPU the same settings and data give the same

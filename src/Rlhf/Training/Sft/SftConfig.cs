@@ -43,7 +43,9 @@ public sealed record SftConfig
     [Description("Tokens per sequence; null takes the model's context.")]
     public int? MaxLength { get; init; }
 
-    /// <summary>Join texts with the end token and cut them into full sequences; otherwise one text per sequence, truncated.</summary>
+    /// <summary>
+    /// Join texts with the end token and cut them into full sequences; otherwise one text per sequence, truncated.
+    /// </summary>
     [Description("Pack texts into full sequences.")]
     public bool Packing { get; init; } = true;
 
@@ -72,7 +74,8 @@ public sealed record SftConfig
         if (!(NumTrainEpochs > 0)) yield return $"NumTrainEpochs is {NumTrainEpochs}; it must be above 0.";
         if (MaxSteps is < 1) yield return $"MaxSteps is {MaxSteps}; it must be at least 1, or left out.";
         if (BatchSize < 1) yield return $"BatchSize is {BatchSize}; it must be at least 1.";
-        if (GradientAccumulationSteps < 1) yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
+        if (GradientAccumulationSteps < 1)
+            yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
         if (MaxLength is < 2) yield return $"MaxLength is {MaxLength}; it must be at least 2, or left out.";
         if (MaxGradNorm is { } norm && !(norm > 0)) yield return $"MaxGradNorm is {norm}; it must be above 0, or left out.";
         if (EvalSteps < 0) yield return $"EvalSteps is {EvalSteps}; it must be 0 or more.";

@@ -18,13 +18,16 @@ namespace Rlhf.Training.Sft;
 /// <param name="Elapsed">Time since the run began, evaluations included.</param>
 /// <param name="EvalLoss">Held-out loss in nats per token, after the steps that evaluate.</param>
 public sealed record SftProgress(
-    long Step, long TotalSteps, double Loss, double LearningRate, double GradNorm, long Tokens, TimeSpan Elapsed, double? EvalLoss)
+    long Step, long TotalSteps, double Loss, double LearningRate, double GradNorm, long Tokens, TimeSpan Elapsed,
+    double? EvalLoss)
 {
     /// <summary>exp of the held-out loss.</summary>
     public double? EvalPerplexity => EvalLoss is { } loss ? Math.Exp(loss) : null;
 }
 
-/// <summary>Stage 1 of RLHF: a causal language model learns texts, or completions of prompts, by next-token cross entropy.</summary>
+/// <summary>
+/// Stage 1 of RLHF: a causal language model learns texts, or completions of prompts, by next-token cross entropy.
+/// </summary>
 public sealed class SftTrainer : IDisposable
 {
     private readonly CausalLM model;
@@ -49,8 +52,10 @@ public sealed class SftTrainer : IDisposable
     /// <param name="cancellation">Stops the run after the step it is in.</param>
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is nothing to learn, or a sequence is longer than the model reads.</exception>
-    /// <exception cref="TrainingDivergedException">The loss or the gradient is not finite; the model keeps the weights of the step before.</exception>
-    public SftProgress Train(IReadOnlyList<SftExample> train, IReadOnlyList<SftExample> heldOut, Action<SftProgress>? progress = null,
+    /// <exception cref="TrainingDivergedException">The loss or the gradient is not finite; the model
+    /// keeps the weights of the step before.</exception>
+    public SftProgress Train(
+        IReadOnlyList<SftExample> train, IReadOnlyList<SftExample> heldOut, Action<SftProgress>? progress = null,
         CancellationToken cancellation = default)
     {
         Check(train);
@@ -77,8 +82,10 @@ public sealed class SftTrainer : IDisposable
             double gradNorm = optimizer.ClipGradients(config.MaxGradNorm);
             if (!double.IsFinite(loss) || !double.IsFinite(gradNorm))
                 throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}",
-                    $"Lower LearningRate ({config.LearningRate}) or clip harder with MaxGradNorm ({config.MaxGradNorm?.ToString() ?? "off"}).");
-            double learningRate = config.LearningRate * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
+                    $"Lower LearningRate ({config.LearningRate}) or clip harder with MaxGradNorm " +
+                    $"({config.MaxGradNorm?.ToString() ?? "off"}).");
+            double learningRate =
+                config.LearningRate * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
             optimizer.Step(learningRate);
             optimizer.ZeroGradients();
 
