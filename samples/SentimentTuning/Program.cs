@@ -1,8 +1,9 @@
 // Tune GPT-2 to write positive reviews: the classic RLHF lesson, step by step.
 //
-//   dotnet run -c Release --project samples/SentimentTuning                          the small models that ship
-//   dotnet run -c Release --project samples/SentimentTuning -- GPT2 DISTILBERT IMDB  your folders: lvwerra/gpt2-imdb, lvwerra/distilbert-imdb,
-//                                                                                    and IMDB as parquet, aclImdb/ or aclImdb_v1.tar.gz
+//   dotnet run -c Release --project samples/SentimentTuning
+//       with the small models that ship
+//   dotnet run -c Release --project samples/SentimentTuning -- GPT2 DISTILBERT IMDB
+//       with your folders of lvwerra/gpt2-imdb and lvwerra/distilbert-imdb, and IMDB as parquet, aclImdb/ or aclImdb_v1.tar.gz
 
 // 1, 2  Set-up and libraries: the Rlhf package, and nothing else.
 using Rlhf.Data;
@@ -14,21 +15,26 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Training.Ppo;
 
-var models = FindModels();
+bool lesson = args.Length > 2;
+string models = lesson ? "" : FindModels();
 string policyFolder = args.ElementAtOrDefault(0) ?? Path.Combine(models, "imdb-gpt2-tiny");
 string rewardFolder = args.ElementAtOrDefault(1) ?? Path.Combine(models, "imdb-distilbert-tiny");
-bool lesson = args.Length > 2;
 
 // 3  Configuration: the lesson's for its own models. The small model learns with a larger rate and smaller batches.
-var config = lesson ? new PpoConfig { LearningRate = 1.41e-5 } : new PpoConfig { LearningRate = 2e-4, BatchSize = 64, MiniBatchSize = 16 };
+var config = lesson
+    ? new PpoConfig { LearningRate = 1.41e-5 }
+    : new PpoConfig { LearningRate = 2e-4, BatchSize = 64, MiniBatchSize = 16 };
 int steps = lesson ? 194 : 20;
 var device = Devices.Resolve("auto");
 
-// 4  Data: reviews of over 200 characters, tokenized, cut to a random length of 2 to 7 tokens.
+// 4  Data: reviews of over 200 characters in random order, tokenized, cut to a random length of 2 to 7 tokens.
+//    The first 100 are never trained on.
 var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
-var queries = lesson
-    ? QueryDataset.FromReviews(args[2], tokenizer, config.Seed, new LengthSampler(2, 8))
+var all = lesson
+    ? QueryDataset.FromReviews(args[2], tokenizer, config.Seed, new LengthSampler(2, 8),
+        new ReviewReadOptions { LongerThan = 200, ShuffleSeed = config.Seed })
     : QueryDataset.Load(Path.Combine(models, "queries.jsonl"), tokenizer);
+Query[] heldOut = [.. all.Take(100)], queries = [.. all.Skip(100)];
 
 // 5  Models: GPT-2 with a value head as the policy, a frozen copy as the reference.
 using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(policyFolder, device);
@@ -40,7 +46,10 @@ using var trainer = new PpoTrainer(config, policy, reference, steps);
 // 7  The reward: a sentiment classifier's raw logit of POSITIVE.
 using var sentiment = TextClassificationPipeline.FromPretrained(rewardFolder, device);
 foreach (var text in (string[])["this movie was really bad!!", "this movie was really good!!"])
-    Console.WriteLine($"{text}  {string.Join("  ", sentiment.Classify([text], topK: null, FunctionToApply.None, batchSize: 16)[0])}");
+{
+    var labels = sentiment.Classify([text], topK: null, FunctionToApply.None, batchSize: 16)[0];
+    Console.WriteLine($"{text}  {string.Join("  ", labels.Select(l => $"{l.Label} {l.Score:F2}"))}");
+}
 var reward = new ClassifierReward(sentiment, "POSITIVE");
 
 // 8  Sampling: from the model's own distribution, no filter, no minimum.
@@ -49,7 +58,7 @@ var generator = new TextGenerator(policy);
 var responseLengths = new LengthSampler(4, 16);
 
 // 9  The loop: responses, scores of query + response, a PPO step, statistics.
-var batches = new ShuffledBatches(queries.Count, config.BatchSize, config.Seed);
+var batches = new ShuffledBatches(queries.Length, config.BatchSize, config.Seed);
 for (int step = 1; step <= steps; step++)
 {
     Query[] batch = [.. batches.Next().Select(i => queries[i])];
@@ -57,18 +66,26 @@ for (int step = 1; step <= steps; step++)
     var lengths = responseLengths.Sample(new RandomStream(config.Seed, $"lengths/{step}"), batch.Length);
     var sampled = generator.Generate(queryIds, generation, lengths, new RandomStream(config.Seed, $"sampling/{step}"));
 
-    var completions = batch.Zip(sampled.Responses, (q, r) => new Completion(q.Text, tokenizer.Decode(r, skipSpecialTokens: true))).ToArray();
+    var texts = sampled.Responses.Select(ids => tokenizer.Decode(ids, skipSpecialTokens: true));
+    Completion[] completions = [.. batch.Zip(texts, (query, response) => new Completion(query.Text, response))];
     var scores = reward.Score(completions);
 
     var statistics = trainer.Step(new Rollout(queryIds, sampled.Responses, sampled.Logprobs, sampled.Values), scores);
-    Console.WriteLine($"step {step,3}/{steps}  reward {statistics.RewardMean,6:F2}  KL {statistics.Kl,5:F2}  loss {statistics.Scalars()["ppo/loss/total"],7:F4}");
+    double loss = statistics.Scalars()["ppo/loss/total"];
+    Console.WriteLine($"step {step,3}/{steps}  reward {statistics.RewardMean,6:F2}  KL {statistics.Kl,5:F2}  loss {loss,7:F4}");
 }
 
 // 10  Evaluation: the same queries before and after.
-var evaluator = new PolicyEvaluator(tokenizer, [.. queries.Take(100).Select(q => q.TokenIds)], reward);
+var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward)
+{
+    Generation = generation,
+    ResponseLengths = responseLengths.Sample(new RandomStream(config.Seed, "lengths/evaluation"), heldOut.Length),
+    Seed = config.Seed,
+};
 var comparison = evaluator.Compare(reference, policy.PretrainedModel);
 foreach (var row in comparison.Rows.Take(5))
-    Console.WriteLine($"\n{row.Query}\n  before {row.RewardBefore,6:F2} {row.ResponseBefore}\n  after  {row.RewardAfter,6:F2} {row.ResponseAfter}");
+    Console.WriteLine($"\n{row.Query}\n  before {row.RewardBefore,6:F2} {row.ResponseBefore}" +
+        $"\n  after  {row.RewardAfter,6:F2} {row.ResponseAfter}");
 Console.WriteLine($"\nreward  mean {comparison.Before.Reward.Mean:F2} -> {comparison.After.Reward.Mean:F2}" +
     $"  median {comparison.Before.Reward.Median:F2} -> {comparison.After.Reward.Median:F2}");
 
@@ -83,5 +100,6 @@ static string FindModels()
     for (var folder = Directory.GetCurrentDirectory(); folder is not null; folder = Path.GetDirectoryName(folder))
         if (Directory.Exists(Path.Combine(folder, "models", "imdb-gpt2-tiny")))
             return Path.Combine(folder, "models");
-    throw new DirectoryNotFoundException("The folder models/ was not found; run this from inside the checkout, or name three paths.");
+    throw new DirectoryNotFoundException(
+        "The folder models/ was not found; run this from inside the checkout, or name three paths.");
 }

@@ -1,9 +1,9 @@
 using System.Text.Json;
 using Rlhf.Training.Optimization;
-using Adam = Rlhf.Training.Optimization.Adam;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
+using Adam = Rlhf.Training.Optimization.Adam;
 
 namespace Rlhf.Tests.Training.Optimization;
 
