@@ -86,6 +86,7 @@ public static class LmHead
         var pass = new HeadPass(empty([rows], float32, hidden.device), withEntropy ? empty([rows], float32, hidden.device) : null,
             empty_like(hidden));
         var constant = hidden.detach();
+        bool isNew = weight.requires_grad && weight.grad is null;
         var weightGradient = weight.requires_grad ? weight.grad ?? NewGradient(weight) : null;
         foreach (var (start, count) in Chunks(rows, (int)weight.shape[0]))
         {
@@ -100,7 +101,8 @@ public static class LmHead
             var g = gradient(start, logprobs).unsqueeze(1);
             var dLogits = logSoftmax.exp_().mul_(-g).scatter_add_(1, target.unsqueeze(1), g);
             pass.HiddenGradient.narrow(0, start, count).copy_(dLogits.mm(weight));
-            weightGradient?.addmm_(dLogits.t(), input);
+            // A new gradient's memory is written, not read, by its first chunk.
+            weightGradient?.addmm_(dLogits.t(), input, beta: isNew && start == 0 ? 0 : 1);
         }
         return pass;
     }
@@ -118,7 +120,7 @@ public static class LmHead
 
     private static Tensor NewGradient(Tensor weight)
     {
-        var gradient = zeros_like(weight);
+        var gradient = empty_like(weight);
         weight.grad = gradient;
         return gradient;
     }

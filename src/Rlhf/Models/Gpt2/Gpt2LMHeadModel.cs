@@ -185,7 +185,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
         if (batch.KeyMask is not null)
             throw new ArgumentException("A causal model takes rows without their padding.");
         batch.CheckIds(Config.VocabSize, Config.NPositions);
-        var x = wte.index_select(0, batch.InputIds) + wpe.index_select(0, batch.PositionIds);
+        var x = TokenEmbedding.Lookup(wte, batch.InputIds).add_(TokenEmbedding.Lookup(wpe, batch.PositionIds));
         return Training && Config.EmbdPdrop > 0 ? nn.functional.dropout(x, Config.EmbdPdrop, true) : x;
     }
 

@@ -99,13 +99,13 @@ public sealed class Adam : IDisposable
         return norm;
     }
 
-    /// <summary>Forgets the gradients.</summary>
+    /// <summary>
+    /// Forgets the gradients: the next backward pass then hands its own tensors over, where zeros would have to be written, read and added to.
+    /// </summary>
     public void ZeroGradients()
     {
-        using var noGrad = no_grad();
-        using var scope = NewDisposeScope();
         foreach (var state in states)
-            state.Parameter.grad?.zero_();
+            state.Parameter.grad = null;
     }
 
     /// <inheritdoc/>
