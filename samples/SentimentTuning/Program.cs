@@ -23,8 +23,8 @@ string rewardFolder = args.ElementAtOrDefault(1) ?? Path.Combine(models, "imdb-d
 // 3  Configuration: the lesson's for its own models. The small model learns with a larger rate and smaller batches.
 var config = lesson
     ? new PpoConfig { LearningRate = 1.41e-5 }
-    : new PpoConfig { LearningRate = 2e-4, BatchSize = 64, MiniBatchSize = 16 };
-int steps = lesson ? 194 : 20;
+    : new PpoConfig { LearningRate = 1.2e-4, InitKlCoef = 0.035, BatchSize = 64, MiniBatchSize = 32 };
+int steps = lesson ? 194 : 60;
 var device = Devices.Resolve("auto");
 
 // 4  Data: reviews of over 200 characters in random order, tokenized, cut to a random length of 2 to 7 tokens.
