@@ -64,34 +64,19 @@ internal static class ExportVerb
     private static (string Architecture, long Parameters) Save(string source, string target, ExportOptions options)
     {
         var storage = options.Storage.ToScalarType();
-        if (!IsLanguageModel(source))
+        HashSet<string> stored;
+        using (var weights = WeightFiles.Open(source))
+            stored = [.. weights.Names];
+        // A language model's trunk under a classifier's head is a classifier.
+        if (!AutoModelForCausalLM.Supports(source) || stored.Contains("score.weight"))
         {
             using var classifier = AutoModelForSequenceClassification.FromPretrained(source);
             classifier.SavePretrained(target, storage);
             return (classifier.Architecture, classifier.Parameters.ElementCount);
         }
         using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(source);
-        policy.SavePretrained(target, storage, includeValueHead: options.ValueHead && HasValueHead(source));
+        bool hasHead = stored.Any(name => name.StartsWith("v_head.", StringComparison.Ordinal));
+        policy.SavePretrained(target, storage, includeValueHead: options.ValueHead && hasHead);
         return (policy.PretrainedModel.Architecture, policy.PretrainedModel.Parameters.ElementCount);
-    }
-
-    private static bool IsLanguageModel(string folder)
-    {
-        try
-        {
-            using var model = AutoModelForCausalLM.FromConfig(folder);
-            using var weights = WeightFiles.Open(folder);
-            return !weights.Names.Contains("score.weight");
-        }
-        catch (InvalidDataException)
-        {
-            return false;
-        }
-    }
-
-    private static bool HasValueHead(string folder)
-    {
-        using var weights = WeightFiles.Open(folder);
-        return weights.Names.Any(n => n.StartsWith("v_head.", StringComparison.Ordinal));
     }
 }

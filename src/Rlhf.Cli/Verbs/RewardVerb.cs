@@ -182,7 +182,6 @@ internal static class RewardVerb
 
     private static void Finish(VerbContext context, RunFolder folder, string source, RewardConfig config, RewardProgress last)
     {
-        var screen = context.Screen;
         var summary = new
         {
             Steps = last.Step,
@@ -194,7 +193,6 @@ internal static class RewardVerb
             EvalExamples = last.Evaluation?.Examples,
             ModelDir = folder.Model,
         };
-        folder.WriteSummary(summary);
         List<KeyValuePair<string, string>> results =
         [
             new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
@@ -202,25 +200,14 @@ internal static class RewardVerb
         ];
         if (last.Evaluation is { } evaluation)
             results.Add(new("accuracy on held-out data", $"{Percent(evaluation.Accuracy)} of {evaluation.Examples:N0}"));
-        new ModelCard(ModelFolders.NameOf(source) + ", reward model",
+        var card = new ModelCard(ModelFolders.NameOf(source) + ", reward model",
             "A reward model trained with Rlhf (rlhf reward): its logits score how well a text is liked.")
         {
             PipelineTag = "text-classification",
             Tags = ["reward-model", "rlhf"],
             Results = results,
-            Settings =
-            [
-                new("learning rate", SettingValue.Format(config.LearningRate)),
-                new("batch size", SettingValue.Format(config.BatchSize)),
-                new("seed", SettingValue.Format(config.Seed)),
-            ],
-            Command = context.CommandLine,
-        }.Save(folder.Model);
-        if (screen.Json)
-            screen.WriteJson(summary);
-        else
-            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)),
-                ("model", folder.Model)]);
+        };
+        TrainingReport.Write(context, folder, summary, card, config.LearningRate, config.BatchSize, config.Seed, last.Elapsed);
     }
 
     private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";

@@ -145,7 +145,6 @@ internal static class SftVerb
 
     private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, SftProgress last)
     {
-        var screen = context.Screen;
         var summary = new
         {
             Steps = last.Step,
@@ -156,7 +155,6 @@ internal static class SftVerb
             last.EvalPerplexity,
             ModelDir = folder.Model,
         };
-        folder.WriteSummary(summary);
         List<KeyValuePair<string, string>> results =
         [
             new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
@@ -165,24 +163,13 @@ internal static class SftVerb
         ];
         if (last.EvalPerplexity is { } perplexity)
             results.Add(new("perplexity on held-out text", ProgressDisplay.Number(perplexity, 2)));
-        new ModelCard(ModelFolders.NameOf(source) + ", fine-tuned",
+        var card = new ModelCard(ModelFolders.NameOf(source) + ", fine-tuned",
             "A causal language model after supervised fine-tuning with Rlhf (rlhf sft).")
         {
             PipelineTag = "text-generation",
             Tags = ["sft", "rlhf"],
             Results = results,
-            Settings =
-            [
-                new("learning rate", SettingValue.Format(config.LearningRate)),
-                new("batch size", SettingValue.Format(config.BatchSize)),
-                new("seed", SettingValue.Format(config.Seed)),
-            ],
-            Command = context.CommandLine,
-        }.Save(folder.Model);
-        if (screen.Json)
-            screen.WriteJson(summary);
-        else
-            screen.Facts("Done", [.. results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(last.Elapsed)),
-                ("model", folder.Model)]);
+        };
+        TrainingReport.Write(context, folder, summary, card, config.LearningRate, config.BatchSize, config.Seed, last.Elapsed);
     }
 }

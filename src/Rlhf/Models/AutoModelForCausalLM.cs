@@ -28,6 +28,11 @@ public static class AutoModelForCausalLM
         }
     }
 
+    /// <summary>Does a folder's config.json name an architecture that has a causal language model here?</summary>
+    /// <exception cref="FileNotFoundException">There is no config.json.</exception>
+    /// <exception cref="InvalidDataException">The file is malformed.</exception>
+    public static bool Supports(string folder) => ConfigFile.Read(folder).Text("model_type", "") == "gpt2";
+
     /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
     public static CausalLM FromConfig(string folder, Device? device = null)
     {

@@ -25,14 +25,14 @@ internal static class LibStdCxxPatch
     public static nint TryLoad(Assembly torchSharp, out string? failure)
     {
         failure = null;
-        if (FindOriginal(torchSharp) is not { } original)
+        if (Find(FileName, AppContext.BaseDirectory, Path.GetDirectoryName(torchSharp.Location)) is not { } original)
         {
             failure = $"{FileName} was not found beside the program.";
             return 0;
         }
         // The dependencies first, from where the original lies: the copy's own folder does not hold them.
         foreach (var dependency in (string[])["libgomp-98b21ff3.so.1", "libc10.so", "libtorch_cpu.so", "libtorch.so"])
-            if (Locate(dependency, original) is { } path)
+            if (Find(dependency, Path.GetDirectoryName(original)) is { } path)
                 NativeLibrary.TryLoad(path, out _);
 
         byte[] image = File.ReadAllBytes(original);
@@ -55,30 +55,16 @@ internal static class LibStdCxxPatch
         return 0;
     }
 
-    private static string? FindOriginal(Assembly torchSharp)
+    /// <summary>
+    /// A native file beside the program, in the runtimes folder there, or where the host looks for native libraries.
+    /// </summary>
+    private static string? Find(string name, params IEnumerable<string?> besides)
     {
-        foreach (var folder in (string?[])[AppContext.BaseDirectory, Path.GetDirectoryName(torchSharp.Location)])
-            if (folder is not null && Locate(FileName, Path.Combine(folder, FileName)) is { } path)
-                return path;
-        if (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") is string probing)
-            foreach (var folder in probing.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
-                if (File.Exists(Path.Combine(folder, FileName)))
-                    return Path.Combine(folder, FileName);
-        return null;
-    }
-
-    private static string? Locate(string name, string besides)
-    {
-        var folder = Path.GetDirectoryName(besides)!;
-        foreach (var candidate in (string[])[Path.Combine(folder, name),
-            Path.Combine(folder, "runtimes", "linux-x64", "native", name)])
-            if (File.Exists(candidate))
-                return candidate;
-        if (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") is string probing)
-            foreach (var directory in probing.Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries))
-                if (File.Exists(Path.Combine(directory, name)))
-                    return Path.Combine(directory, name);
-        return null;
+        var probing = (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "")
+            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
+        return besides.OfType<string>()
+            .SelectMany(folder => (string[])[folder, Path.Combine(folder, "runtimes", "linux-x64", "native")])
+            .Concat(probing).Select(folder => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
     }
 
     private static string WriteOnce(byte[] image, byte[] hash)
@@ -114,10 +100,7 @@ internal static class LibStdCxxPatch
         if (File.Exists(target) && SHA256.HashData(File.ReadAllBytes(target)).AsSpan().SequenceEqual(hash))
             return target;
         Directory.CreateDirectory(folder, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        var temporary = Path.Combine(folder, $".{Environment.ProcessId}.{Guid.NewGuid():N}");
-        File.WriteAllBytes(temporary, image);
-        File.SetUnixFileMode(temporary, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        File.Move(temporary, target, overwrite: true);
+        AtomicFile.Write(target, stream => stream.Write(image), image.Length);
         return target;
     }
 

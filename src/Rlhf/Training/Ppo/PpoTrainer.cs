@@ -18,7 +18,6 @@ public sealed class PpoTrainer : IDisposable
     private const float FloatEpsilon = 1.1920929e-7f;
 
     private readonly Adam optimizer;
-    private readonly RandomStream order;
     private readonly IKlController klController;
     private readonly bool ownsReference;
 
@@ -45,10 +44,9 @@ public sealed class PpoTrainer : IDisposable
         klController = config.AdaptiveKlControl
             ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon)
             : new FixedKlController(config.InitKlCoef);
-        order = new RandomStream(config.Seed, "ppo/order");
         LearningRateFactor = step =>
             Schedules.Factor(config.LearningRateSchedule, step, config.WarmupSteps, totalSteps ?? long.MaxValue);
-        DrawPermutation = order.NextPermutation;
+        DrawPermutation = new RandomStream(config.Seed, "ppo/order").NextPermutation;
     }
 
     /// <summary>The settings.</summary>
