@@ -34,8 +34,9 @@ internal static class CommandLine
         var root = new RootCommand("aligns language models to human preferences: fine-tuning, reward models, PPO.");
         root.Options.OfType<HelpOption>().Single().Action = new HelpPage();
         foreach (var verb in (Command[])[
-            PpoVerb.Create(), SftVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), GenerateVerb.Create(),
-            TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(), BenchVerb.Create(), InfoVerb.Create()])
+            PpoVerb.Create(), SftVerb.Create(), PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(),
+            GenerateVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
+            BenchVerb.Create(), InfoVerb.Create()])
             root.Add(verb);
         return root;
     }

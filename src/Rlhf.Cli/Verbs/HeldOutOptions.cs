@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Rlhf.Cli.Settings;
+using Rlhf.Data;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -34,7 +35,22 @@ internal sealed record HeldOutOptions
         var train = load(null, null, null);
         if (EvalDataset is not null || EvalSplit is not null)
             return (train, load(EvalDataset, EvalSplit, MaxEvalTexts));
-        int count = Math.Min(MaxEvalTexts, (int)Math.Round(train.Count * EvalFraction));
+        int count = Count(train.Count);
         return ([.. train.Skip(count)], [.. train.Take(count)]);
     }
+
+    /// <summary>
+    /// As <see cref="Split"/>, and no prompt is in both parts: training gives up the pairs of held-out prompts.
+    /// </summary>
+    public (IReadOnlyList<PreferencePair> Train, IReadOnlyList<PreferencePair> HeldOut) SplitByPrompt(
+        Func<string?, string?, int?, IReadOnlyList<PreferencePair>> load)
+    {
+        var train = load(null, null, null);
+        if (EvalDataset is null && EvalSplit is null)
+            return PreferenceSplit.HoldOut(train, Count(train.Count));
+        var heldOut = load(EvalDataset, EvalSplit, MaxEvalTexts);
+        return (PreferenceSplit.WithoutPromptsOf(train, heldOut), heldOut);
+    }
+
+    private int Count(int all) => Math.Min(MaxEvalTexts, (int)Math.Round(all * EvalFraction));
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using System.Text.Json.Serialization;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
@@ -29,8 +30,17 @@ internal sealed record RewardOptions
     [ValueName("NAMES")]
     public string? NewHead { get; init; }
 
+    [Description("Pairs: shift the reward so that its mean over training answers is 0; unset: yes.")]
+    public bool? NormalizeReward { get; init; }
+
     [Description("Element type of the stored weights.")]
     public StorageType Storage { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (NormalizeReward is not null && Pairs is null)
+            yield return "NormalizeReward applies to preference pairs; a classifier's logits are left as they are.";
+    }
 }
 
 /// <summary><c>rlhf reward</c>: stage 2, a classifier learns what people like.</summary>
@@ -43,7 +53,7 @@ internal static class RewardVerb
             "rlhf reward --model distilbert-base-uncased --pairs preferences.jsonl --learning-rate 2e-5",
         ],
         new SettingsBinder()
-            .Add("Model", new RewardOptions())
+            .Add("Model", new RewardOptions(), o => o.Validate())
             .Add("Data", new DatasetOptions(), o => o.Validate())
             .Add("Evaluation", new HeldOutOptions { MaxEvalTexts = 2000 }, o => o.Validate())
             .Add("Training", new RewardConfig(), c => c.Validate())
@@ -62,16 +72,17 @@ internal static class RewardVerb
                 ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."]);
         return options.Pairs is { } pairs
             ? Train(context, source, LoadPairs(context, pairs), (t, rows, report) =>
-                t.Train(rows.Train, rows.HeldOut, report, context.Stop))
+                t.Train(rows.Train, rows.HeldOut, report, context.Stop), (model, tokenizer, rows) =>
+                PairReport.Finish(model, tokenizer, rows.Train, rows.HeldOut, options.NormalizeReward ?? true))
             : Train(context, source, LoadReviews(context), (t, rows, report) =>
-                t.Train(rows.Train, rows.HeldOut, report, context.Stop));
+                t.Train(rows.Train, rows.HeldOut, report, context.Stop), (_, _, _) => null);
     }
 
     private sealed record Rows<T>(IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut);
 
     private static int Train<T>(
         VerbContext context, string source, Rows<T> rows, Func<RewardTrainer, Rows<T>, Action<RewardProgress>,
-            RewardProgress> training)
+            RewardProgress> training, Func<SequenceClassifier, ITokenizer, Rows<T>, PairReport.Outcome?> finish)
     {
         var options = context.Settings.Get<RewardOptions>();
         var config = context.Settings.Get<RewardConfig>();
@@ -116,31 +127,30 @@ internal static class RewardVerb
             LanguageModels.Rescue(model.Parameters.Tensors, Save, folder.Model, source);
             throw;
         }
+        var pairs = context.Stop.IsCancellationRequested ? null : finish(model, tokenizer, rows);
         Save();
-        Finish(context, folder, source, config, last);
+        Finish(context, folder, source, config, last, pairs);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
 
     private static Rows<Review> LoadReviews(VerbContext context)
     {
         var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
-        return Split(context, (path, split, limit) => data.Load(seed, path, split, limit));
+        var (train, heldOut) = context.Settings.Get<HeldOutOptions>().Split(
+            (path, split, limit) => data.Load(seed, path, split, limit));
+        return new(train, heldOut);
     }
 
     private static Rows<PreferencePair> LoadPairs(VerbContext context, string pairs)
     {
         var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
-        return Split(context, (path, split, limit) => PreferenceDataset.Load(path ?? pairs, new PreferenceReadOptions
-        {
-            Split = split ?? data.Split,
-            Limit = limit ?? data.MaxTexts,
-            ShuffleSeed = seed,
-        }));
-    }
-
-    private static Rows<T> Split<T>(VerbContext context, Func<string?, string?, int?, IReadOnlyList<T>> load)
-    {
-        var (train, heldOut) = context.Settings.Get<HeldOutOptions>().Split(load);
+        var (train, heldOut) = context.Settings.Get<HeldOutOptions>().SplitByPrompt(
+            (path, split, limit) => PreferenceDataset.Load(path ?? pairs, new PreferenceReadOptions
+            {
+                Split = split ?? data.Split,
+                Limit = limit ?? data.MaxTexts,
+                ShuffleSeed = seed,
+            }));
         return new(train, heldOut);
     }
 
@@ -180,33 +190,51 @@ internal static class RewardVerb
         display.Report(state.Step, [.. shown]);
     }
 
-    private static void Finish(VerbContext context, RunFolder folder, string source, RewardConfig config, RewardProgress last)
+    private sealed record Summary(
+        long Steps, double Seconds, long Tokens, double Loss, double? EvalLoss, double? EvalAccuracy, int? EvalExamples,
+        string ModelDir)
     {
-        var summary = new
+        /// <summary>By how much the reward was shifted, and its standard deviation.</summary>
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public object? Normalization { get; init; }
+
+        /// <summary>Held-out pairs.</summary>
+        [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+        public object? HeldOutPairs { get; init; }
+    }
+
+    private static void Finish(
+        VerbContext context, RunFolder folder, string source, RewardConfig config, RewardProgress last, PairReport.Outcome? pairs)
+    {
+        var (moments, measured) = (pairs?.Moments, pairs?.Evaluation);
+        var summary = new Summary(last.Step, last.Elapsed.TotalSeconds, last.Tokens, last.Loss, last.Evaluation?.Loss,
+            last.Evaluation?.Accuracy, last.Evaluation?.Examples, folder.Model)
         {
-            Steps = last.Step,
-            Seconds = last.Elapsed.TotalSeconds,
-            last.Tokens,
-            last.Loss,
-            EvalLoss = last.Evaluation?.Loss,
-            EvalAccuracy = last.Evaluation?.Accuracy,
-            EvalExamples = last.Evaluation?.Examples,
-            ModelDir = folder.Model,
+            Normalization = moments is null ? null : new { Shift = -moments.Mean, moments.StandardDeviation },
+            HeldOutPairs = measured is null ? null : PairReport.ToJson(measured),
         };
         List<KeyValuePair<string, string>> results =
         [
             new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
             new("training loss of the last step", ProgressDisplay.Number(last.Loss, 4)),
         ];
-        if (last.Evaluation is { } evaluation)
+        if (measured is not null)
+            results.AddRange(PairReport.Facts(measured).Select(f => KeyValuePair.Create(f.Name, f.Value)));
+        else if (last.Evaluation is { } evaluation)
             results.Add(new("accuracy on held-out data", $"{Percent(evaluation.Accuracy)} of {evaluation.Examples:N0}"));
+        if (moments is not null)
+            results.Add(new("reward on training answers", $"mean 0, shifted by {ProgressDisplay.Number(-moments.Mean, 3)}; "
+                + $"standard deviation {ProgressDisplay.Number(moments.StandardDeviation, 3)}"));
         var card = new ModelCard(ModelFolders.NameOf(source) + ", reward model",
             "A reward model trained with Rlhf (rlhf reward): its logits score how well a text is liked.")
         {
             PipelineTag = "text-classification",
             Tags = ["reward-model", "rlhf"],
             Results = results,
+            Tables = measured is null ? [] : [PairReport.Curve(measured)],
         };
+        if (measured is not null)
+            PairReport.WriteCurve(context.Screen, measured);
         TrainingReport.Write(context, folder, summary, card, config.LearningRate, config.BatchSize, config.Seed, last.Elapsed);
     }
 

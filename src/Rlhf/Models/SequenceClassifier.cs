@@ -35,6 +35,12 @@ public abstract class SequenceClassifier(Device? device) : PretrainedModel(devic
     /// <summary>Gives one parameter its initial value.</summary>
     protected abstract void InitializeParameter(string name, Tensor parameter, long seed);
 
+    /// <summary>
+    /// Adds a constant to every logit of every text, by moving a bias: it moves the zero of a reward and leaves differences as
+    /// they are.
+    /// </summary>
+    public abstract void ShiftLogits(double amount);
+
     /// <summary>Does a parameter belong to the head that a <see cref="NewHead"/> replaces?</summary>
     protected abstract bool IsHead(string parameter);
 

@@ -50,6 +50,14 @@ public abstract class EncoderForSequenceClassification : SequenceClassifier
     private protected Tensor Dropout(Tensor x, double? p = null) => Encoder.Dropout(x, p ?? config.HiddenDropout, Training);
 
     /// <inheritdoc/>
+    public override void ShiftLogits(double amount)
+    {
+        using var noGrad = no_grad();
+        var name = Parameters.Select(p => p.Key).Single(p => p is "classifier.bias" or "classifier.out_proj.bias");
+        Parameters[name].add_(amount);
+    }
+
+    /// <inheritdoc/>
     protected override bool IsHead(string parameter) => !parameter.StartsWith(layout.Prefix, StringComparison.Ordinal);
 
     /// <inheritdoc/>

@@ -67,6 +67,24 @@ public sealed class Gpt2ForSequenceClassification : SequenceClassifier
     }
 
     /// <inheritdoc/>
+    /// <remarks>
+    /// GPT-2's head has no bias, but the layer norm before it has one that nothing else reads. With one label it moves along
+    /// the head's weights, w · (h + d · w/|w|²) = w · h + d.
+    /// </remarks>
+    /// <exception cref="NotSupportedException">The model has several labels, or its head is 0.</exception>
+    public override void ShiftLogits(double amount)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var weights = score[0];
+        double square = weights.square().sum().item<float>();
+        if (Labels.Count != 1 || !(square > 0))
+            throw new NotSupportedException("GPT-2's head has no bias: only the score of a model with one label and a head "
+                + "other than 0 can be shifted.");
+        Parameters[Prefix + "ln_f.bias"].add_(weights * (amount / square));
+    }
+
+    /// <inheritdoc/>
     protected override void InitializeParameter(string name, Tensor parameter, long seed) =>
         InitialWeights.Normal(parameter, Config.Trunk.InitializerRange, seed, name);
 

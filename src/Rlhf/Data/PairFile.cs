@@ -1,0 +1,104 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Rlhf.Runtime;
+
+namespace Rlhf.Data;
+
+/// <summary>
+/// Reads and writes pairs before and after labelling, as JSON lines: <c>id, prompt, response_a, response_b, model</c> becomes
+/// <c>id, prompt, chosen, rejected, choice, ...</c>.
+/// </summary>
+public static class PairFile
+{
+    private static readonly JsonWriterOptions Writing = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>
+    /// Unlabelled pairs of a source, in its order unless <see cref="DataReadOptions.ShuffleSeed"/> is set. Besides JSON lines,
+    /// CSV, TSV and parquet with these columns are read. A missing id is <see cref="ResponsePair.IdOf"/>.
+    /// </summary>
+    /// <inheritdoc cref="ReviewDataset.Load"/>
+    public static IReadOnlyList<ResponsePair> Load(string path, PairReadOptions? options = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        options ??= new();
+        options.Validate();
+        TableColumn[] columns =
+        [
+            TableColumn.Of("prompt", null, required: true, "prompt"),
+            TableColumn.Of("first answer", null, required: true, "response_a"),
+            TableColumn.Of("second answer", null, required: true, "response_b"),
+            TableColumn.Of("id", null, required: false, "id"),
+            TableColumn.Of("model", null, required: false, "model"),
+        ];
+        var seen = new HashSet<string>();
+        var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength);
+        return [.. options.Take(rows.Select(row => Pair(row, options.MaxTextLength, seen)))];
+    }
+
+    /// <summary>Writes unlabelled pairs, one per line, atomically.</summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
+    public static void Save(string path, IEnumerable<ResponsePair> pairs) => Save(path, pairs, (json, pair) =>
+    {
+        json.WriteString("id", pair.Id);
+        json.WriteString("prompt", pair.Prompt);
+        json.WriteString("response_a", pair.ResponseA);
+        json.WriteString("response_b", pair.ResponseB);
+        WriteIfKnown(json, "model", pair.Model);
+    });
+
+    /// <summary>Writes labelled pairs, one per line, atomically.</summary>
+    /// <exception cref="IOException">The file cannot be written.</exception>
+    /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
+    public static void Save(string path, IEnumerable<LabelledPair> pairs) => Save(path, pairs, (json, labelled) =>
+    {
+        json.WriteString("id", labelled.Pair.Id);
+        json.WriteString("prompt", labelled.Pair.Prompt);
+        json.WriteString("chosen", labelled.Chosen);
+        json.WriteString("rejected", labelled.Rejected);
+        json.WriteString("choice", labelled.Choice == PairChoice.A ? "a" : "b");
+        WriteIfKnown(json, "labeler", labelled.Labeler);
+        if (labelled is { ScoreChosen: { } chosen, ScoreRejected: { } rejected })
+        {
+            json.WriteNumber("score_chosen", chosen);
+            json.WriteNumber("score_rejected", rejected);
+        }
+        WriteIfKnown(json, "model", labelled.Pair.Model);
+    });
+
+    private static ResponsePair Pair(TableRow row, int maxLength, HashSet<string> seen)
+    {
+        string prompt = row.Text(0, "prompt", maxLength);
+        string a = row.Text(1, "first answer", maxLength), b = row.Text(2, "second answer", maxLength);
+        if (a == b)
+            throw row.Error("both answers are the same; remove the row.");
+        string id = row.Cells[3] is null ? ResponsePair.IdOf(prompt, a, b) : row.Text(3, "id", maxLength);
+        if (!seen.Add(id))
+            throw row.Error($"the id {id} occurs a second time; remove one of the rows or give it another id.");
+        return new(id, prompt, a, b, row.Cells[4] is null ? null : row.Text(4, "model", maxLength));
+    }
+
+    private static void Save<T>(string path, IEnumerable<T> rows, Action<Utf8JsonWriter, T> writeFields) =>
+        AtomicFile.Write(path, stream =>
+        {
+            using var json = new Utf8JsonWriter(stream, Writing);
+            foreach (var row in rows)
+            {
+                json.WriteStartObject();
+                writeFields(json, row);
+                json.WriteEndObject();
+                json.Flush();
+                stream.WriteByte((byte)'\n');
+                json.Reset();
+            }
+        });
+
+    private static void WriteIfKnown(Utf8JsonWriter json, string name, string? value)
+    {
+        if (value is not null)
+            json.WriteString(name, value);
+    }
+}
+
+/// <summary>Which rows <see cref="PairFile.Load"/> reads.</summary>
+public sealed record PairReadOptions : DataReadOptions;

@@ -1,0 +1,79 @@
+using System.Text.Json;
+using Rlhf.Data;
+using Rlhf.Models;
+
+namespace Rlhf.Tests.Cli;
+
+/// <summary>Preference pairs by the built command: from prompts to a policy.</summary>
+public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
+{
+    private static readonly string[] Cheap = ["--threads", "1", "--json"];
+
+    private static readonly string[] Data = ["--dataset", "reviews.csv", "--longer-than", "0", "--eval-queries", "6"];
+
+    [Fact]
+    public void Pairs_are_sampled_labelled_learnt_and_optimised()
+    {
+        var sampled = toys.Succeed(["pairs", "sample", "--model", "policy", .. Data, "--out", "new/pairs.jsonl", .. Cheap]);
+        var pairs = PairFile.Load(toys.PathOf("new", "pairs.jsonl"));
+        Assert.Equal(pairs.Count, sampled.Json.GetProperty("pairs").GetInt32());
+        Assert.Equal(154, sampled.Json.GetProperty("prompts").GetInt32()); // of 160 texts 6 are ppo's
+        Assert.InRange(pairs.Count, 100, 154);
+        Assert.All(pairs, p => Assert.Equal("policy", p.Model));
+        toys.Succeed(["pairs", "sample", "--model", "policy", .. Data, "--out", "again.jsonl", .. Cheap]);
+        Assert.Equal(File.ReadAllText(toys.PathOf("new", "pairs.jsonl")), File.ReadAllText(toys.PathOf("again.jsonl")));
+
+        var labelled = toys.Succeed(["pairs", "label", "--pairs", "new/pairs.jsonl", "--reward-model", "classifier", "--flip",
+            "0.1", "--out", "labelled.jsonl", .. Cheap]);
+        var preferences = PreferenceDataset.Load(toys.PathOf("labelled.jsonl"));
+        Assert.Equal(preferences.Count, labelled.Json.GetProperty("pairs").GetInt32());
+        Assert.Equal(pairs.Count, preferences.Count + labelled.Json.GetProperty("ties").GetInt32());
+        Assert.InRange(labelled.Json.GetProperty("agreement").GetDouble(), 0.7, 0.99);
+
+        var reward = toys.Succeed(["reward", "--model", "classifier", "--pairs", "labelled.jsonl", "--eval-fraction", "0.25",
+            "--max-steps", "3", "--output", "reward", .. Cheap]);
+        var heldOut = reward.Json.GetProperty("held_out_pairs");
+        Assert.Equal(reward.Json.GetProperty("eval_accuracy").GetDouble(), heldOut.GetProperty("accuracy").GetDouble(), 9);
+        Assert.Equal(reward.Json.GetProperty("eval_loss").GetDouble(), heldOut.GetProperty("loss").GetDouble(), 5);
+        Assert.Equal(heldOut.GetProperty("pairs").GetInt32(),
+            heldOut.GetProperty("calibration").EnumerateArray().Sum(b => b.GetProperty("pairs").GetInt32()));
+        Assert.True(reward.Json.TryGetProperty("normalization", out _));
+        Assert.Equal(reward.Json.GetRawText(),
+            JsonDocument.Parse(File.ReadAllText(toys.PathOf("reward", "summary.json"))).RootElement.GetRawText());
+        Assert.Contains("Calibration", File.ReadAllText(toys.PathOf("reward", "model", "README.md")));
+        Assert.Single(AutoModelForSequenceClassification.Labels(toys.PathOf("reward", "model")));
+
+        toys.Succeed(["ppo", "--model", "policy", "--reward-model", "reward", .. Data, "--batch-size", "8",
+            "--mini-batch-size", "8", "--steps", "1", "--output", "ppo", .. Cheap]);
+    }
+
+    [Fact]
+    public void Ready_prompts_are_answered_whole_and_the_best_is_set_against_the_worst()
+    {
+        File.WriteAllLines(toys.PathOf("prompts.txt"), ["The film", "That ending"]);
+        toys.Succeed("pairs", "sample", "--model", "policy", "--prompts", "prompts.txt", "--samples", "4", "--select",
+            "best-worst", "--reward-model", "classifier", "--out", "best.jsonl", "--threads", "1");
+        Assert.Equal(["That ending", "The film"], PairFile.Load(toys.PathOf("best.jsonl")).Select(p => p.Prompt).Order());
+    }
+
+    [Fact]
+    public void What_makes_no_sense_is_refused_before_any_work()
+    {
+        File.WriteAllText(toys.PathOf("mine.jsonl"), "labels of a week");
+        Refused("--out is missing", "pairs", "sample", "--model", "policy");
+        Refused("--out mine.jsonl is already there", "pairs", "sample", "--model", "policy", "--out", "mine.jsonl");
+        Refused("give one of the two", "pairs", "sample", "--dataset", "reviews.csv", "--prompts", "p.txt", "--out", "x.jsonl");
+        Refused("need no reward", "pairs", "sample", "--reward-model", "classifier", "--out", "x.jsonl");
+        Refused("--pairs is missing", "pairs", "label", "--out", "x.jsonl");
+        Refused("--flip and --label-temperature", "pairs", "label", "--flip", "0.1", "--label-temperature", "1");
+        Refused("--normalize-reward applies to preference pairs", "reward", "--dataset", "reviews.csv", "--normalize-reward");
+        Assert.Equal("labels of a week", File.ReadAllText(toys.PathOf("mine.jsonl")));
+    }
+
+    private void Refused(string problem, params string[] command)
+    {
+        var result = toys.Run(command);
+        Assert.Contains(problem, result.Error);
+        Assert.Equal(("", 2), (result.Output, result.ExitCode));
+    }
+}
