@@ -36,7 +36,7 @@ internal static class CommandLine
         foreach (var verb in (Command[])[
             PpoVerb.Create(), SftVerb.Create(), PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(),
             GenerateVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
-            BenchVerb.Create(), InfoVerb.Create()])
+            HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create()])
             root.Add(verb);
         return root;
     }

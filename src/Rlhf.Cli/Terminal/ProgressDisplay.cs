@@ -12,8 +12,8 @@ internal sealed class ProgressDisplay
     private readonly Stopwatch watch = Stopwatch.StartNew();
     private readonly Screen screen;
     private readonly string title, unit;
-    private readonly long total;
     private readonly ProgressTask? task;
+    private long total;
     private TimeSpan lastLine = -BetweenLines;
 
     private ProgressDisplay(Screen screen, string title, string unit, long total, ProgressTask? task) =>
@@ -22,7 +22,7 @@ internal sealed class ProgressDisplay
     /// <summary>Shows progress while <paramref name="work"/> runs.</summary>
     /// <param name="screen">Where.</param>
     /// <param name="title">What is being done, one or two words.</param>
-    /// <param name="unit">What is counted, in the singular: step.</param>
+    /// <param name="unit">What is counted, in the singular: step. MB has no plural.</param>
     /// <param name="total">How many there are.</param>
     /// <param name="work">The work; it calls <see cref="Report"/>.</param>
     public static T Run<T>(Screen screen, string title, string unit, long total, Func<ProgressDisplay, T> work)
@@ -65,13 +65,22 @@ internal sealed class ProgressDisplay
         }
     }
 
+    /// <summary>As <see cref="Report"/>, when only the work itself finds out how many there are.</summary>
+    public void ReportOf(long total, long done, params (string Name, string Value)[] metrics)
+    {
+        this.total = total;
+        if (task is not null)
+            task.MaxValue = Math.Max(1, total);
+        Report(done, metrics);
+    }
+
     private string Pace(long done)
     {
         double seconds = watch.Elapsed.TotalSeconds;
         if (done <= 0 || seconds <= 0)
             return "";
         double each = seconds / done;
-        string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {unit}s/s";
+        string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {unit}{(unit == "MB" ? "" : "s")}/s";
         return done >= total ? $"{rate}  {Time(watch.Elapsed)}"
             : $"{rate}  {Time(TimeSpan.FromSeconds(each * (total - done)))} left";
     }

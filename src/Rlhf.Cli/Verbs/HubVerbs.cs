@@ -1,0 +1,137 @@
+using System.CommandLine;
+using System.ComponentModel;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Hub;
+using Rlhf.Runtime;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What to download.</summary>
+internal sealed record HubDownloadOptions
+{
+    [Description("Branch, tag or commit; unset: main.")]
+    [ValueName("NAME")]
+    public string? Revision { get; init; }
+
+    [Description("It is a data set, not a model.")]
+    public bool IsDataset { get; init; }
+
+    [Description("Split of a data set; unset: train.")]
+    [ValueName("NAME")]
+    public string? Split { get; init; }
+
+    [Description("Subset (configuration) of a data set that has several.")]
+    [ValueName("NAME")]
+    public string? Subset { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (!IsDataset && (Split ?? Subset) is not null) yield return "Split and Subset belong to a data set; add IsDataset.";
+    }
+}
+
+/// <summary>What to remove from the cache.</summary>
+internal sealed record HubCacheOptions
+{
+    [Description("Delete this repository from the cache: org/name, or datasets/org/name.")]
+    [ValueName("ID")]
+    public string? Remove { get; init; }
+}
+
+/// <summary><c>rlhf hub</c>: Hugging Face's Hub and its cache.</summary>
+internal static class HubVerbs
+{
+    public static Command Create()
+    {
+        var command = new Command("hub", "brings models and data sets from Hugging Face's Hub, and takes yours there.");
+        command.Add(CreateDownload());
+        command.Add(new VerbCommand(
+            "cache", "lists what the cache holds, or removes something from it.",
+            ["rlhf hub cache", "rlhf hub cache --remove lvwerra/gpt2-imdb"],
+            new SettingsBinder().Add("Cache", new HubCacheOptions()), Cache));
+        return command;
+    }
+
+    private static VerbCommand CreateDownload()
+    {
+        var id = new Argument<string>("id") { Description = "The repository: org/name." };
+        var files = new Argument<string[]>("file")
+        {
+            Arity = ArgumentArity.ZeroOrMore,
+            Description = "Files of it; none: what a run needs (configuration, tokenizer, weights; of a data set, one split).",
+        };
+        var command = new VerbCommand(
+            "download", "brings a model or a data set into the cache.",
+            [
+                "rlhf hub download lvwerra/gpt2-imdb",
+                "rlhf hub download stanfordnlp/imdb --is-dataset --split test",
+                "rlhf hub download lvwerra/gpt2-imdb README.md",
+            ],
+            new SettingsBinder().Add("Download", new HubDownloadOptions(), o => o.Validate()),
+            context => Download(context, context.Command.GetValue(id)!, context.Command.GetValue(files) ?? []));
+        command.Add(id);
+        command.Add(files);
+        return command;
+    }
+
+    private static int Download(VerbContext context, string id, string[] files)
+    {
+        var (options, screen) = (context.Settings.Get<HubDownloadOptions>(), context.Screen);
+        using var hub = new HubClient();
+        var snapshot = HubFiles.Noted(screen, HubFiles.Fetch(screen, "Downloading", progress => files.Length > 0
+            ? hub.DownloadFilesAsync(new(options.IsDataset ? HubRepoType.Dataset : HubRepoType.Model, id), files, options.Revision,
+                progress, context.Stop)
+            : options.IsDataset
+            ? hub.DownloadDatasetAsync(id, options.Split, options.Subset, options.Revision, progress, context.Stop)
+            : hub.DownloadModelAsync(id, options.Revision, progress, context.Stop)));
+        long bytes = snapshot.Files.Sum(f => new FileInfo(f).ResolveLinkTarget(true) is FileInfo blob ? blob.Length : new FileInfo(f).Length);
+        if (screen.Json)
+            screen.WriteJson(new { Id = snapshot.Repo.Id, snapshot.Commit, snapshot.Folder, snapshot.Files, Bytes = bytes });
+        else
+            screen.Facts(snapshot.Repo.ToString(),
+                [("commit", snapshot.Commit), ("files", $"{snapshot.Files.Count:N0}, {Megabytes(bytes)}"), ("folder", snapshot.Folder)]);
+        return ExitCode.Success;
+    }
+
+    private static int Cache(VerbContext context)
+    {
+        var screen = context.Screen;
+        using var hub = new HubClient();
+        if (context.Settings.Get<HubCacheOptions>().Remove is { } id)
+        {
+            const string Datasets = "datasets/";
+            var repo = id.StartsWith(Datasets, StringComparison.Ordinal) ? HubRepo.Dataset(id[Datasets.Length..]) : HubRepo.Model(id);
+            var held = hub.Cache.List().FirstOrDefault(r => r.Repo == repo)
+                ?? throw new ConfigurationException([$"--remove {id}: the cache {hub.Cache.Folder} does not hold it; rlhf hub cache lists what it holds."]);
+            hub.Cache.Remove(repo);
+            if (screen.Json)
+                screen.WriteJson(new { Removed = repo.Id, held.Bytes });
+            screen.Line($"Removed the {Screen.Safe(repo.ToString())}: {Megabytes(held.Bytes)}.");
+            return ExitCode.Success;
+        }
+        var repos = hub.Cache.List();
+        if (screen.Json)
+            screen.WriteJson(new
+            {
+                hub.Cache.Folder,
+                Bytes = repos.Sum(r => r.Bytes),
+                Repos = repos.Select(r => new
+                {
+                    Type = r.Repo.Type.ToString().ToLowerInvariant(),
+                    r.Repo.Id,
+                    r.Bytes,
+                    r.PartialBytes,
+                    r.Snapshots,
+                    r.LastUsed,
+                }),
+            });
+        else
+            screen.Facts(hub.Cache.Folder, [.. repos.Select(r => (r.Repo.ToString(), Megabytes(r.Bytes)
+                + (r.PartialBytes > 0 ? $", of which {Megabytes(r.PartialBytes)} are unfinished" : ""))),
+                ("in all", Megabytes(repos.Sum(r => r.Bytes)))]);
+        return ExitCode.Success;
+    }
+
+    private static string Megabytes(long bytes) => $"{ProgressDisplay.Number(bytes / 1e6, 1)} MB";
+}

@@ -1,0 +1,63 @@
+using System.Text.Json;
+using Rlhf.Checkpoints;
+
+namespace Rlhf.Hub;
+
+/// <summary>Which files of a model's repository a run needs.</summary>
+internal static class ModelFiles
+{
+    private const string Config = "config.json";
+    private const int LargestIndex = 64 << 20;
+
+    private static readonly string[] Small =
+    [
+        Config, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "vocab.json", "merges.txt", "vocab.txt",
+    ];
+
+    private static readonly string[] Vocabularies = ["tokenizer.json", "vocab.json", "vocab.txt"];
+
+    /// <summary>The small files and the weights: safetensors where there are any, else PyTorch's. Of sharded weights, the index; its
+    /// shards are found with <see cref="Shards"/>.</summary>
+    /// <exception cref="HubException">It is no model that can be read.</exception>
+    public static IReadOnlyList<string> Choose(HubRepo repo, IReadOnlyCollection<string> files)
+    {
+        if (!files.Contains(Config))
+            throw new HubException(HubError.EntryNotFound, $"The {repo} has no {Config}; it is not a transformers model.");
+        string weights = WeightFiles.FileNames.FirstOrDefault(files.Contains) ?? throw new HubException(HubError.EntryNotFound,
+            $"The {repo} has no weights that can be read; expected one of {string.Join(", ", WeightFiles.FileNames)}.");
+        return [.. Small.Where(files.Contains), weights];
+    }
+
+    /// <summary>The shards that an index names; none when the file is no index.</summary>
+    /// <exception cref="HubException">The index is damaged.</exception>
+    public static IReadOnlyList<string> Shards(HubRepo repo, string file)
+    {
+        if (!file.EndsWith(".index.json", StringComparison.Ordinal))
+            return [];
+        try
+        {
+            if (new FileInfo(file).Length > LargestIndex)
+                throw new JsonException("It is too large.");
+            using var json = JsonDocument.Parse(File.ReadAllBytes(file));
+            return [.. json.RootElement.GetProperty("weight_map").EnumerateObject()
+                .Select(entry => HubText.CheckPath(entry.Value.GetString() ?? "")).Distinct().Order(StringComparer.Ordinal)];
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException)
+        {
+            throw new HubException(HubError.Damaged, $"{Path.GetFileName(file)} of the {repo} is no index of weights.", e);
+        }
+    }
+
+    /// <summary>Whether a snapshot holds a model: its configuration and all of its weights.</summary>
+    public static bool IsComplete(HubRepo repo, string snapshot)
+    {
+        if (!HubCache.Holds(Path.Combine(snapshot, Config)))
+            return false;
+        var weights = WeightFiles.FileNames.Select(name => Path.Combine(snapshot, name)).FirstOrDefault(HubCache.Holds);
+        return weights is not null && Shards(repo, weights).All(shard => HubCache.Holds(Path.Combine(snapshot, shard)));
+    }
+
+    /// <summary>Whether it also holds a tokenizer.</summary>
+    public static bool HasTokenizer(string snapshot) => Vocabularies.Any(name => HubCache.Holds(Path.Combine(snapshot, name)));
+}
