@@ -3,6 +3,7 @@ using System.ComponentModel;
 using System.Globalization;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Data;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
@@ -12,7 +13,9 @@ using Spectre.Console;
 
 namespace Rlhf.Cli.Verbs;
 
-/// <summary>What to evaluate: a comparison, a classifier or a language model.</summary>
+/// <summary>
+/// What to evaluate: policies before and after or side by side, a classifier, a reward model or a language model.
+/// </summary>
 internal sealed record EvaluateOptions
 {
     [Description("Comparison: language model before training.")]
@@ -23,7 +26,7 @@ internal sealed record EvaluateOptions
     [ValueName("DIR")]
     public string? After { get; init; }
 
-    [Description("Comparison: reward model that scores the responses.")]
+    [Description("Comparison: reward model that scores the responses. With --pairs: the reward model to measure.")]
     [ValueName("DIR")]
     public string? RewardModel { get; init; }
 
@@ -34,6 +37,18 @@ internal sealed record EvaluateOptions
     [Description("Comparison: a second classifier that training never saw.")]
     [ValueName("DIR")]
     public string? Judge { get; init; }
+
+    [Description("Side by side: language models, separated by commas; the first is what the others came from.")]
+    [ValueName("DIR,DIR")]
+    public string? Policies { get; init; }
+
+    [Description("Side by side: classifiers and reward models that score the answers; unset: the one that ships.")]
+    [ValueName("DIR,DIR")]
+    public string? Scorers { get; init; }
+
+    [Description("Preference pairs to measure a reward model on: accuracy, margin, calibration.")]
+    [ValueName("PATH")]
+    public string? Pairs { get; init; }
 
     [Description("Classifier to measure on labelled texts: accuracy, confusion, calibration.")]
     [ValueName("DIR")]
@@ -52,12 +67,19 @@ internal sealed record EvaluateOptions
     public IEnumerable<string> Validate()
     {
         bool compares = Before is not null || After is not null;
-        int kinds = (compares ? 1 : 0) + (Classifier is null ? 0 : 1) + (Model is null ? 0 : 1);
-        if (kinds != 1) yield return "Name one thing to evaluate: Before and After (with RewardModel), or Classifier, or Model.";
+        int kinds = (compares ? 1 : 0) + ((string?[])[Policies, Pairs, Classifier, Model]).Count(given => given is not null);
+        if (kinds != 1)
+            yield return "Name one thing to evaluate: Before and After (with RewardModel), or Policies (with Scorers), or Pairs "
+                + "(with RewardModel), or Classifier, or Model.";
         if (compares && (Before ?? "") == "") yield return "Before is missing; a comparison needs the model before training.";
         if (compares && (After ?? "") == "") yield return "After is missing; a comparison needs the model after training.";
-        if (!compares && (Judge ?? RewardModel ?? RewardLabel) is not null)
-            yield return "RewardModel, RewardLabel and Judge belong to a comparison, with Before and After.";
+        if (!compares && Judge is not null)
+            yield return "Judge belongs to a comparison, with Before and After.";
+        if (!compares && Pairs is null && RewardModel is not null)
+            yield return "RewardModel belongs to a comparison, with Before and After, or to Pairs.";
+        if (!compares && Pairs is null && Policies is null && RewardLabel is not null)
+            yield return "RewardLabel belongs to a comparison, to Policies or to Pairs.";
+        if (Policies is null && Scorers is not null) yield return "Scorers belongs to Policies.";
         if (CropTokens is < 1) yield return $"CropTokens is {CropTokens}; it must be at least 1, or left out.";
         if (CropTokens is not null && Classifier is null) yield return "CropTokens belongs to Classifier.";
     }
@@ -67,9 +89,11 @@ internal sealed record EvaluateOptions
 internal static class EvaluateVerb
 {
     public static Command Create() => new VerbCommand(
-        "evaluate", "compares models before and after, or measures a classifier or a language model.",
+        "evaluate", "compares models before and after or side by side, or measures a single model.",
         [
             "rlhf evaluate --before runs/my-sft --after runs/my-ppo --reward-model runs/my-reward",
+            "rlhf evaluate --policies runs/my-sft,runs/my-ppo,runs/my-other --scorers my-judge,runs/my-reward",
+            "rlhf evaluate --pairs preferences.jsonl --reward-model runs/my-reward",
             "rlhf evaluate --classifier runs/my-reward --dataset imdb/ --split test --json",
             "rlhf evaluate --model runs/my-sft --dataset imdb/ --split test --max-texts 500",
         ],
@@ -86,6 +110,10 @@ internal static class EvaluateVerb
         var options = context.Settings.Get<EvaluateOptions>();
         if (options.Classifier is { } classifier)
             MeasureClassifier(context, ModelFolders.Resolve("--classifier", classifier));
+        else if (options.Policies is { } policies)
+            SideBySideReport.Run(context, policies, options.Scorers);
+        else if (options.Pairs is { } pairs)
+            MeasurePairs(context, pairs);
         else if (options.Model is { } model)
             MeasureLanguageModel(context, ModelFolders.Resolve("--model", model));
         else
@@ -127,6 +155,29 @@ internal static class EvaluateVerb
         ComparisonReport.Write(screen, comparison);
         if (screen.Json)
             screen.WriteJson(ComparisonReport.ToJson(comparison));
+    }
+
+    private static void MeasurePairs(VerbContext context, string path)
+    {
+        var (options, data, screen) = (context.Settings.Get<EvaluateOptions>(), context.Settings.Get<DatasetOptions>(),
+            context.Screen);
+        string folder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        var pairs = PreferenceDataset.Load(path,
+            new() { Split = data.Split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
+        if (pairs.Count == 0)
+            throw new InvalidDataException($"{path} holds no pair.");
+        var device = context.Settings.Get<ComputeOptions>().Start();
+        var reward = AutoReward.FromPretrained(folder, device, options.RewardLabel);
+        using var rewardModel = reward as IDisposable;
+        screen.Line($"Scoring {pairs.Count:N0} pairs …");
+        var result = PairEvaluation.Of(reward, pairs);
+        if (screen.Json)
+            screen.WriteJson(PairReport.ToJson(result));
+        else
+        {
+            PairReport.WriteCurve(screen, result);
+            screen.Facts(folder, PairReport.Facts(result));
+        }
     }
 
     private static void MeasureClassifier(VerbContext context, string folder)

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Rlhf.Cli;
 using Rlhf.Data;
 using Rlhf.Models;
 
@@ -30,7 +31,8 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Equal(pairs.Count, preferences.Count + labelled.Json.GetProperty("ties").GetInt32());
         Assert.InRange(labelled.Json.GetProperty("agreement").GetDouble(), 0.7, 0.99);
 
-        var reward = toys.Succeed(["reward", "--model", "classifier", "--pairs", "labelled.jsonl", "--eval-fraction", "0.25",
+        // As usual the reward model begins as the language model, with another head.
+        var reward = toys.Succeed(["reward", "--model", "policy", "--pairs", "labelled.jsonl", "--eval-fraction", "0.25",
             "--max-steps", "3", "--output", "reward", .. Cheap]);
         var heldOut = reward.Json.GetProperty("held_out_pairs");
         Assert.Equal(reward.Json.GetProperty("eval_accuracy").GetDouble(), heldOut.GetProperty("accuracy").GetDouble(), 9);
@@ -45,6 +47,18 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
 
         toys.Succeed(["ppo", "--model", "policy", "--reward-model", "reward", .. Data, "--batch-size", "8",
             "--mini-batch-size", "8", "--steps", "1", "--output", "ppo", .. Cheap]);
+
+        var table = toys.Succeed(["evaluate", "--policies", "policy,ppo", "--scorers", "classifier, reward", .. Data, .. Cheap]);
+        var policies = table.Json.GetProperty("policies").EnumerateArray().ToArray();
+        Assert.Equal(["policy", "ppo"], policies.Select(p => p.GetProperty("policy").GetString()));
+        Assert.Equal(["classifier", "reward"], policies[1].GetProperty("scores").EnumerateArray()
+            .Select(s => s.GetProperty("scorer").GetString()));
+        Assert.Equal(JsonValueKind.Null, policies[0].GetProperty("scores")[0].GetProperty("gain").ValueKind);
+        Assert.InRange(policies[1].GetProperty("scores")[1].GetProperty("win_rate").GetDouble(), 0, 1);
+
+        // The scorer agrees with the labels as often as the labelling said.
+        var agreement = toys.Succeed(["evaluate", "--pairs", "labelled.jsonl", "--reward-model", "classifier", .. Cheap]);
+        Assert.Equal(labelled.Json.GetProperty("agreement").GetDouble(), agreement.Json.GetProperty("accuracy").GetDouble(), 9);
     }
 
     [Fact]
@@ -57,6 +71,20 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
     }
 
     [Fact]
+    public void Every_command_of_the_guide_is_a_command()
+    {
+        var guide = File.ReadAllText(Path.Combine(Fixtures.Repository(), "docs", "preference-pairs.md"));
+        var commands = guide.Split("```sh\n").Skip(1).SelectMany(block => block.Split("```")[0].Trim().Split('\n')).ToArray();
+        Assert.Equal(8, commands.Length);
+        Assert.All(commands, command =>
+        {
+            var result = CommandLine.Create().Parse(command["rlhf ".Length..]);
+            Assert.Empty(result.Errors);
+            Assert.IsType<VerbCommand>(result.CommandResult.Command).Settings.Bind(result);
+        });
+    }
+
+    [Fact]
     public void What_makes_no_sense_is_refused_before_any_work()
     {
         File.WriteAllText(toys.PathOf("mine.jsonl"), "labels of a week");
@@ -66,6 +94,8 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Refused("need no reward", "pairs", "sample", "--reward-model", "classifier", "--out", "x.jsonl");
         Refused("--pairs is missing", "pairs", "label", "--out", "x.jsonl");
         Refused("--flip and --label-temperature", "pairs", "label", "--flip", "0.1", "--label-temperature", "1");
+        Refused("--scorers belongs to --policies", "evaluate", "--model", "policy", "--scorers", "classifier");
+        Refused("--reward-model belongs to", "evaluate", "--model", "policy", "--reward-model", "classifier");
         Refused("--normalize-reward applies to preference pairs", "reward", "--dataset", "reviews.csv", "--normalize-reward");
         Assert.Equal("labels of a week", File.ReadAllText(toys.PathOf("mine.jsonl")));
     }
