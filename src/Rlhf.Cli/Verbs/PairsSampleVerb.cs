@@ -119,6 +119,14 @@ internal static class PairsSampleVerb
         var options = context.Settings.Get<PairSampleOptions>();
         if (options.Prompts is not null && context.Settings.Get<DatasetOptions>().Dataset is not null)
             yield return "Prompts come from --prompts or are cut from --dataset; give one of the two.";
+        string[] cutting =
+        [
+            nameof(DatasetOptions.TextColumn), nameof(DatasetOptions.LongerThan), nameof(DatasetOptions.LineBreaks),
+            nameof(QueryOptions.QueryMin), nameof(QueryOptions.QueryMax), nameof(QueryOptions.EvalQueries),
+        ];
+        foreach (var name in cutting.Where(name => options.Prompts is not null && context.Settings.IsGiven(name)))
+            yield return context.Settings.NameFlags(
+                $"{name} is about texts to cut; prompts from --prompts are taken as they are.");
         if ((options.RewardModel ?? options.RewardLabel) is not null
             && context.Settings.Get<PairSamplingConfig>().Select == PairSelection.Random)
             yield return "--reward-model and --reward-label belong to --select best-worst; two random answers need no reward.";

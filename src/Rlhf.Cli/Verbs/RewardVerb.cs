@@ -127,8 +127,16 @@ internal static class RewardVerb
             LanguageModels.Rescue(model.Parameters.Tensors, Save, folder.Model, source);
             throw;
         }
-        var pairs = context.Stop.IsCancellationRequested ? null : finish(model, tokenizer, rows);
-        Save();
+        PairReport.Outcome? pairs = null;
+        try
+        {
+            if (!context.Stop.IsCancellationRequested)
+                pairs = finish(model, tokenizer, rows);
+        }
+        finally
+        {
+            Save(); // what was trained is kept, whatever the measuring comes to
+        }
         Finish(context, folder, source, config, last, pairs);
         return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
     }
@@ -151,6 +159,9 @@ internal static class RewardVerb
                 Limit = limit ?? data.MaxTexts,
                 ShuffleSeed = seed,
             }));
+        if (heldOut.Count == 0 && context.Settings.Get<HeldOutOptions>().EvalFraction > 0)
+            context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
+                + "Raise --eval-fraction or name --eval-dataset.[/]");
         return new(train, heldOut);
     }
 

@@ -91,6 +91,7 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Refused("--out is missing", "pairs", "sample", "--model", "policy");
         Refused("--out mine.jsonl is already there", "pairs", "sample", "--model", "policy", "--out", "mine.jsonl");
         Refused("give one of the two", "pairs", "sample", "--dataset", "reviews.csv", "--prompts", "p.txt", "--out", "x.jsonl");
+        Refused("--query-min is about texts to cut", "pairs", "sample", "--prompts", "p.txt", "--query-min", "3");
         Refused("need no reward", "pairs", "sample", "--reward-model", "classifier", "--out", "x.jsonl");
         Refused("--pairs is missing", "pairs", "label", "--out", "x.jsonl");
         Refused("--flip and --label-temperature", "pairs", "label", "--flip", "0.1", "--label-temperature", "1");
