@@ -12,7 +12,7 @@ public sealed record HubSnapshot(HubRepo Repo, string Commit, string Folder, IRe
 /// Hugging Face's Hub: brings models and data sets into its own cache, and takes folders. Files that are in the cache are used
 /// without another download; offline nothing else is.
 /// </summary>
-public sealed class HubClient : IDisposable
+public sealed partial class HubClient : IDisposable
 {
     private readonly HubHttp http;
     private readonly HubLister lister;

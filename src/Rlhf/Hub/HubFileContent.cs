@@ -3,16 +3,10 @@ using System.Net;
 namespace Rlhf.Hub;
 
 /// <summary>A part of a file as a request's body.</summary>
-internal sealed class HubFileContent(string path, long offset, long length) : HttpContent
+internal sealed class HubFileContent(string path, long offset, long length, Action<long>? sent = null) : HttpContent
 {
-    private Action? alive;
-
-    /// <summary>Calls back whenever some of it was sent, so that a long upload is not taken for a silent one.</summary>
-    public HubFileContent Alive(Action callback)
-    {
-        alive = callback;
-        return this;
-    }
+    /// <summary>Called whenever some of it was sent, so that a long upload is not taken for a silent one.</summary>
+    public Action? Alive { get; set; }
 
     protected override Task SerializeToStreamAsync(Stream stream, TransportContext? context) =>
         SerializeToStreamAsync(stream, context, CancellationToken.None);
@@ -24,11 +18,13 @@ internal sealed class HubFileContent(string path, long offset, long length) : Ht
         file.Position = offset;
         for (long left = length; left > 0;)
         {
-            int read = await file.ReadAsync(buffer.AsMemory(0, (int)Math.Min(buffer.Length, left)), cancellation).ConfigureAwait(false);
+            var part = buffer.AsMemory(0, (int)Math.Min(buffer.Length, left));
+            int read = await file.ReadAsync(part, cancellation).ConfigureAwait(false);
             if (read == 0)
                 throw new HubException(HubError.Disk, $"{path} became shorter while it was uploaded; push again.");
             await stream.WriteAsync(buffer.AsMemory(0, read), cancellation).ConfigureAwait(false);
-            alive?.Invoke();
+            Alive?.Invoke();
+            sent?.Invoke(read);
             left -= read;
         }
     }

@@ -72,8 +72,8 @@ internal sealed class HubHttp : IDisposable
     /// <summary>An address below the endpoint; the path's parts must be escaped.</summary>
     public Uri Address(string path) => new(options.Endpoint, path);
 
-    public bool IsHub(Uri address) => Uri.Compare(address, options.Endpoint, UriComponents.SchemeAndServer, UriFormat.SafeUnescaped,
-        StringComparison.OrdinalIgnoreCase) == 0;
+    /// <summary>Whether an address is of the Hub itself: scheme, host and port.</summary>
+    public bool IsHub(Uri address) => SameHost(address, options.Endpoint);
 
     /// <summary>Sends a request, once, and follows redirects; the answer may be of any status but those that may pass.</summary>
     /// <exception cref="HubTransientException">No answer, or one that may be better next time.</exception>
@@ -87,11 +87,10 @@ internal sealed class HubHttp : IDisposable
             var response = await SendOnceAsync(call, address, withToken: !left, cancellation).ConfigureAwait(false);
             if (Target(response, address) is not { } target)
                 return response;
-            bool sameHost = Uri.Compare(target, address, UriComponents.SchemeAndServer, UriFormat.SafeUnescaped,
-                StringComparison.OrdinalIgnoreCase) == 0;
-            if (!sameHost && !call.LeaveHost)
+            if (!SameHost(target, address) && !call.LeaveHost)
                 return response;
-            bool repeats = call.Method == HttpMethod.Get || call.Method == HttpMethod.Head || (int)response.StatusCode is 307 or 308;
+            bool repeats = call.Method == HttpMethod.Get || call.Method == HttpMethod.Head
+                || (int)response.StatusCode is 307 or 308;
             response.Dispose();
             if (!repeats || (address.Scheme == "https" && target.Scheme != "https"))
                 throw new HubException(HubError.Protocol,
@@ -170,7 +169,8 @@ internal sealed class HubHttp : IDisposable
             }
             catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
             {
-                throw new HubTransientException(HubError.Connection, $"Nothing more arrived for {silence.TotalSeconds:0.#} s.", e);
+                throw new HubTransientException(HubError.Connection,
+                    $"Nothing more arrived for {silence.TotalSeconds:0.#} s.", e);
             }
             if (read == 0)
                 return;
@@ -180,13 +180,15 @@ internal sealed class HubHttp : IDisposable
 
     public void Dispose() => client.Dispose();
 
-    private async Task<HttpResponseMessage> SendOnceAsync(HubCall call, Uri address, bool withToken, CancellationToken cancellation)
+    private async Task<HttpResponseMessage> SendOnceAsync(
+        HubCall call, Uri address, bool withToken, CancellationToken cancellation)
     {
         using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         timeout.CancelAfter(call.Timeout);
         using var request = new HttpRequestMessage(call.Method, address);
-        if (call.Content?.Invoke() is { } content)
-            request.Content = content is HubFileContent file ? file.Alive(() => timeout.CancelAfter(call.Timeout)) : content;
+        request.Content = call.Content?.Invoke();
+        if (request.Content is HubFileContent file)
+            file.Alive = () => timeout.CancelAfter(call.Timeout);
         if (call.Offset > 0)
             request.Headers.Range = new(call.Offset, null);
         if (call.Identity)
@@ -218,6 +220,9 @@ internal sealed class HubHttp : IDisposable
                 $"{address.Scheme}://{address.Authority} did not answer within {call.Timeout.TotalSeconds:0.#} s."), e);
         }
     }
+
+    private static bool SameHost(Uri one, Uri other) => Uri.Compare(
+        one, other, UriComponents.SchemeAndServer, UriFormat.SafeUnescaped, StringComparison.OrdinalIgnoreCase) == 0;
 
     private static Uri? Target(HttpResponseMessage response, Uri address)
     {

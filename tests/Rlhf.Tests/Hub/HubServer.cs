@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Reflection;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -164,7 +165,7 @@ internal sealed partial class HubServer : IDisposable
                 throw new Refusal(400, "no User-Agent");
             var fault = NextFault(line);
             if (fault.TruncateAfter == 0 && !fault.Silent)
-                response.Abort();
+                Reset(context);
             else if (fault.Status is { } status)
                 Status(response, status, fault.ErrorCode, fault.RetryAfter);
             else
@@ -185,6 +186,17 @@ internal sealed partial class HubServer : IDisposable
             violations.Enqueue($"{line}: {e}");
             response.Abort();
         }
+    }
+
+    // HttpListenerResponse.Abort would still send an answer; the connection must be reset without one.
+    private static void Reset(HttpListenerContext context)
+    {
+        const BindingFlags Hidden = BindingFlags.Instance | BindingFlags.NonPublic;
+        var connection = typeof(HttpListenerContext).GetProperty("Connection", Hidden)?.GetValue(context);
+        if (connection?.GetType().GetField("_socket", Hidden)?.GetValue(connection) is not Socket socket)
+            throw new NotSupportedException("The listener hides its connections on this system.");
+        socket.LingerState = new(true, 0);
+        socket.Close();
     }
 
     private Fault NextFault(string line)
@@ -216,11 +228,16 @@ internal sealed partial class HubServer : IDisposable
     {
         Require(context.Request.HttpMethod == "GET" && kind is "models" or "datasets", "not of the API");
         int verb = Array.FindIndex(rest, p => p is "revision" or "tree");
-        Require(verb is 1 or 2 && rest.Length == verb + 2, "not of the API");
-        string id = string.Join('/', rest[..verb]);
+        Require(verb is 1 or 2 && rest.Length == verb + 2 || verb < 0 && rest.Length is 1 or 2, "not of the API");
+        string id = string.Join('/', verb < 0 ? rest : rest[..verb]);
         if (Redirects(context, kind, id))
             return;
         var repo = Find(context, kind, id, metadata: true);
+        if (verb < 0)
+        {
+            Json(context, new { id, @private = repo.Private, gated = repo.Gated }, fault);
+            return;
+        }
         string sha = CommitOf(repo, rest[verb + 1]);
         if (rest[verb] == "revision")
             Json(context, new { id, sha, siblings = repo.Commits[sha].Keys.Select(f => new { rfilename = f }), gated = repo.Gated }, fault);
@@ -340,7 +357,8 @@ internal sealed partial class HubServer : IDisposable
     {
         bool known = context.Request.Headers["Authorization"] is not null;
         if (!Repos.TryGetValue($"{kind}/{id}", out var repo) || (repo.Private && !known))
-            throw known ? new Refusal(404, "no repository", "RepoNotFound", violation: false) : new Refusal(401, "who are you?", violation: false);
+            throw known ? new Refusal(404, "no repository", "RepoNotFound", violation: false)
+                : new Refusal(401, "who are you?", violation: false);
         if (repo.Gated && !metadata)
             throw new Refusal(known ? 403 : 401, "gated", "GatedRepo", violation: false);
         return repo;
