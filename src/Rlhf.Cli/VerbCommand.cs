@@ -13,10 +13,14 @@ namespace Rlhf.Cli;
 internal sealed record VerbContext(
     BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile)
 {
+    /// <summary>What names of the Hub turned out to mean, as settings files are to have it: org/name as org/name@commit.</summary>
+    public Dictionary<string, string> Pins { get; } = [];
+
     /// <summary>The command line as a shell takes it.</summary>
     public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(t.Value)).Prepend("rlhf"));
 
-    private static string Quoted(string word) =>
+    /// <summary>A word as a shell takes it.</summary>
+    public static string Quoted(string word) =>
         word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c)) ? word
             : $"'{word.Replace("'", "'\\''")}'";
 }
@@ -26,6 +30,7 @@ internal sealed class VerbCommand : Command
 {
     private readonly Option<string?> config = new("--config") { Description = "Settings from a YAML file.", HelpName = "FILE" };
     private readonly Func<ParseResult, string?>? defaultConfig;
+    private readonly Func<BoundSettings, IReadOnlyList<FileEntry>>? preset;
     private readonly Option<bool> json = new("--json") { Description = "Only JSON on standard output." };
     private readonly Option<bool> quiet = new("--quiet") { Description = "No words, only errors." };
     private readonly Option<bool> debug = new("--debug") { Description = "Show where an error happened." };
@@ -36,12 +41,13 @@ internal sealed class VerbCommand : Command
     /// <param name="settings">Its settings.</param>
     /// <param name="run">Does it; returns the exit code.</param>
     /// <param name="defaultConfig">Configuration file to use when none is named, or null.</param>
+    /// <param name="preset">Settings that go before defaults but after flags and file, chosen by a setting; null: none.</param>
     public VerbCommand(
         string name, string description, IReadOnlyList<string> examples, SettingsBinder settings, Func<VerbContext, int> run,
-        Func<ParseResult, string?>? defaultConfig = null)
+        Func<ParseResult, string?>? defaultConfig = null, Func<BoundSettings, IReadOnlyList<FileEntry>>? preset = null)
         : base(name, description)
     {
-        (Examples, Settings, this.defaultConfig) = (examples, settings, defaultConfig);
+        (Examples, Settings, this.defaultConfig, this.preset) = (examples, settings, defaultConfig, preset);
         settings.AddOptions(this);
         CommonOptions = [config, json, quiet, debug];
         foreach (var option in CommonOptions)
@@ -61,6 +67,8 @@ internal sealed class VerbCommand : Command
         {
             string? file = command.GetValue(config) ?? defaultConfig?.Invoke(command);
             var bound = Settings.Bind(command, file);
+            if (preset?.Invoke(bound) is { Count: > 0 } chosen)
+                bound = Settings.Bind(command, file, chosen);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
             using var interruption = new Interruption();
             return run(new(bound, screen, interruption.Token, command, file));

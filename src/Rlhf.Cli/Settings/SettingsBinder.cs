@@ -45,12 +45,13 @@ internal sealed class SettingsBinder
             command.Add(setting.IsSwitch ? new Option<bool>(setting.Flag) : new Option<string>(setting.Flag));
     }
 
-    /// <summary>Binds what was given on the command line and in a file.</summary>
+    /// <summary>Binds what was given on the command line and in a file, and where neither says anything, by a preset.</summary>
     /// <exception cref="ConfigurationException">Lists every problem.</exception>
-    public BoundSettings Bind(ParseResult command, string? file = null)
+    public BoundSettings Bind(ParseResult command, string? file = null, IReadOnlyList<FileEntry>? preset = null)
     {
         var flags = Settings.Select(s => (Setting: s, Text: FlagText(command, s))).Where(f => f.Text is not null);
-        return Bind(flags.ToDictionary(f => f.Setting.Flag, f => f.Text!), file is null ? [] : YamlSettingsFile.Read(file), file);
+        return Bind(flags.ToDictionary(f => f.Setting.Flag, f => f.Text!),
+            [.. preset ?? [], .. file is null ? [] : YamlSettingsFile.Read(file)], file);
     }
 
     /// <summary>Binds flags by name and the entries of a file.</summary>
@@ -154,6 +155,9 @@ internal sealed class BoundSettings(
     /// <summary>A record with its values.</summary>
     public T Get<T>() where T : class => (T)records[typeof(T)];
 
+    /// <summary>A record with its values; null when the verb has none of the kind.</summary>
+    public T? Find<T>() where T : class => (T?)records.GetValueOrDefault(typeof(T));
+
     /// <summary>Was the property given by flag or file?</summary>
     public bool IsGiven(string property) => given.Any(s => s.Property.Name == property);
 
@@ -165,8 +169,10 @@ internal sealed class BoundSettings(
     /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that
     /// was found.</param>
     /// <param name="leaveOut">Properties that belong to this run alone.</param>
+    /// <param name="pins">Texts to write instead of others.</param>
     public string ToYaml(
-        string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null)
+        string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null,
+        IReadOnlyDictionary<string, string>? pins = null)
     {
         var lines = new List<string> { "# " + comment };
         var kept = settings.Where(s => leaveOut?.Contains(s.Property.Name) != true);
@@ -179,6 +185,8 @@ internal sealed class BoundSettings(
                 object? value = setting.Property.GetValue(records[setting.Property.DeclaringType!]);
                 if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
                     value = later;
+                if (value is string text && pins?.GetValueOrDefault(text) is { } pinned)
+                    value = pinned;
                 lines.Add($"{setting.Key}: {Write(value)}");
             }
         }

@@ -11,18 +11,19 @@ internal sealed class ProgressDisplay
     private static readonly TimeSpan BetweenLines = TimeSpan.FromSeconds(10);
     private readonly Stopwatch watch = Stopwatch.StartNew();
     private readonly Screen screen;
-    private readonly string title, unit;
+    private readonly string title, unit, sizeUnit;
     private readonly ProgressTask? task;
     private long total;
     private TimeSpan lastLine = -BetweenLines;
 
     private ProgressDisplay(Screen screen, string title, string unit, long total, ProgressTask? task) =>
-        (this.screen, this.title, this.unit, this.total, this.task) = (screen, title, unit, total, task);
+        (this.screen, this.title, this.unit, this.total, this.task, sizeUnit) =
+            (screen, title, unit, total, task, unit == "MB" ? " MB" : "");
 
     /// <summary>Shows progress while <paramref name="work"/> runs.</summary>
     /// <param name="screen">Where.</param>
     /// <param name="title">What is being done, one or two words.</param>
-    /// <param name="unit">What is counted, in the singular: step. MB has no plural.</param>
+    /// <param name="unit">What is counted, in the singular: step; or MB.</param>
     /// <param name="total">How many there are.</param>
     /// <param name="work">The work; it calls <see cref="Report"/>.</param>
     public static T Run<T>(Screen screen, string title, string unit, long total, Func<ProgressDisplay, T> work)
@@ -53,14 +54,14 @@ internal sealed class ProgressDisplay
         string pace = Pace(done);
         if (task is not null)
         {
-            task.Tag = $"[grey]{done}/{total}[/]  {pace}  "
+            task.Tag = $"[grey]{done}/{total}{sizeUnit}[/]  {pace}  "
                 + string.Join("  ", metrics.Select(n => $"[grey]{Screen.Safe(n.Name)}[/] {Screen.Safe(n.Value)}"));
             task.Value = done;
         }
         else if (done == total || watch.Elapsed - lastLine >= BetweenLines)
         {
             lastLine = watch.Elapsed;
-            screen.Line($"{Screen.Safe(title)} {done}/{total}  {pace}"
+            screen.Line($"{Screen.Safe(title)} {done}/{total}{sizeUnit}  {pace}"
                 + string.Concat(metrics.Select(n => $"  {Screen.Safe(n.Name)} {Screen.Safe(n.Value)}")));
         }
     }
@@ -80,7 +81,7 @@ internal sealed class ProgressDisplay
         if (done <= 0 || seconds <= 0)
             return "";
         double each = seconds / done;
-        string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {unit}{(unit == "MB" ? "" : "s")}/s";
+        string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {unit}{(sizeUnit == "" ? "s" : "")}/s";
         return done >= total ? $"{rate}  {Time(watch.Elapsed)}"
             : $"{rate}  {Time(TimeSpan.FromSeconds(each * (total - done)))} left";
     }

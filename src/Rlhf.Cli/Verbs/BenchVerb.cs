@@ -5,6 +5,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Evaluation.Benchmarks;
+using Rlhf.Hub;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Training.Ppo;
@@ -15,11 +16,11 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Size of the workload.</summary>
 internal sealed record BenchOptions
 {
-    [Description("Shape of the policy: gpt2 (124M), tiny (the model that ships), or a folder's config.json.")]
+    [Description("Shape of the policy: gpt2 (124M), tiny (the model that ships), or the config.json of a folder or of org/name.")]
     [ValueName("gpt2|tiny|DIR")]
     public string Model { get; init; } = "gpt2";
 
-    [Description("Shape of the reward classifier: distilbert (66M), tiny, or a folder's config.json.")]
+    [Description("Shape of the reward classifier: distilbert (66M), tiny, or the config.json of a folder or of org/name.")]
     [ValueName("distilbert|tiny|DIR")]
     public string Reward { get; init; } = "distilbert";
 
@@ -81,8 +82,8 @@ internal static class BenchVerb
         var device = context.Settings.Get<ComputeOptions>().Start();
         var benchmark = new PpoBenchmark
         {
-            Policy = Policy(options.Model),
-            Reward = Reward(options.Reward),
+            Policy = Policy(context, options.Model),
+            Reward = Reward(context, options.Reward),
             Config = new PpoConfig { BatchSize = options.Batch, MiniBatchSize = options.Mini, PpoEpochs = options.Epochs, Seed = options.Seed },
             Queries = BenchOptions.Range(options.Query, 1)!,
             Responses = BenchOptions.Range(options.Response, 1)!,
@@ -153,14 +154,14 @@ internal static class BenchVerb
         return table;
     }
 
-    private static Gpt2Config Policy(string name) => name switch
+    private static Gpt2Config Policy(VerbContext context, string name) => name switch
     {
         "gpt2" => new Gpt2Config(),
         "tiny" => new Gpt2Config { VocabSize = 8000, NPositions = 128, NEmbd = 256, NLayer = 6, NHead = 8, EosTokenId = null, BosTokenId = null },
-        _ => Gpt2Config.Load(ModelFolders.Resolve("--model", name)),
+        _ => Gpt2Config.Load(ModelFolders.Resolve(context, "--model", name, HubModelParts.Configuration)),
     };
 
-    private static EncoderConfig Reward(string name) => name switch
+    private static EncoderConfig Reward(VerbContext context, string name) => name switch
     {
         "distilbert" => new DistilBertConfig(),
         "tiny" => new DistilBertConfig
@@ -172,6 +173,6 @@ internal static class BenchVerb
             NumAttentionHeads = 6,
             IntermediateSize = 768,
         },
-        _ => DistilBertConfig.Load(ModelFolders.Resolve("--reward", name)),
+        _ => DistilBertConfig.Load(ModelFolders.Resolve(context, "--reward", name, HubModelParts.Configuration)),
     };
 }

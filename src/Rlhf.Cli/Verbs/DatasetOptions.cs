@@ -8,13 +8,17 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Texts to work on.</summary>
 internal sealed record DatasetOptions
 {
-    [Description("Texts: a parquet, CSV, JSONL or text file, a folder of them, aclImdb/ or its tar.gz.")]
-    [ValueName("PATH")]
+    [Description("Texts: a parquet, CSV, JSONL or text file, a folder of them, aclImdb/ or its tar.gz; or a data set of the Hub.")]
+    [ValueName("PATH|ORG/NAME")]
     public string? Dataset { get; init; }
 
     [Description("Split of a data set that has several; unset: train.")]
     [ValueName("NAME")]
     public string? Split { get; init; }
+
+    [Description("Subset (configuration) of a data set of the Hub that has several.")]
+    [ValueName("NAME")]
+    public string? Subset { get; init; }
 
     [Description("Column of the text; unset: text, else review.")]
     [ValueName("NAME")]
@@ -44,13 +48,21 @@ internal sealed record DatasetOptions
     public string Required() =>
         Dataset ?? throw new ConfigurationException(["--dataset is missing; name a file or folder of texts."]);
 
+    /// <summary>Where the texts lie, and the split of what lies there; brings a data set of the Hub.</summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="path">Other data than --dataset, from --eval-dataset.</param>
+    /// <param name="split">Another split than --split.</param>
+    public (string Path, string? Split) Locate(VerbContext context, string? path = null, string? split = null) =>
+        HubFiles.Dataset(context, path is null ? "--dataset" : "--eval-dataset", path ?? Required(), split ?? Split, Subset);
+
     /// <summary>The texts in an order drawn from the seed.</summary>
-    public IReadOnlyList<Review> Load(long seed, string? path = null, string? split = null, int? limit = null)
+    public IReadOnlyList<Review> Load(
+        VerbContext context, long seed, string? path = null, string? split = null, int? limit = null)
     {
-        path ??= Required();
-        var reviews = ReviewDataset.Load(path, new ReviewReadOptions
+        var (source, chosen) = Locate(context, path, split);
+        var reviews = ReviewDataset.Load(source, new ReviewReadOptions
         {
-            Split = split ?? Split,
+            Split = chosen,
             TextColumn = TextColumn,
             LabelColumn = LabelColumn,
             LongerThan = LongerThan,
@@ -58,7 +70,7 @@ internal sealed record DatasetOptions
             Limit = limit ?? MaxTexts,
             ShuffleSeed = seed,
         });
-        return reviews.Count > 0 ? reviews : throw new InvalidDataException($"{path} holds no text"
+        return reviews.Count > 0 ? reviews : throw new InvalidDataException($"{source} holds no text"
             + (LongerThan is { } bound ? $" of more than {bound} characters; lower --longer-than." : "."));
     }
 }

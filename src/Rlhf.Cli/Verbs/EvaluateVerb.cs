@@ -100,8 +100,9 @@ internal static class EvaluateVerb
         new SettingsBinder()
             .Add("What", new EvaluateOptions(), o => o.Validate())
             .Add("Data", new DatasetOptions(), o => o.Validate())
-            .Add("Queries of a comparison", new QueryOptions(), o => o.Validate())
+            .Add("Queries of a comparison", new QueryOptions(), o => o.Validate(), hide: nameof(QueryOptions.EvalSplit))
             .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), nameof(GenerationConfig.MaxNewTokens))
+            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run);
 
@@ -109,15 +110,15 @@ internal static class EvaluateVerb
     {
         var options = context.Settings.Get<EvaluateOptions>();
         if (options.Classifier is { } classifier)
-            MeasureClassifier(context, ModelFolders.Resolve("--classifier", classifier));
+            MeasureClassifier(context, ModelFolders.Resolve(context, "--classifier", classifier));
         else if (options.Policies is { } policies)
             SideBySideReport.Run(context, policies, options.Scorers);
         else if (options.Pairs is { } pairs)
             MeasurePairs(context, pairs);
         else if (options.Model is { } model)
-            MeasureLanguageModel(context, ModelFolders.Resolve("--model", model));
+            MeasureLanguageModel(context, ModelFolders.Resolve(context, "--model", model));
         else
-            Compare(context, ModelFolders.Resolve("--before", options.Before!), ModelFolders.Resolve("--after", options.After!));
+            Compare(context, ModelFolders.Resolve(context, "--before", options.Before!), ModelFolders.Resolve(context, "--after", options.After!));
         return ExitCode.Success;
     }
 
@@ -126,13 +127,13 @@ internal static class EvaluateVerb
         var options = context.Settings.Get<EvaluateOptions>();
         var lengths = context.Settings.Get<QueryOptions>();
         var screen = context.Screen;
-        string rewardFolder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve("--judge", path) : null;
+        string rewardFolder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
         string source = QueryOptions.Source(dataset);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(beforeFolder);
-        int[][] queries = [.. lengths.Load(dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
+        int[][] queries = [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
         using var before = AutoModelForCausalLM.FromPretrained(beforeFolder, device);
         using var after = AutoModelForCausalLM.FromPretrained(afterFolder, device);
         LanguageModels.EndToken(beforeFolder, before, tokenizer);
@@ -161,7 +162,7 @@ internal static class EvaluateVerb
     {
         var (options, data, screen) = (context.Settings.Get<EvaluateOptions>(), context.Settings.Get<DatasetOptions>(),
             context.Screen);
-        string folder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string folder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         var pairs = PreferenceDataset.Load(path,
             new() { Split = data.Split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
         if (pairs.Count == 0)
@@ -183,7 +184,7 @@ internal static class EvaluateVerb
     private static void MeasureClassifier(VerbContext context, string folder)
     {
         var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
-        var reviews = context.Settings.Get<DatasetOptions>().Load(options.Seed);
+        var reviews = context.Settings.Get<DatasetOptions>().Load(context, options.Seed);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForSequenceClassification.FromPretrained(folder, device);
@@ -245,7 +246,7 @@ internal static class EvaluateVerb
     private static void MeasureLanguageModel(VerbContext context, string folder)
     {
         var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
-        var texts = context.Settings.Get<DatasetOptions>().Load(options.Seed).Select(r => r.Text).ToArray();
+        var texts = context.Settings.Get<DatasetOptions>().Load(context, options.Seed).Select(r => r.Text).ToArray();
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);

@@ -32,13 +32,14 @@ internal static class ExportVerb
         ["rlhf export --model runs/my-run --storage float16 --output my-model"],
         new SettingsBinder()
             .Add("Model", new ExportOptions())
+            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
             .Add("Output", new OutputOptions()),
         Run);
 
     private static int Run(VerbContext context)
     {
         var (options, output) = (context.Settings.Get<ExportOptions>(), context.Settings.Get<OutputOptions>());
-        string source = ModelFolders.Resolve("--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
+        string source = ModelFolders.Resolve(context, "--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
         string target = output.Output ?? throw new ConfigurationException(["--output is missing; name the folder of the exported model."]);
         RunFolder.RefuseIfTaken(target, output.Overwrite);
 

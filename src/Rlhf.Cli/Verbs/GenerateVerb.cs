@@ -61,6 +61,7 @@ internal static class GenerateVerb
             new SettingsBinder()
                 .Add("Writing", new GenerateOptions(), o => o.Validate())
                 .Add("Sampling", new GenerationConfig { MaxNewTokens = 40 }, c => c.Validate())
+                .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
                 .Add("Compute", new ComputeOptions(), o => o.Validate()),
             context => Run(context, prompts));
         command.Add(prompts);
@@ -72,7 +73,7 @@ internal static class GenerateVerb
         var options = context.Settings.Get<GenerateOptions>();
         var config = context.Settings.Get<GenerationConfig>();
         var screen = context.Screen;
-        string folder = ModelFolders.ResolveOrShipped("--model", options.Model, ModelFolders.ShippedPolicy);
+        string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         var prompts = Prompts(context.Command.GetValue(argument) ?? [], options.Prompts);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(folder);

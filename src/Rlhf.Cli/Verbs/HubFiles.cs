@@ -1,10 +1,12 @@
+using System.Text.RegularExpressions;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;
+using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>Models and data sets of the Hub, where a verb is given an id instead of a path.</summary>
-internal static class HubFiles
+internal static partial class HubFiles
 {
     // The Hub's oldest repositories, the only ones without an owner, as far as their models can be read here. The list is closed:
     // any other bare name is a misspelt folder, and nobody's business but the user's.
@@ -19,13 +21,63 @@ internal static class HubFiles
         "roberta-large-mnli", "distilroberta-base", "roberta-base-openai-detector", "roberta-large-openai-detector",
     ];
 
-    private static readonly HashSet<string> DatasetsWithoutOwner = ["imdb", "rotten_tomatoes", "ag_news", "yelp_polarity", "sst2", "glue"];
+    private static readonly HashSet<string> DatasetsWithoutOwner =
+        ["imdb", "rotten_tomatoes", "ag_news", "yelp_polarity", "sst2", "glue"];
 
     private static readonly string[] FileEndings =
-        [".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".gz", ".tar", ".tgz", ".zip", ".yaml", ".safetensors", ".bin"];
+    [
+        ".parquet", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".gz", ".tar", ".tgz", ".zip", ".yaml", ".safetensors",
+        ".bin",
+    ];
 
-    /// <summary>The repository and revision (org/name@revision) that a text means when there is no such path; null when it can only
-    /// be a path.</summary>
+    /// <summary>The snapshot of a model of the Hub, brought when it is not here; null when the text is no model's id.</summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="flag">The flag that names it.</param>
+    /// <param name="text">What it names: org/name or org/name@revision.</param>
+    /// <param name="parts">What is needed of it.</param>
+    /// <exception cref="ConfigurationException">There are two revisions.</exception>
+    /// <exception cref="HubException">It cannot be had.</exception>
+    public static string? Model(VerbContext context, string flag, string text, HubModelParts parts)
+    {
+        using var hub = new HubClient();
+        if (Meant(HubRepoType.Model, text, hub.Cache) is not { } meant)
+            return null;
+        string? revision = RevisionOf(context, flag);
+        if (revision is not null && meant.Revision is not null)
+            throw new ConfigurationException([$"{flag} {text} names a revision, and so does --revision; name one."]);
+        var snapshot = Bring(context, flag, text, meant.Repo, progress => hub.DownloadModelAsync(
+            meant.Repo.Id, meant.Revision ?? revision, progress, parts, context.Stop));
+        return snapshot.Folder;
+    }
+
+    /// <summary>Where texts lie and their split there: the path itself, or for a data set of the Hub, its files in the
+    /// cache.</summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="flag">The flag that names it.</param>
+    /// <param name="text">A path, or org/name or org/name@revision.</param>
+    /// <param name="split">The split; null: train where there are several.</param>
+    /// <param name="subset">The configuration of a data set of the Hub; null: the only one.</param>
+    /// <exception cref="ConfigurationException">There is a subset of a path.</exception>
+    /// <exception cref="HubException">It cannot be had.</exception>
+    public static (string Path, string? Split) Dataset(
+        VerbContext context, string flag, string text, string? split, string? subset)
+    {
+        using var hub = new HubClient();
+        if (Meant(HubRepoType.Dataset, text, hub.Cache) is not { } meant)
+            return subset is null ? (text, split) : throw new ConfigurationException(
+                [$"--subset belongs to a data set of the Hub; {flag} {text} is a path."]);
+        var snapshot = Bring(context, flag, text, meant.Repo, progress => hub.DownloadDatasetAsync(
+            meant.Repo.Id, split, subset, meant.Revision, progress, context.Stop));
+        return (Pattern(snapshot.Files), null);
+    }
+
+    /// <summary>The --revision of a verb, for the flag that it is about.</summary>
+    public static string? RevisionOf(VerbContext context, string flag) =>
+        flag == "--model" ? context.Settings.Find<HubSettings>()?.Revision : null;
+
+    /// <summary>
+    /// The repository and revision (org/name@revision) that a text means when there is no such path; null when it can only be a path.
+    /// </summary>
     public static (HubRepo Repo, string? Revision)? Meant(HubRepoType type, string text, HubCache cache)
     {
         if (Directory.Exists(text) || File.Exists(text))
@@ -64,6 +116,34 @@ internal static class HubFiles
             });
         return work.GetAwaiter().GetResult();
     }
+
+    private static HubSnapshot Bring(
+        VerbContext context, string flag, string text, HubRepo repo, Func<Action<HubProgress>, Task<HubSnapshot>> download)
+    {
+        try
+        {
+            var snapshot = Noted(context.Screen, Fetch(context.Screen, $"Downloading {repo.Id}", download));
+            context.Pins[text] = $"{snapshot.Repo.Id}@{snapshot.Commit}";
+            return snapshot;
+        }
+        catch (HubException e) when (e.Error == HubError.RepositoryNotFound)
+        {
+            throw new HubException(e.Error, $"{flag} {text} is no path here, and {e.Message}", e);
+        }
+    }
+
+    /// <summary>One path or pattern for the files of a split, which lie in one folder.</summary>
+    private static string Pattern(IReadOnlyList<string> files)
+    {
+        if (files.Count == 1)
+            return files[0];
+        string name = Path.GetFileName(files[0]);
+        return Path.Combine(Path.GetDirectoryName(files[0])!,
+            Part().Match(name) is { Success: true } part ? part.Groups[1].Value + "-*.parquet" : "*.parquet");
+    }
+
+    [GeneratedRegex(@"\A(.+?)-[0-9]{5}-of-[0-9]{5}")]
+    private static partial Regex Part();
 
     /// <summary>Says when the cache stood in for the Hub.</summary>
     public static HubSnapshot Noted(Screen screen, HubSnapshot snapshot)

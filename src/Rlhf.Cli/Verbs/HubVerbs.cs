@@ -3,6 +3,7 @@ using System.ComponentModel;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;
+using Rlhf.Models;
 using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Verbs;
@@ -31,6 +32,26 @@ internal sealed record HubDownloadOptions
     }
 }
 
+/// <summary>How to push.</summary>
+internal sealed record HubPushSettings
+{
+    [Description("Make the repository private when it is new.")]
+    public bool Private { get; init; }
+
+    [Description("Branch to push to; it is made when it does not exist.")]
+    [ValueName("NAME")]
+    public string Revision { get; init; } = "main";
+
+    [Description("Message of the commit.")]
+    public string Message { get; init; } = "Upload model";
+
+    public IEnumerable<string> Validate()
+    {
+        if (string.IsNullOrWhiteSpace(Revision)) yield return "Revision has no value; name a branch such as main.";
+        if (string.IsNullOrWhiteSpace(Message)) yield return "Message has no value; say what is pushed.";
+    }
+}
+
 /// <summary>What to remove from the cache.</summary>
 internal sealed record HubCacheOptions
 {
@@ -46,6 +67,9 @@ internal static class HubVerbs
     {
         var command = new Command("hub", "brings models and data sets from Hugging Face's Hub, and takes yours there.");
         command.Add(CreateDownload());
+        command.Add(CreatePush());
+        command.Add(new VerbCommand(
+            "whoami", "shows whose token is used.", ["rlhf hub whoami"], new SettingsBinder(), WhoAmI));
         command.Add(new VerbCommand(
             "cache", "lists what the cache holds, or removes something from it.",
             ["rlhf hub cache", "rlhf hub cache --remove lvwerra/gpt2-imdb"],
@@ -79,18 +103,78 @@ internal static class HubVerbs
     {
         var (options, screen) = (context.Settings.Get<HubDownloadOptions>(), context.Screen);
         using var hub = new HubClient();
-        var snapshot = HubFiles.Noted(screen, HubFiles.Fetch(screen, "Downloading", progress => files.Length > 0
-            ? hub.DownloadFilesAsync(new(options.IsDataset ? HubRepoType.Dataset : HubRepoType.Model, id), files, options.Revision,
-                progress, context.Stop)
+        var repo = new HubRepo(options.IsDataset ? HubRepoType.Dataset : HubRepoType.Model, id);
+        var snapshot = HubFiles.Noted(screen, HubFiles.Fetch(screen, $"Downloading {id}", progress =>
+            files.Length > 0 ? hub.DownloadFilesAsync(repo, files, options.Revision, progress, context.Stop)
             : options.IsDataset
             ? hub.DownloadDatasetAsync(id, options.Split, options.Subset, options.Revision, progress, context.Stop)
-            : hub.DownloadModelAsync(id, options.Revision, progress, context.Stop)));
-        long bytes = snapshot.Files.Sum(f => new FileInfo(f).ResolveLinkTarget(true) is FileInfo blob ? blob.Length : new FileInfo(f).Length);
+            : hub.DownloadModelAsync(id, options.Revision, progress, cancellation: context.Stop)));
+        long bytes = snapshot.Files.Select(f => new FileInfo(f))
+            .Sum(f => f.ResolveLinkTarget(returnFinalTarget: true) is FileInfo blob ? blob.Length : f.Length);
         if (screen.Json)
             screen.WriteJson(new { Id = snapshot.Repo.Id, snapshot.Commit, snapshot.Folder, snapshot.Files, Bytes = bytes });
         else
             screen.Facts(snapshot.Repo.ToString(),
-                [("commit", snapshot.Commit), ("files", $"{snapshot.Files.Count:N0}, {Megabytes(bytes)}"), ("folder", snapshot.Folder)]);
+            [
+                ("commit", snapshot.Commit), ("files", $"{snapshot.Files.Count:N0}, {Megabytes(bytes)}"),
+                ("folder", snapshot.Folder),
+            ]);
+        return ExitCode.Success;
+    }
+
+    private static VerbCommand CreatePush()
+    {
+        var folder = new Argument<string>("folder") { Description = "The model's folder, or the folder of a run." };
+        var id = new Argument<string>("id") { Description = "The repository: org/name. It is made when it does not exist." };
+        var command = new VerbCommand(
+            "push", "pushes a model's folder as one commit; needs a token in HF_TOKEN.",
+            ["rlhf hub push runs/my-run my-name/my-model", "rlhf hub push runs/my-run my-name/my-model --private --revision v2"],
+            new SettingsBinder().Add("Push", new HubPushSettings(), o => o.Validate()),
+            context => Push(context, context.Command.GetValue(folder)!, context.Command.GetValue(id)!));
+        command.Add(folder);
+        command.Add(id);
+        return command;
+    }
+
+    private static int Push(VerbContext context, string path, string id)
+    {
+        var (options, screen) = (context.Settings.Get<HubPushSettings>(), context.Screen);
+        if (!Directory.Exists(path))
+            throw new ConfigurationException([$"{path} is no folder; name the folder of a model or of a run."]);
+        string folder = ModelFolders.Local(path) ?? path;
+        using var hub = new HubClient();
+        var result = HubFiles.Fetch(screen, $"Pushing {id}", progress => hub.PushFolderAsync(folder, id, new()
+        {
+            Private = options.Private,
+            Revision = options.Revision,
+            Message = options.Message,
+            ModelCard = new ModelCard(id.Split('/')[^1], "A model made with Rlhf.") { Tags = ["rlhf"] }.ToMarkdown(),
+        }, progress, context.Stop));
+        Report(screen, result);
+        if (screen.Json)
+            screen.WriteJson(new { result.Repo.Id, result.Commit, result.Address, result.Files, result.Unchanged, result.UploadedBytes });
+        return ExitCode.Success;
+    }
+
+    /// <summary>Says what a push did.</summary>
+    public static void Report(Screen screen, HubPushResult result) => screen.Line(Screen.Safe(result.Commit is null
+        ? $"{result.Address} holds all of it already; there is nothing to push."
+        : $"Pushed {result.Files.Count:N0} files to {result.Address} (commit {result.Commit[..Math.Min(12, result.Commit.Length)]}); "
+            + $"{Megabytes(result.UploadedBytes)} were uploaded."));
+
+    private static int WhoAmI(VerbContext context)
+    {
+        using var hub = new HubClient();
+        var user = hub.WhoAmIAsync(context.Stop).GetAwaiter().GetResult();
+        if (context.Screen.Json)
+            context.Screen.WriteJson(user);
+        else
+            context.Screen.Facts(user.Name,
+            [
+                ("organisations", user.Organizations.Count > 0 ? string.Join(", ", user.Organizations) : "none"),
+                ("token", user.Role is null ? "what it may do is not known" : $"may {(user.Role == "read" ? "read" : "write")} ({user.Role})"),
+                ("Hub", hub.Options.Endpoint.ToString()),
+            ]);
         return ExitCode.Success;
     }
 
@@ -101,9 +185,10 @@ internal static class HubVerbs
         if (context.Settings.Get<HubCacheOptions>().Remove is { } id)
         {
             const string Datasets = "datasets/";
-            var repo = id.StartsWith(Datasets, StringComparison.Ordinal) ? HubRepo.Dataset(id[Datasets.Length..]) : HubRepo.Model(id);
-            var held = hub.Cache.List().FirstOrDefault(r => r.Repo == repo)
-                ?? throw new ConfigurationException([$"--remove {id}: the cache {hub.Cache.Folder} does not hold it; rlhf hub cache lists what it holds."]);
+            var repo = id.StartsWith(Datasets, StringComparison.Ordinal)
+                ? HubRepo.Dataset(id[Datasets.Length..]) : HubRepo.Model(id);
+            var held = hub.Cache.List().FirstOrDefault(r => r.Repo == repo) ?? throw new ConfigurationException(
+                [$"--remove {id}: the cache {hub.Cache.Folder} does not hold it; rlhf hub cache lists what it holds."]);
             hub.Cache.Remove(repo);
             if (screen.Json)
                 screen.WriteJson(new { Removed = repo.Id, held.Bytes });

@@ -3,6 +3,7 @@ using System.ComponentModel;
 using System.Globalization;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Hub;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
@@ -35,7 +36,7 @@ internal sealed record InitOptions
     [Description("Architecture: gpt2 writes text, the others classify it.")]
     public ModelType ModelType { get; init; }
 
-    [Description("Tokenizer folder whose files and vocabulary size the model takes over.")]
+    [Description("Tokenizer folder, or org/name of the Hub, whose files and vocabulary size the model takes over.")]
     [ValueName("DIR")]
     public string? Tokenizer { get; init; }
 
@@ -104,7 +105,8 @@ internal static class InitVerb
         var options = context.Settings.Get<InitOptions>();
         string folder = context.Settings.Get<OutputOptions>().Required("model");
         LibTorch.Initialize();
-        var tokenizer = options.Tokenizer is { } path ? AutoTokenizer.FromPretrained(path) : null;
+        var tokenizer = options.Tokenizer is { } path
+            ? AutoTokenizer.FromPretrained(ModelFolders.Resolve(context, "--tokenizer", path, HubModelParts.Tokenizer)) : null;
         using PretrainedModel model = options.ModelType == ModelType.Gpt2
             ? new Gpt2LMHeadModel(Gpt2(options, tokenizer)) : Classifier(options, tokenizer);
         model.Initialize(options.Seed);

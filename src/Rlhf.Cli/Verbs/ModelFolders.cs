@@ -1,3 +1,4 @@
+using Rlhf.Hub;
 using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Verbs;
@@ -9,30 +10,55 @@ internal static class ModelFolders
     public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny",
         ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
 
-    /// <summary>A model folder; the folder of a run stands for the model that it saved.</summary>
+    /// <summary>
+    /// A model folder. The folder of a run stands for the model that it saved, and an id such as org/name or org/name@revision, where
+    /// no such folder is, for a model of the Hub, which is downloaded unless the cache holds it.
+    /// </summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="flag">The flag that names the model.</param>
+    /// <param name="path">What it names.</param>
+    /// <param name="parts">What is needed of a model of the Hub.</param>
     /// <exception cref="ConfigurationException">None was named, or there is no model.</exception>
-    public static string Resolve(string flag, string? path)
+    /// <exception cref="HubException">The Hub's model cannot be had.</exception>
+    public static string Resolve(VerbContext context, string flag, string? path, HubModelParts parts = HubModelParts.All)
     {
         if (path is null)
             throw new ConfigurationException([$"{flag} is missing; name a model folder."]);
-        foreach (var folder in (string[])[path, Path.Combine(path, "model")])
-            if (File.Exists(Path.Combine(folder, "config.json")))
-                return folder;
+        if (Local(path, parts) is { } folder)
+            return HubFiles.RevisionOf(context, flag) is null ? folder : throw new ConfigurationException(
+                [$"--revision belongs to a model of the Hub; {flag} {path} is a folder here."]);
+        if (HubFiles.Model(context, flag, path, parts) is { } snapshot)
+            return snapshot;
         throw new ConfigurationException([Directory.Exists(path)
             ? $"{flag} {path} is no model folder: it holds no config.json."
-            : $"{flag} {path} does not exist; name a model folder."]);
+            : $"{flag} {path} does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb."]);
     }
 
     /// <summary>The folder that was named, or else one that ships.</summary>
     /// <exception cref="ConfigurationException">There is no model.</exception>
-    public static string ResolveOrShipped(string flag, string? path, string shipped) =>
-        path is not null ? Resolve(flag, path)
+    /// <exception cref="HubException">The Hub's model cannot be had.</exception>
+    public static string ResolveOrShipped(VerbContext context, string flag, string? path, string shipped) =>
+        path is not null ? Resolve(context, flag, path)
         : Shipped(shipped) ?? throw new ConfigurationException(
             [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
+
+    /// <summary>The model folder that a path names, or null.</summary>
+    public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer
+        ? Directory.Exists(path) ? path : null
+        : new[] { path, Path.Combine(path, "model") }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
+
+    /// <summary>A model's place for people and settings files: its folder, or for one of the Hub, org/name@commit.</summary>
+    public static string PlaceOf(string folder) =>
+        HubCache.Identify(folder) is { } known ? $"{known.Repo.Id}@{known.Commit}" : folder;
+
+    /// <summary>The Hub's name of a model that came from there, or null.</summary>
+    public static string? BaseModelOf(string folder) => HubCache.Identify(folder)?.Repo.Id;
 
     /// <summary>A model's name for people: its folder's, or that of the run that saved it.</summary>
     public static string NameOf(string folder)
     {
+        if (HubCache.Identify(folder) is { } known)
+            return known.Repo.Id;
         string path = Path.GetFullPath(Path.TrimEndingDirectorySeparator(folder));
         string name = Path.GetFileName(path);
         return name == "model" && Path.GetDirectoryName(path) is { } run ? Path.GetFileName(run) : name;

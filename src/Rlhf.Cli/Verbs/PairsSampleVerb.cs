@@ -54,8 +54,9 @@ internal static class PairsSampleVerb
             .Add("Files", new PairSampleOptions())
             .Add("Pairs", new PairSamplingConfig(), c => c.Validate())
             .Add("Texts to cut prompts from", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-            .Add("Lengths, and ppo's held-out queries, which are left out", new QueryOptions(), o => o.Validate())
+            .Add("Lengths, and ppo's held-out queries, which are left out", new QueryOptions(), o => o.Validate(), hide: nameof(QueryOptions.EvalSplit))
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
+            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run);
 
@@ -64,9 +65,9 @@ internal static class PairsSampleVerb
         var (options, config) = (context.Settings.Get<PairSampleOptions>(), context.Settings.Get<PairSamplingConfig>());
         var (lengths, screen) = (context.Settings.Get<QueryOptions>(), context.Screen);
         ConfigurationException.ThrowIfAny([.. Problems(context)]);
-        string modelFolder = ModelFolders.ResolveOrShipped("--model", options.Model, ModelFolders.ShippedPolicy);
+        string modelFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         string? rewardFolder = config.Select == PairSelection.BestWorst
-            ? ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward) : null;
+            ? ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward) : null;
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(modelFolder);
@@ -147,7 +148,7 @@ internal static class PairsSampleVerb
             return ready.Count > 0 ? (path, ready) : throw new InvalidDataException($"{path} holds no prompt.");
         }
         string source = QueryOptions.Source(dataset);
-        var cut = lengths.Load(dataset, tokenizer, seed);
+        var cut = lengths.Load(context, dataset, tokenizer, seed);
         if (cut.Count <= lengths.EvalQueries)
             throw new ConfigurationException([$"{source} gives {cut.Count:N0} prompts, of which {lengths.EvalQueries:N0} are "
                 + "held out for ppo's evaluation; lower --eval-queries or name more data."]);

@@ -19,12 +19,16 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to align, and to what.</summary>
 internal sealed record PpoOptions
 {
-    [Description("Language model folder to align; unset: the small review model that ships.")]
-    [ValueName("DIR")]
+    [Description("A known set of settings under those that are given; imdb is the lesson: lvwerra/gpt2-imdb on stanfordnlp/imdb.")]
+    public PpoPreset? Preset { get; init; }
+
+    [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
-    [Description("Reward model folder: a classifier or a model with a scalar head; unset: the sentiment classifier that ships.")]
-    [ValueName("DIR")]
+    [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; unset: the sentiment "
+        + "classifier that ships.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]
@@ -54,6 +58,7 @@ internal static class PpoVerb
         "ppo", "aligns a language model to a reward model by PPO.",
         [
             "rlhf ppo",
+            "rlhf ppo --preset imdb",
             "rlhf ppo --model runs/my-sft --reward-model runs/my-reward --dataset imdb.parquet --steps 100",
         ],
         new SettingsBinder()
@@ -64,30 +69,29 @@ internal static class PpoVerb
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Run", new OutputOptions())
             .Add("Tracking", new TrackingOptions())
+            .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run,
         // The models that ship come with settings that suit them.
         defaultConfig: command =>
-            command.GetResult("--model") is null ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null);
+            command.GetResult("--model") is null && command.GetResult("--preset") is null
+                ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null,
+        preset: settings => settings.Get<PpoOptions>().Preset is { } chosen ? PpoPresets.Settings(chosen) : []);
 
     private static int Run(VerbContext context)
     {
         var clock = Stopwatch.StartNew();
         var (options, config, screen) = (context.Settings.Get<PpoOptions>(), context.Settings.Get<PpoConfig>(), context.Screen);
         var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
-        string policyFolder = ModelFolders.ResolveOrShipped("--model", options.Model, ModelFolders.ShippedPolicy);
-        string rewardFolder = ModelFolders.ResolveOrShipped("--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve("--judge", path) : null;
+        HubSettings.CheckPush(context);
+        string policyFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
+        string rewardFolder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
         string source = QueryOptions.Source(dataset);
 
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
-        var queries = lengths.Load(dataset, tokenizer, config.Seed);
-        if (queries.Count < lengths.EvalQueries + config.BatchSize)
-            throw new ConfigurationException(
-                [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
-                + $"{config.BatchSize}; lower --eval-queries or --batch-size, or name more data."]);
-        Query[] heldOut = [.. queries.Take(lengths.EvalQueries)], train = [.. queries.Skip(lengths.EvalQueries)];
+        var (train, heldOut) = Queries(context, dataset, tokenizer, source);
 
         using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
@@ -103,15 +107,15 @@ internal static class PpoVerb
         var folder = RunFolder.Create("ppo", context.Settings.Get<OutputOptions>());
         folder.WriteConfig(context, "ppo", new Dictionary<string, object?>
         {
-            [nameof(PpoOptions.Model)] = policyFolder,
-            [nameof(PpoOptions.RewardModel)] = rewardFolder,
+            [nameof(PpoOptions.Model)] = ModelFolders.PlaceOf(policyFolder),
+            [nameof(PpoOptions.RewardModel)] = ModelFolders.PlaceOf(rewardFolder),
             [nameof(PpoOptions.Steps)] = steps,
             [nameof(DatasetOptions.LongerThan)] = dataset.LongerThan,
         });
         screen.Facts("PPO",
         [
-            ("model", policyFolder),
-            ("reward", rewardFolder),
+            ("model", ModelFolders.PlaceOf(policyFolder)),
+            ("reward", ModelFolders.PlaceOf(rewardFolder)),
             ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. Plan(policy, config, steps, train, lengths),
             .. context.ConfigFile is { } file ? [("settings", file)] : Array.Empty<(string, string)>(),
@@ -142,7 +146,25 @@ internal static class PpoVerb
         };
         var comparison = Compare(context, evaluator, trainer);
         Finish(context, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
-        return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
+        return HubSettings.Push(context, folder.Model);
+    }
+
+    /// <summary>Queries to train on and queries to evaluate on, which are never trained on.</summary>
+    private static (Query[] Train, Query[] HeldOut) Queries(
+        VerbContext context, DatasetOptions dataset, ITokenizer tokenizer, string source)
+    {
+        var (lengths, config) = (context.Settings.Get<QueryOptions>(), context.Settings.Get<PpoConfig>());
+        if (dataset.Dataset is null && lengths.EvalSplit is not null)
+            throw new ConfigurationException(["--eval-split belongs to --dataset, which is not given."]);
+        var queries = lengths.Load(context, dataset, tokenizer, config.Seed);
+        var others = lengths.EvalSplit is { } split
+            ? lengths.Load(context, dataset with { Split = split }, tokenizer, config.Seed) : queries;
+        int taken = lengths.EvalSplit is null ? lengths.EvalQueries : 0;
+        if (queries.Count < taken + config.BatchSize || others.Count < lengths.EvalQueries)
+            throw new ConfigurationException(
+                [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
+                + $"{config.BatchSize}; lower --eval-queries or --batch-size, or name more data."]);
+        return ([.. queries.Skip(taken)], [.. others.Take(lengths.EvalQueries)]);
     }
 
     private static IEnumerable<(string Name, string Value)> Plan(
@@ -207,6 +229,7 @@ internal static class PpoVerb
         {
             PipelineTag = "text-generation",
             Tags = ["ppo", "rlhf"],
+            BaseModel = ModelFolders.BaseModelOf(policyFolder),
             Results = [new("PPO steps", $"{trainer.StepCount:N0}")],
             Tables = comparison is null ? [] : ComparisonTables.Of(comparison),
             Settings =

@@ -24,6 +24,10 @@ internal sealed record QueryOptions
     [Description("Held-out queries that are answered before and after training.")]
     public int EvalQueries { get; init; } = 200;
 
+    [Description("Split of the data that they come from; unset: they are taken from the queries and not trained on.")]
+    [ValueName("NAME")]
+    public string? EvalSplit { get; init; }
+
     public IEnumerable<string> Validate()
     {
         if (QueryMin < 1) yield return $"QueryMin is {QueryMin}; it must be at least 1.";
@@ -58,12 +62,12 @@ internal sealed record QueryOptions
     }
 
     /// <summary>Queries in an order drawn from the seed: texts cut to lengths drawn for each.</summary>
-    public IReadOnlyList<Query> Load(DatasetOptions dataset, ITokenizer tokenizer, long seed)
+    public IReadOnlyList<Query> Load(VerbContext context, DatasetOptions dataset, ITokenizer tokenizer, long seed)
     {
         var texts = dataset.Dataset is null
             ? QueryDataset.Load(Source(dataset), tokenizer, new() { ShuffleSeed = seed, Limit = dataset.MaxTexts })
                 .Select(q => q.Text)
-            : dataset.Load(seed).Select(r => r.Text);
+            : dataset.Load(context, seed).Select(r => r.Text);
         return QueryDataset.FromTexts([.. texts], tokenizer, new LengthSampler(QueryMin, QueryMax), seed);
     }
 }

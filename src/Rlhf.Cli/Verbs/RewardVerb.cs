@@ -59,6 +59,7 @@ internal static class RewardVerb
             .Add("Training", new RewardConfig(), c => c.Validate())
             .Add("Run", new OutputOptions())
             .Add("Tracking", new TrackingOptions())
+            .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run);
 
@@ -66,10 +67,11 @@ internal static class RewardVerb
     {
         var (options, config) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>());
         var data = context.Settings.Get<DatasetOptions>();
-        string source = ModelFolders.Resolve("--model", options.Model);
         if ((data.Dataset is null) == (options.Pairs is null))
             throw new ConfigurationException(
                 ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."]);
+        HubSettings.CheckPush(context);
+        string source = ModelFolders.Resolve(context, "--model", options.Model);
         return options.Pairs is { } pairs
             ? Train(context, source, LoadPairs(context, pairs), (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (model, tokenizer, rows) =>
@@ -98,7 +100,7 @@ internal static class RewardVerb
         long steps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * stepsPerEpoch));
         screen.Facts("Reward model",
         [
-            ("model", $"{source}, {model.Parameters.ElementCount:N0} parameters, all trained"),
+            ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
             ("labels", string.Join(", ", model.Labels)),
             (options.Pairs is null ? "texts" : "pairs", $"{rows.Train.Count:N0} to train on, {rows.HeldOut.Count:N0} held out"),
             ("plan", $"{steps:N0} steps of {perStep:N0}, texts of up to {config.MaxLength ?? model.MaxPositions:N0} tokens"),
@@ -138,14 +140,14 @@ internal static class RewardVerb
             Save(); // what was trained is kept, whatever the measuring comes to
         }
         Finish(context, folder, source, config, last, pairs);
-        return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
+        return HubSettings.Push(context, folder.Model);
     }
 
     private static Rows<Review> LoadReviews(VerbContext context)
     {
         var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
         var (train, heldOut) = context.Settings.Get<HeldOutOptions>().Split(
-            (path, split, limit) => data.Load(seed, path, split, limit));
+            (path, split, limit) => data.Load(context, seed, path, split, limit));
         return new(train, heldOut);
     }
 
@@ -153,12 +155,17 @@ internal static class RewardVerb
     {
         var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
         var (train, heldOut) = context.Settings.Get<HeldOutOptions>().SplitByPrompt(
-            (path, split, limit) => PreferenceDataset.Load(path ?? pairs, new PreferenceReadOptions
+            (path, split, limit) =>
             {
-                Split = split ?? data.Split,
-                Limit = limit ?? data.MaxTexts,
-                ShuffleSeed = seed,
-            }));
+                var (source, chosen) = HubFiles.Dataset(context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs,
+                    split ?? data.Split, data.Subset);
+                return PreferenceDataset.Load(source, new PreferenceReadOptions
+                {
+                    Split = chosen,
+                    Limit = limit ?? data.MaxTexts,
+                    ShuffleSeed = seed,
+                });
+            });
         if (heldOut.Count == 0 && context.Settings.Get<HeldOutOptions>().EvalFraction > 0)
             context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
                 + "Raise --eval-fraction or name --eval-dataset.[/]");
@@ -241,6 +248,7 @@ internal static class RewardVerb
         {
             PipelineTag = "text-classification",
             Tags = ["reward-model", "rlhf"],
+            BaseModel = ModelFolders.BaseModelOf(source),
             Results = results,
             Tables = measured is null ? [] : [PairReport.Curve(measured)],
         };

@@ -75,7 +75,10 @@ internal sealed class RunFolder
     public void WriteConfig(VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null) =>
         AtomicFile.WriteAllText(this["config.yaml"], context.Settings.ToYaml(
             $"rlhf {verb} --config config.yaml repeats this run.", resolved,
-            [nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite)]));
+            [
+                nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite),
+                nameof(HubSettings.PushToHub), nameof(HubSettings.Private), nameof(HubSettings.Revision), // which is pinned
+            ], context.Pins));
 
     /// <summary>Writes summary.json.</summary>
     public void WriteSummary<T>(T summary) =>

@@ -16,15 +16,15 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
 
     /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most so many tokens.</summary>
     public static SftData Load(
-        SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config, ITokenizer tokenizer,
+        VerbContext context, SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config, ITokenizer tokenizer,
         int endToken, int length)
     {
         if (options.Format == TextFormat.Text)
         {
-            var texts = heldOut.Split((path, split, limit) => dataset.Load(config.Seed, path, split, limit));
+            var texts = heldOut.Split((path, split, limit) => dataset.Load(context, config.Seed, path, split, limit));
             return Make(texts, rows => Sequences(rows, tokenizer, endToken, length, config));
         }
-        var pairs = heldOut.Split((path, split, limit) => Completions(path, split, limit, options, dataset, config.Seed));
+        var pairs = heldOut.Split((path, split, limit) => Completions(context, path, split, limit, options, dataset, config.Seed));
         return Make(pairs, rows => [.. Encoded(rows, p => SftExample.FromCompletion(
             Encode(tokenizer, p.Prompt), Encode(tokenizer, p.Completion), endToken, length, config.CompletionOnlyLoss))]);
     }
@@ -34,13 +34,14 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
         new(rows.Train.Count, rows.HeldOut.Count, sequences(rows.Train), sequences(rows.HeldOut));
 
     private static IReadOnlyList<PromptCompletion> Completions(
-        string? path, string? split, int? limit, SftOptions options, DatasetOptions dataset, long seed)
+        VerbContext context, string? path, string? split, int? limit, SftOptions options, DatasetOptions dataset, long seed)
     {
-        var rows = PromptCompletionDataset.Load(path ?? dataset.Required(), new PromptCompletionReadOptions
+        var (source, chosen) = dataset.Locate(context, path, split);
+        var rows = PromptCompletionDataset.Load(source, new PromptCompletionReadOptions
         {
             PromptColumn = options.PromptColumn,
             CompletionColumn = options.CompletionColumn,
-            Split = split ?? dataset.Split,
+            Split = chosen,
             Limit = limit ?? dataset.MaxTexts,
             ShuffleSeed = seed,
         });

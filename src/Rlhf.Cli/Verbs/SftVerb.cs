@@ -23,8 +23,8 @@ internal enum TextFormat
 /// <summary>What to fine-tune, and what to hold out.</summary>
 internal sealed record SftOptions
 {
-    [Description("Model folder to start from (rlhf init makes one); a folder with a tokenizer.")]
-    [ValueName("DIR")]
+    [Description("Model to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
     [Description("What a row of data is: a whole text, or a prompt and its completion.")]
@@ -64,6 +64,7 @@ internal static class SftVerb
             .Add("Training", new SftConfig(), c => c.Validate())
             .Add("Run", new OutputOptions())
             .Add("Tracking", new TrackingOptions())
+            .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run);
 
@@ -73,22 +74,23 @@ internal static class SftVerb
         var data = context.Settings.Get<DatasetOptions>();
         var config = context.Settings.Get<SftConfig>();
         var screen = context.Screen;
-        string source = ModelFolders.Resolve("--model", options.Model);
         data.Required();
+        HubSettings.CheckPush(context);
+        string source = ModelFolders.Resolve(context, "--model", options.Model);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = AutoModelForCausalLM.FromPretrained(source, device);
         int length = Math.Min(config.MaxLength ?? model.MaxPositions, model.MaxPositions);
         int end = LanguageModels.EndToken(source, model, tokenizer);
 
-        var texts = SftData.Load(options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
+        var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
         long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
         long steps = config.MaxSteps ?? Math.Max(1, (long)(texts.Train.Count * config.NumTrainEpochs / perStep));
         var folder = RunFolder.Create("sft", context.Settings.Get<OutputOptions>());
         folder.WriteConfig(context, "sft");
         screen.Facts("Supervised fine-tuning",
         [
-            ("model", $"{source}, {model.Parameters.ElementCount:N0} parameters, all trained"),
+            ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
             ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
             ("tokens", $"{texts.Tokens:N0} in {texts.Train.Count:N0} sequences"),
             ("plan", $"{steps:N0} steps of {perStep:N0} sequences, up to {perStep * length:N0} tokens each"),
@@ -116,7 +118,7 @@ internal static class SftVerb
         }
         Save();
         Finish(context, folder, source, config, last);
-        return context.Stop.IsCancellationRequested ? ExitCode.Interrupted : ExitCode.Success;
+        return HubSettings.Push(context, folder.Model);
     }
 
     private static void Report(ProgressDisplay display, IMetricSink sinks, SftProgress state)
@@ -168,6 +170,7 @@ internal static class SftVerb
         {
             PipelineTag = "text-generation",
             Tags = ["sft", "rlhf"],
+            BaseModel = ModelFolders.BaseModelOf(source),
             Results = results,
         };
         TrainingReport.Write(context, folder, summary, card, config.LearningRate, config.BatchSize, config.Seed, last.Elapsed);

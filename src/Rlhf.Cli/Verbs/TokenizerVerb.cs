@@ -68,7 +68,7 @@ internal static class TokenizerVerb
         string folder = context.Settings.Get<OutputOptions>().Required("tokenizer");
 
         var watch = Stopwatch.StartNew();
-        var texts = data.Load(options.Seed).Select(r => r.Text).ToArray();
+        var texts = data.Load(context, options.Seed).Select(r => r.Text).ToArray();
         context.Screen.Line($"Learning {options.VocabSize:N0} tokens from {texts.Length:N0} texts …");
         ITokenizer tokenizer = options.Kind == TokenizerKind.Bpe
             ? ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency,

@@ -36,29 +36,31 @@ public sealed partial class HubClient : IDisposable
     public HubCache Cache { get; }
 
     /// <summary>
-    /// Brings what a run needs of a model: configuration, tokenizer, and the weights, as safetensors or else as PyTorch's .bin. When
-    /// the Hub cannot be reached, what the cache holds is used.
+    /// Brings what a run needs of a model: configuration, tokenizer, and the weights, as safetensors or else as PyTorch's .bin.
+    /// When the Hub cannot be reached, what the cache holds is used.
     /// </summary>
     /// <param name="id">Such as <c>lvwerra/gpt2-imdb</c>.</param>
     /// <param name="revision">Branch, tag or commit; null: main.</param>
     /// <param name="progress">Called while files arrive, from whatever thread, one call at a time.</param>
+    /// <param name="parts">What is wanted of it. Default all.</param>
     /// <param name="cancellation">Stops; what has arrived is kept and resumed later.</param>
     /// <exception cref="ArgumentException">The id or revision is malformed.</exception>
     /// <exception cref="HubException">It cannot be brought; the message says why.</exception>
     public async Task<HubSnapshot> DownloadModelAsync(
-        string id, string? revision = null, Action<HubProgress>? progress = null, CancellationToken cancellation = default)
+        string id, string? revision = null, Action<HubProgress>? progress = null, HubModelParts parts = HubModelParts.All,
+        CancellationToken cancellation = default)
     {
         var repo = HubRepo.Model(id);
         revision = HubRepo.CheckRevision(revision ?? "main");
         string? cached = Cache.FindSnapshot(repo, revision);
-        bool complete = cached is not null && ModelFiles.IsComplete(repo, cached);
-        if (complete && HubRepo.IsCommit(revision) && ModelFiles.HasTokenizer(cached!))
+        bool complete = cached is not null && ModelFiles.IsComplete(repo, cached, parts);
+        bool hasAll = complete && (parts == HubModelParts.Configuration || ModelFiles.HasTokenizer(cached!));
+        if (hasAll && HubRepo.IsCommit(revision))
             return Cached(repo, cached!, null);
         return await OrCachedAsync(repo, revision, complete ? cached : null, async () =>
         {
             var listing = await ListAsync(repo, revision, cancellation).ConfigureAwait(false);
-            var chosen = ModelFiles.Choose(repo, [.. listing.Files.Keys]);
-            var first = chosen;
+            var chosen = ModelFiles.Choose(repo, [.. listing.Files.Keys], parts);
             if (chosen[^1].EndsWith(".index.json", StringComparison.Ordinal))
             {
                 var index = await FetchAsync(repo, listing, [chosen[^1]], null, cancellation).ConfigureAwait(false);
@@ -98,10 +100,13 @@ public sealed partial class HubClient : IDisposable
                 var listing = await ListAsync(repo, from, cancellation).ConfigureAwait(false);
                 var splits = DatasetSplit.Among(listing.Files.Keys);
                 if (splits.Count > 0)
-                    return await FetchAsync(repo, from, listing, DatasetSplit.Choose(repo, splits, configuration, split).Files, progress,
-                        cancellation).ConfigureAwait(false);
+                {
+                    var files = DatasetSplit.Choose(repo, splits, configuration, split).Files;
+                    return await FetchAsync(repo, from, listing, files, progress, cancellation).ConfigureAwait(false);
+                }
             }
-            throw new HubException(HubError.EntryNotFound, $"The {repo} has no parquet files; download it and name a file of it.");
+            throw new HubException(HubError.EntryNotFound,
+                $"The {repo} has no parquet files; download it and name a file of it.");
         }
         catch (HubException e) when (cached is not null && MayPass(e))
         {
@@ -169,12 +174,13 @@ public sealed partial class HubClient : IDisposable
         CancellationToken cancellation)
     {
         var files = await FetchAsync(repo, listing, chosen, progress, cancellation).ConfigureAwait(false);
-        Cache.WriteRef(repo, revision, listing.Commit); // only now: until then an older snapshot is better than a part of this one
+        Cache.WriteRef(repo, revision, listing.Commit); // until now an older snapshot was better than a part of this one
         return new(repo, listing.Commit, Cache.SnapshotFolder(repo, listing.Commit), files);
     }
 
     private async Task<IReadOnlyList<string>> FetchAsync(
-        HubRepo repo, HubListing listing, IReadOnlyList<string> chosen, Action<HubProgress>? progress, CancellationToken cancellation)
+        HubRepo repo, HubListing listing, IReadOnlyList<string> chosen, Action<HubProgress>? progress,
+        CancellationToken cancellation)
     {
         if (chosen.FirstOrDefault(f => !listing.Files.ContainsKey(f)) is { } absent)
             throw new HubException(HubError.EntryNotFound,
@@ -182,12 +188,17 @@ public sealed partial class HubClient : IDisposable
         string[] paths = [.. chosen.Select(f => Cache.FilePath(repo, listing.Commit, f))];
         string[] missing = [.. chosen.Zip(paths).Where(f => !HubCache.Holds(f.Second)).Select(f => f.First)];
         var sum = new HubProgressSum(missing.Length, missing.Sum(f => listing.Files[f]), progress);
-        var parallel = new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, Options.Parallel), CancellationToken = cancellation };
+        var parallel = new ParallelOptions
+        {
+            MaxDegreeOfParallelism = Math.Max(1, Options.Parallel),
+            CancellationToken = cancellation,
+        };
         await Parallel.ForEachAsync(missing, parallel, async (path, token) =>
         {
             var file = await download.DescribeAsync(repo, listing.Commit, path, token).ConfigureAwait(false);
             if (file.Commit != listing.Commit)
-                throw new HubException(HubError.Protocol, $"The Hub gave {HubText.Clean(path)} of another commit than was asked for.");
+                throw new HubException(HubError.Protocol,
+                    $"The Hub gave {HubText.Clean(path)} of another commit than was asked for.");
             await download.FetchAsync(repo, file, sum, token).ConfigureAwait(false);
         }).ConfigureAwait(false);
         return paths;

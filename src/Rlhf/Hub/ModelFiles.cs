@@ -3,6 +3,19 @@ using Rlhf.Checkpoints;
 
 namespace Rlhf.Hub;
 
+/// <summary>What is wanted of a model.</summary>
+public enum HubModelParts
+{
+    /// <summary>Configuration, tokenizer and weights.</summary>
+    All,
+
+    /// <summary>Its tokenizer alone.</summary>
+    Tokenizer,
+
+    /// <summary>Its config.json alone.</summary>
+    Configuration,
+}
+
 /// <summary>Which files of a model's repository a run needs.</summary>
 internal static class ModelFiles
 {
@@ -11,19 +24,26 @@ internal static class ModelFiles
 
     private static readonly string[] Small =
     [
-        Config, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-        "vocab.json", "merges.txt", "vocab.txt",
+        Config, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
     ];
 
     private static readonly string[] Vocabularies = ["tokenizer.json", "vocab.json", "vocab.txt"];
 
-    /// <summary>The small files and the weights: safetensors where there are any, else PyTorch's. Of sharded weights, the index; its
-    /// shards are found with <see cref="Shards"/>.</summary>
-    /// <exception cref="HubException">It is no model that can be read.</exception>
-    public static IReadOnlyList<string> Choose(HubRepo repo, IReadOnlyCollection<string> files)
+    /// <summary>
+    /// The small files, and last the weights: safetensors where there are any, else PyTorch's. Of sharded weights, the index; its
+    /// shards are found with <see cref="Shards"/>.
+    /// </summary>
+    /// <exception cref="HubException">The repository has no such thing.</exception>
+    public static IReadOnlyList<string> Choose(HubRepo repo, IReadOnlyCollection<string> files, HubModelParts parts)
     {
+        if (parts == HubModelParts.Tokenizer)
+            return Vocabularies.Any(files.Contains) ? [.. Small.Where(files.Contains)]
+                : throw new HubException(HubError.EntryNotFound, $"The {repo} has no tokenizer: no {string.Join(", ", Vocabularies)}.");
         if (!files.Contains(Config))
             throw new HubException(HubError.EntryNotFound, $"The {repo} has no {Config}; it is not a transformers model.");
+        if (parts == HubModelParts.Configuration)
+            return [Config];
         string weights = WeightFiles.FileNames.FirstOrDefault(files.Contains) ?? throw new HubException(HubError.EntryNotFound,
             $"The {repo} has no weights that can be read; expected one of {string.Join(", ", WeightFiles.FileNames)}.");
         return [.. Small.Where(files.Contains), weights];
@@ -49,15 +69,17 @@ internal static class ModelFiles
         }
     }
 
-    /// <summary>Whether a snapshot holds a model: its configuration and all of its weights.</summary>
-    public static bool IsComplete(HubRepo repo, string snapshot)
+    /// <summary>Whether a snapshot holds what is wanted; of everything, a tokenizer may be missing.</summary>
+    public static bool IsComplete(HubRepo repo, string snapshot, HubModelParts parts)
     {
-        if (!HubCache.Holds(Path.Combine(snapshot, Config)))
-            return false;
+        bool hasConfig = HubCache.Holds(Path.Combine(snapshot, Config));
+        if (parts != HubModelParts.All)
+            return parts == HubModelParts.Configuration ? hasConfig : HasTokenizer(snapshot);
         var weights = WeightFiles.FileNames.Select(name => Path.Combine(snapshot, name)).FirstOrDefault(HubCache.Holds);
-        return weights is not null && Shards(repo, weights).All(shard => HubCache.Holds(Path.Combine(snapshot, shard)));
+        return hasConfig && weights is not null
+            && Shards(repo, weights).All(shard => HubCache.Holds(Path.Combine(snapshot, shard)));
     }
 
-    /// <summary>Whether it also holds a tokenizer.</summary>
+    /// <summary>Whether a snapshot holds a tokenizer.</summary>
     public static bool HasTokenizer(string snapshot) => Vocabularies.Any(name => HubCache.Holds(Path.Combine(snapshot, name)));
 }

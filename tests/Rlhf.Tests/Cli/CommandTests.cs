@@ -155,7 +155,7 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
               - --gamma is 2; it must be from 0 to 1.
             """.ReplaceLineEndings("\n"));
         AssertRefused(toys.Run("sft", "--model", "nowhere", "--dataset", "reviews.csv"),
-            "rlhf: --model nowhere does not exist; name a model folder.");
+            "rlhf: --model nowhere does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.");
         AssertRefused(toys.Run("sft", "--model", "policy"), "rlhf: --dataset is missing; name a file or folder of texts.");
         AssertRefused(toys.Run("info", "--device", "tpu"), "rlhf: Unknown device 'tpu': use auto, cpu, cuda or cuda:N.");
         var absent = toys.Run("sft", "--model", "policy", "--dataset", "absent.csv");

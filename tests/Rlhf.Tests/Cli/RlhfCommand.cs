@@ -31,7 +31,10 @@ public static class RlhfCommand
         return result;
     }
 
-    public static Process Start(string folder, params string[] arguments)
+    public static Process Start(string folder, params string[] arguments) => Start(folder, [], arguments);
+
+    /// <summary>Starts the command with further variables. Unless they say otherwise it has no token and asks no Hub.</summary>
+    public static Process Start(string folder, Dictionary<string, string> variables, params string[] arguments)
     {
         var start = new ProcessStartInfo("dotnet")
         {
@@ -45,10 +48,19 @@ public static class RlhfCommand
         start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "Rlhf.Cli.dll"));
         foreach (var argument in arguments)
             start.ArgumentList.Add(argument);
+        foreach (var name in start.Environment.Keys.Where(IsOfTheHub).ToArray())
+            start.Environment.Remove(name);
+        start.Environment["HF_HOME"] = Path.Combine(folder, "huggingface");
+        start.Environment["HF_HUB_OFFLINE"] = "1";
+        foreach (var (name, value) in variables)
+            start.Environment[name] = value;
         var process = Process.Start(start)!;
         process.StandardInput.Close();
         return process;
     }
+
+    private static bool IsOfTheHub(string variable) => variable.StartsWith("HF_", StringComparison.Ordinal)
+        || variable is "HUGGING_FACE_HUB_TOKEN" or "HUGGINGFACE_HUB_CACHE" or "TRANSFORMERS_OFFLINE";
 
     public static CommandResult Finish(Process process)
     {

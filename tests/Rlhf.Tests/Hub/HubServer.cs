@@ -18,9 +18,10 @@ namespace Rlhf.Tests.Hub;
 /// <param name="IgnoreRange">Answers 200 with everything to a request for a part.</param>
 /// <param name="Silent">Goes silent after TruncateAfter bytes.</param>
 /// <param name="Headers">Replaces headers of a good answer.</param>
+/// <param name="Elsewhere">Redirects to the other host.</param>
 internal sealed record Fault(
     int? Status = null, string? RetryAfter = null, string? ErrorCode = null, int? TruncateAfter = null, bool Corrupt = false,
-    bool IgnoreRange = false, bool Silent = false, IReadOnlyDictionary<string, string>? Headers = null);
+    bool IgnoreRange = false, bool Silent = false, IReadOnlyDictionary<string, string>? Headers = null, bool Elsewhere = false);
 
 /// <summary>A repository on the server.</summary>
 internal sealed class ServerRepo
@@ -166,6 +167,11 @@ internal sealed partial class HubServer : IDisposable
             var fault = NextFault(line);
             if (fault.TruncateAfter == 0 && !fault.Silent)
                 Reset(context);
+            else if (fault.Elsewhere)
+            {
+                response.Redirect(new Uri(Storage, request.RawUrl!.TrimStart('/')).ToString());
+                response.Close();
+            }
             else if (fault.Status is { } status)
                 Status(response, status, fault.ErrorCode, fault.RetryAfter);
             else

@@ -1,0 +1,201 @@
+using System.Text;
+using Parquet;
+using Parquet.Schema;
+using Rlhf.Cli;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Verbs;
+using Rlhf.Generation;
+using Rlhf.Hub;
+using Rlhf.Tests.Cli;
+using Rlhf.Training.Ppo;
+
+namespace Rlhf.Tests.Hub;
+
+/// <summary>The built command against the Hub of the tests: models and data by name, pushes, the cache.</summary>
+public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture<ToyModels>
+{
+    private Dictionary<string, string> Variables => new()
+    {
+        ["HF_ENDPOINT"] = Server.Endpoint.ToString(),
+        ["HF_HOME"] = Folder,
+        ["HF_HUB_OFFLINE"] = "0",
+    };
+
+    private Dictionary<string, string> WithToken => new(Variables) { ["HF_TOKEN"] = HubServer.Token };
+
+    private CommandResult Run(Dictionary<string, string> variables, params string[] arguments)
+    {
+        using var process = RlhfCommand.Start(toys.Folder, variables, arguments);
+        var result = RlhfCommand.Finish(process);
+        Assert.DoesNotContain(HubServer.Token, result.Output + result.Error);
+        return result;
+    }
+
+    private CommandResult Succeed(Dictionary<string, string> variables, params string[] arguments)
+    {
+        var result = Run(variables, arguments);
+        Assert.True(result.ExitCode == 0, $"rlhf {string.Join(' ', arguments)} ended with {result.ExitCode}: {result.Error}{result.Output}");
+        return result;
+    }
+
+    private void AddToys()
+    {
+        Dictionary<string, byte[]> Files(string folder) =>
+            Directory.GetFiles(toys.PathOf(folder)).ToDictionary(f => System.IO.Path.GetFileName(f), File.ReadAllBytes);
+        Server.Add("models/org/policy", Files("policy"));
+        Server.Add("models/org/classifier", Files("classifier"));
+    }
+
+    private async Task AddReviews()
+    {
+        var rows = File.ReadAllLines(toys.PathOf("reviews.csv"))[1..];
+        string[] texts = [.. rows.Select(r => r.Split('"')[1])];
+        var stream = new MemoryStream();
+        var fields = new DataField[] { new DataField<string>("text"), new DataField<long>("label") };
+        await using (var writer = await ParquetWriter.CreateAsync(new ParquetSchema(fields), stream))
+        {
+            using var group = writer.CreateRowGroup();
+            await group.WriteAsync(fields[0], texts);
+            await group.WriteAsync<long>(fields[1], rows.Select(r => long.Parse(r[^1..])).ToArray());
+        }
+        byte[] content = stream.ToArray();
+        Server.Add("datasets/org/reviews", new()
+        {
+            ["plain_text/train-00000-of-00001.parquet"] = content,
+            ["plain_text/test-00000-of-00001.parquet"] = content,
+        });
+    }
+
+    [Fact]
+    public async Task A_lesson_runs_on_names_of_the_hub_and_its_model_is_pushed()
+    {
+        AddToys();
+        await AddReviews();
+        string output = System.IO.Path.Combine(Folder, "run");
+        var ppo = Succeed(WithToken, "ppo", "--model", "org/policy", "--reward-model", "org/classifier", "--dataset", "org/reviews",
+            "--longer-than", "0", "--eval-split", "test", "--eval-queries", "6", "--batch-size", "8", "--mini-batch-size", "8",
+            "--steps", "1", "--threads", "1", "--output", output, "--push-to-hub", "org/aligned", "--private", "--json");
+        Assert.Equal(1, ppo.Json.GetProperty("steps").GetInt32());
+        Assert.Contains("Downloading org/policy 1/1 MB", ppo.Error);
+        Assert.Matches($"Pushed [0-9]+ files to {Server.Endpoint}org/aligned", ppo.Error);
+
+        var pushed = Server.Repos["models/org/aligned"];
+        Assert.True(pushed.Private);
+        var files = pushed.Commits[pushed.Branches["main"]];
+        Assert.Equal(File.ReadAllBytes(System.IO.Path.Combine(output, "model", "model.safetensors")), files["model.safetensors"]);
+        Assert.Contains("base_model: org/policy", Encoding.UTF8.GetString(files["README.md"]));
+
+        // The settings name commits, so that the run can be repeated whatever becomes of the branches.
+        string config = File.ReadAllText(System.IO.Path.Combine(output, "config.yaml"));
+        string Pinned(string repo) => $"\"{repo.Split('/', 2)[1]}@{Server.Repos[repo].Branches["main"]}\"";
+        Assert.Contains($"model: {Pinned("models/org/policy")}", config);
+        Assert.Contains($"reward_model: {Pinned("models/org/classifier")}", config);
+        Assert.Contains($"dataset: {Pinned("datasets/org/reviews")}", config);
+        Assert.DoesNotContain("push_to_hub", config);
+
+        int before = Server.Requests.Count;
+        var again = Succeed(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--config",
+            System.IO.Path.Combine(output, "config.yaml"), "--output", output + "-again", "--json");
+        Assert.Equal(ppo.Json.GetProperty("reward_after").GetRawText(), again.Json.GetProperty("reward_after").GetRawText());
+        Assert.Equal(before, Server.Requests.Count);
+
+        // What was pushed can be used, by its run's owner.
+        Assert.Contains("The film", Succeed(WithToken, "generate", "--model", "org/aligned", "The film", "--max-new-tokens", "3",
+            "--threads", "1").Output);
+        Assert.StartsWith("rlhf: --model org/aligned is no path here, and 127.0.0.1 shows no model org/aligned",
+            Run(new(Variables) { ["HF_HUB_CACHE"] = System.IO.Path.Combine(Folder, "empty") }, "generate", "--model", "org/aligned").Error);
+    }
+
+    [Fact]
+    public void Models_and_tokenizers_are_downloaded_pushed_listed_and_removed()
+    {
+        AddToys();
+        var download = Succeed(Variables, "hub", "download", "org/policy", "--json");
+        Assert.True(File.Exists(System.IO.Path.Combine(download.Json.GetProperty("folder").GetString()!, "model.safetensors")));
+        Assert.Contains("model org/policy", Succeed(Variables, "hub", "download", "org/policy").Output);
+
+        var push = Succeed(WithToken, "hub", "push", "policy", "org/copy", "--message", "A copy", "--json");
+        Assert.Equal("org/copy", push.Json.GetProperty("id").GetString());
+        Assert.Equal(["A copy"], Server.Summaries);
+        var copy = Server.Repos["models/org/copy"];
+        Assert.StartsWith("---\nlibrary_name: transformers", Encoding.UTF8.GetString(copy.Commits[copy.Branches["main"]]["README.md"]));
+        Assert.False(File.Exists(toys.PathOf("policy", "README.md")));
+        Assert.Equal(0, push.Json.GetProperty("uploaded_bytes").GetInt64()); // the server knew these weights
+
+        Assert.Equal("tester", Succeed(WithToken, "hub", "whoami", "--json").Json.GetProperty("name").GetString());
+        var cache = Succeed(Variables, "hub", "cache", "--json").Json;
+        Assert.Equal("org/policy", cache.GetProperty("repos")[0].GetProperty("id").GetString());
+        Assert.InRange(cache.GetProperty("bytes").GetInt64(), 1000, 10_000_000);
+        Assert.Contains("Removed the model org/policy", Succeed(Variables, "hub", "cache", "--remove", "org/policy").Output);
+        Assert.Equal(0, Succeed(Variables, "hub", "cache", "--json").Json.GetProperty("bytes").GetInt64());
+
+        Succeed(Variables, "init", "--tokenizer", "org/policy", "--layers", "1", "--hidden-size", "8", "--heads", "1", "--output",
+            System.IO.Path.Combine(Folder, "new"));
+        Assert.Equal(1, Server.Count("GET /lfs/")); // no weights for a tokenizer
+    }
+
+    [Fact]
+    public void A_push_that_must_fail_is_refused_before_training_and_one_that_fails_later_loses_nothing()
+    {
+        AddToys();
+        string[] sft = ["sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", "1", "--max-length", "16", "--threads", "1",
+            "--push-to-hub", "org/tuned"];
+        string output = System.IO.Path.Combine(Folder, "sft");
+        var early = Run(Variables, [.. sft, "--output", output]);
+        Assert.Equal((1, $"rlhf: There is no Hub token; make one at {Server.Endpoint}settings/tokens and put it into HF_TOKEN.\n"),
+            (early.ExitCode, early.Error));
+        Assert.False(Directory.Exists(output));
+
+        Server.Fail("POST /api/repos/create", new Fault(Status: 403));
+        var late = Run(WithToken, [.. sft, "--output", output]);
+        Assert.Equal(1, late.ExitCode);
+        string model = System.IO.Path.Combine(output, "model");
+        Assert.Contains($"rlhf: the model is saved in {model} and was not pushed. 127.0.0.1 forbids making the repository org/tuned (403)",
+            late.Error);
+        Assert.Contains($"Push it with: rlhf hub push {model} org/tuned", late.Error);
+        Assert.True(File.Exists(System.IO.Path.Combine(model, "model.safetensors")));
+        Succeed(WithToken, "hub", "push", output, "org/tuned");
+    }
+
+    [Fact]
+    public void Paths_are_not_taken_for_names_of_the_hub()
+    {
+        string folder = Directory.CreateDirectory(System.IO.Path.Combine(Folder, "work", "runs")).FullName;
+        var cache = new HubCache(CacheFolder);
+        string here = System.IO.Path.GetRelativePath(Directory.GetCurrentDirectory(), folder);
+        Assert.Null(HubFiles.Meant(HubRepoType.Model, folder, cache));
+        Assert.Null(HubFiles.Meant(HubRepoType.Model, System.IO.Path.Combine(folder, "none"), cache));
+        Assert.Null(HubFiles.Meant(HubRepoType.Model, here, cache));
+        Assert.Null(HubFiles.Meant(HubRepoType.Model, "gpt3-of-mine", cache)); // a misspelt folder is nobody's business
+        Assert.Null(HubFiles.Meant(HubRepoType.Dataset, "data/train.parquet", cache));
+        Assert.Null(HubFiles.Meant(HubRepoType.Dataset, "data/train-*", cache));
+        Assert.Equal((HubRepo.Model("gpt2"), null), HubFiles.Meant(HubRepoType.Model, "gpt2", cache));
+        Assert.Equal((HubRepo.Model("org/name"), "v1.0"), HubFiles.Meant(HubRepoType.Model, "org/name@v1.0", cache));
+        Assert.Equal((HubRepo.Dataset("imdb"), null), HubFiles.Meant(HubRepoType.Dataset, "imdb", cache));
+    }
+
+    [Fact]
+    public void The_preset_is_the_lesson()
+    {
+        var ppo = CommandLine.Create().Subcommands.OfType<VerbCommand>().Single(c => c.Name == "ppo");
+        var bound = ppo.Settings.Bind(new Dictionary<string, string>(), PpoPresets.Settings(PpoPreset.Imdb));
+        Assert.Equal(new PpoConfig(), bound.Get<PpoConfig>()); // whose defaults are TRL's
+        Assert.Equal((1.41e-5, 128, 128, 4, 0.2, 6.0), (bound.Get<PpoConfig>().LearningRate, bound.Get<PpoConfig>().BatchSize,
+            bound.Get<PpoConfig>().MiniBatchSize, bound.Get<PpoConfig>().PpoEpochs, bound.Get<PpoConfig>().InitKlCoef,
+            bound.Get<PpoConfig>().Target));
+        Assert.Equal(new GenerationConfig(), bound.Get<GenerationConfig>());
+        var options = bound.Get<PpoOptions>();
+        Assert.Equal(("lvwerra/gpt2-imdb", "lvwerra/distilbert-imdb", "stanfordnlp/imdb"),
+            (options.Model, options.RewardModel, bound.Get<DatasetOptions>().Dataset));
+        Assert.Null(options.Steps); // one pass: 24,895 reviews of more than 200 characters, 194 batches
+        var lengths = bound.Get<QueryOptions>();
+        Assert.Equal((2, 8, 4, 16, "test"),
+            (lengths.QueryMin, lengths.QueryMax, lengths.ResponseMin, lengths.ResponseMax, lengths.EvalSplit));
+        Assert.Equal(200, bound.Get<DatasetOptions>().LongerThan);
+
+        var offline = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb");
+        Assert.Contains("The model lvwerra/gpt2-imdb (main) is not complete in the cache", offline.Error);
+        var other = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb", "--model", "policy");
+        Assert.Contains("The model lvwerra/distilbert-imdb (main) is not complete in the cache", other.Error); // a flag wins
+    }
+}
