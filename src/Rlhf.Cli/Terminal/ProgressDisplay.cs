@@ -81,7 +81,8 @@ internal sealed class ProgressDisplay
         if (done <= 0 || seconds <= 0)
             return "";
         double each = seconds / done;
-        string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {unit}{(sizeUnit == "" ? "s" : "")}/s";
+        string plural = sizeUnit == "" ? unit + "s" : unit;
+        string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {plural}/s";
         return done >= total ? $"{rate}  {Time(watch.Elapsed)}"
             : $"{rate}  {Time(TimeSpan.FromSeconds(each * (total - done)))} left";
     }

@@ -8,7 +8,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Texts to work on.</summary>
 internal sealed record DatasetOptions
 {
-    [Description("Texts: a parquet, CSV, JSONL or text file, a folder of them, aclImdb/ or its tar.gz; or a data set of the Hub.")]
+    [Description("Texts: a parquet, CSV, JSONL or text file, a folder of them, aclImdb/ or its tar.gz, or the Hub's org/name.")]
     [ValueName("PATH|ORG/NAME")]
     public string? Dataset { get; init; }
 

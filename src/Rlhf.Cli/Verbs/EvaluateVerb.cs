@@ -118,7 +118,8 @@ internal static class EvaluateVerb
         else if (options.Model is { } model)
             MeasureLanguageModel(context, ModelFolders.Resolve(context, "--model", model));
         else
-            Compare(context, ModelFolders.Resolve(context, "--before", options.Before!), ModelFolders.Resolve(context, "--after", options.After!));
+            Compare(context, ModelFolders.Resolve(context, "--before", options.Before!),
+                ModelFolders.Resolve(context, "--after", options.After!));
         return ExitCode.Success;
     }
 
@@ -127,13 +128,15 @@ internal static class EvaluateVerb
         var options = context.Settings.Get<EvaluateOptions>();
         var lengths = context.Settings.Get<QueryOptions>();
         var screen = context.Screen;
-        string rewardFolder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string rewardFolder = ModelFolders.ResolveOrShipped(
+            context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
         string source = QueryOptions.Source(dataset);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(beforeFolder);
-        int[][] queries = [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
+        int[][] queries =
+            [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
         using var before = AutoModelForCausalLM.FromPretrained(beforeFolder, device);
         using var after = AutoModelForCausalLM.FromPretrained(afterFolder, device);
         LanguageModels.EndToken(beforeFolder, before, tokenizer);

@@ -39,8 +39,9 @@ internal static class ExportVerb
     private static int Run(VerbContext context)
     {
         var (options, output) = (context.Settings.Get<ExportOptions>(), context.Settings.Get<OutputOptions>());
-        string source = ModelFolders.Resolve(context, "--model", options.Model ?? throw new ConfigurationException(["--model is missing; name a model folder."]));
-        string target = output.Output ?? throw new ConfigurationException(["--output is missing; name the folder of the exported model."]);
+        string source = ModelFolders.Resolve(context, "--model", options.Model);
+        string target = output.Output ?? throw new ConfigurationException(
+            ["--output is missing; name the folder of the exported model."]);
         RunFolder.RefuseIfTaken(target, output.Overwrite);
 
         LibTorch.Initialize();
@@ -52,7 +53,8 @@ internal static class ExportVerb
 
         long bytes = new FileInfo(Path.Combine(target, "model.safetensors")).Length;
         if (context.Screen.Json)
-            context.Screen.WriteJson(new { ModelDir = target, Architecture = architecture, Parameters = parameters, Bytes = bytes });
+            context.Screen.WriteJson(
+                new { ModelDir = target, Architecture = architecture, Parameters = parameters, Bytes = bytes });
         else
             context.Screen.Facts(target,
             [

@@ -76,7 +76,8 @@ internal static partial class HubFiles
         flag == "--model" ? context.Settings.Find<HubSettings>()?.Revision : null;
 
     /// <summary>
-    /// The repository and revision (org/name@revision) that a text means when there is no such path; null when it can only be a path.
+    /// The repository and revision (org/name@revision) that a text means when there is no such path; null when it can only be
+    /// a path.
     /// </summary>
     public static (HubRepo Repo, string? Revision)? Meant(HubRepoType type, string text, HubCache cache)
     {

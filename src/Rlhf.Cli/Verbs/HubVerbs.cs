@@ -152,15 +152,23 @@ internal static class HubVerbs
         }, progress, context.Stop));
         Report(screen, result);
         if (screen.Json)
-            screen.WriteJson(new { result.Repo.Id, result.Commit, result.Address, result.Files, result.Unchanged, result.UploadedBytes });
+            screen.WriteJson(new
+            {
+                result.Repo.Id,
+                result.Commit,
+                result.Address,
+                result.Files,
+                result.Unchanged,
+                result.UploadedBytes,
+            });
         return ExitCode.Success;
     }
 
     /// <summary>Says what a push did.</summary>
     public static void Report(Screen screen, HubPushResult result) => screen.Line(Screen.Safe(result.Commit is null
         ? $"{result.Address} holds all of it already; there is nothing to push."
-        : $"Pushed {result.Files.Count:N0} files to {result.Address} (commit {result.Commit[..Math.Min(12, result.Commit.Length)]}); "
-            + $"{Megabytes(result.UploadedBytes)} were uploaded."));
+        : $"Pushed {result.Files.Count:N0} files to {result.Address}; {Megabytes(result.UploadedBytes)} were uploaded. "
+            + $"The commit is {result.Commit}."));
 
     private static int WhoAmI(VerbContext context)
     {
@@ -172,7 +180,7 @@ internal static class HubVerbs
             context.Screen.Facts(user.Name,
             [
                 ("organisations", user.Organizations.Count > 0 ? string.Join(", ", user.Organizations) : "none"),
-                ("token", user.Role is null ? "what it may do is not known" : $"may {(user.Role == "read" ? "read" : "write")} ({user.Role})"),
+                ("token", user.Role is null ? "does not say what it may do" : $"of the kind {user.Role}"),
                 ("Hub", hub.Options.Endpoint.ToString()),
             ]);
         return ExitCode.Success;

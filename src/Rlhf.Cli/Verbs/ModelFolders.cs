@@ -11,8 +11,8 @@ internal static class ModelFolders
         ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
 
     /// <summary>
-    /// A model folder. The folder of a run stands for the model that it saved, and an id such as org/name or org/name@revision, where
-    /// no such folder is, for a model of the Hub, which is downloaded unless the cache holds it.
+    /// A model folder. The folder of a run stands for the model that it saved, and an id such as org/name or org/name@revision,
+    /// where no such folder is, for a model of the Hub, which is downloaded unless the cache holds it.
     /// </summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="flag">The flag that names the model.</param>

@@ -52,7 +52,8 @@ internal static class PairsLabelVerb
         var screen = context.Screen;
         string source = options.Pairs
             ?? throw new ConfigurationException(["--pairs is missing; name what rlhf pairs sample wrote."]);
-        string rewardFolder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string rewardFolder = ModelFolders.ResolveOrShipped(
+            context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var pairs = PairFile.Load(source);
         var device = context.Settings.Get<ComputeOptions>().Start();

@@ -54,7 +54,8 @@ internal static class PairsSampleVerb
             .Add("Files", new PairSampleOptions())
             .Add("Pairs", new PairSamplingConfig(), c => c.Validate())
             .Add("Texts to cut prompts from", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-            .Add("Lengths, and ppo's held-out queries, which are left out", new QueryOptions(), o => o.Validate(), hide: nameof(QueryOptions.EvalSplit))
+            .Add("Lengths, and ppo's held-out queries, which are left out", new QueryOptions(), o => o.Validate(),
+                hide: nameof(QueryOptions.EvalSplit))
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
             .Add("Compute", new ComputeOptions(), o => o.Validate()),

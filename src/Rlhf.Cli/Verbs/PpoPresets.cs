@@ -12,8 +12,8 @@ internal enum PpoPreset
 /// <summary>What a preset sets.</summary>
 internal static class PpoPresets
 {
-    // Each value as the lesson has it, also where it is the default, so that a default that changes does not change the lesson. The
-    // lesson evaluates on its last training batch; here the queries come from the test split, so all of train is trained on.
+    // Each value as the lesson has it, also where it is the default, so that a default that changes does not change the lesson.
+    // The lesson evaluates on its last training batch; here the queries come from the test split, so all of train is trained on.
     private const string Imdb = """
         model: lvwerra/gpt2-imdb
         reward_model: lvwerra/distilbert-imdb

@@ -19,7 +19,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to align, and to what.</summary>
 internal sealed record PpoOptions
 {
-    [Description("A known set of settings under those that are given; imdb is the lesson: lvwerra/gpt2-imdb on stanfordnlp/imdb.")]
+    [Description("A known set of settings; those that are given win. imdb is the lesson: lvwerra/gpt2-imdb, stanfordnlp/imdb.")]
     public PpoPreset? Preset { get; init; }
 
     [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]
@@ -85,7 +85,8 @@ internal static class PpoVerb
         var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
         HubSettings.CheckPush(context);
         string policyFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
-        string rewardFolder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
+        string rewardFolder = ModelFolders.ResolveOrShipped(
+            context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
         string source = QueryOptions.Source(dataset);
 

@@ -16,15 +16,16 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
 
     /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most so many tokens.</summary>
     public static SftData Load(
-        VerbContext context, SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config, ITokenizer tokenizer,
-        int endToken, int length)
+        VerbContext context, SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config,
+        ITokenizer tokenizer, int endToken, int length)
     {
         if (options.Format == TextFormat.Text)
         {
             var texts = heldOut.Split((path, split, limit) => dataset.Load(context, config.Seed, path, split, limit));
             return Make(texts, rows => Sequences(rows, tokenizer, endToken, length, config));
         }
-        var pairs = heldOut.Split((path, split, limit) => Completions(context, path, split, limit, options, dataset, config.Seed));
+        var pairs = heldOut.Split(
+            (path, split, limit) => Completions(context, path, split, limit, options, dataset, config.Seed));
         return Make(pairs, rows => [.. Encoded(rows, p => SftExample.FromCompletion(
             Encode(tokenizer, p.Prompt), Encode(tokenizer, p.Completion), endToken, length, config.CompletionOnlyLoss))]);
     }

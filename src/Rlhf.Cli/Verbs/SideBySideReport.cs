@@ -19,7 +19,8 @@ internal static class SideBySideReport
         var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
         var lengths = context.Settings.Get<QueryOptions>();
         string[] policies = [.. Folders(policyList).Select(path => ModelFolders.Resolve(context, "--policies", path))];
-        string[] judges = scorerList is null ? [ModelFolders.ResolveOrShipped(context, "--scorers", null, ModelFolders.ShippedReward)]
+        string[] judges = scorerList is null
+            ? [ModelFolders.ResolveOrShipped(context, "--scorers", null, ModelFolders.ShippedReward)]
             : [.. Folders(scorerList).Select(path => ModelFolders.Resolve(context, "--scorers", path))];
         if (policies.Length == 0 || judges.Length == 0)
             throw new ConfigurationException(["--policies and --scorers need at least one folder each."]);
@@ -27,7 +28,8 @@ internal static class SideBySideReport
         string source = QueryOptions.Source(dataset);
         var device = context.Settings.Get<ComputeOptions>().Start();
         var tokenizer = AutoTokenizer.FromPretrained(policies[0]);
-        int[][] queries = [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
+        int[][] queries =
+            [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
         List<NamedScorer> scorers = [];
         try
         {

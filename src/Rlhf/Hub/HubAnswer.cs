@@ -51,13 +51,14 @@ internal static class HubAnswer
                 $"The {subject.Repo} has no revision '{HubText.Clean(revision)}'; name one of its branches, tags or commits."),
             ("EntryNotFound", _) => new HubException(HubError.EntryNotFound,
                 $"The {subject.Repo} has no file {HubText.Clean(subject.File)} in revision {HubText.Clean(revision)}."),
-            ("RepoNotFound", _) or (_, 401) when subject.Repo is not null && !sent => new HubException(HubError.RepositoryNotFound,
+            ("RepoNotFound", _) or (_, 401) when subject.Repo is not null && !sent => new HubException(
+                HubError.RepositoryNotFound,
                 $"{host} shows no {subject.Repo}: correct the name, or set HF_TOKEN if it is private."),
             ("RepoNotFound", _) => new HubException(HubError.RepositoryNotFound,
                 $"{host} shows no {subject.Repo} to the owner of the token: correct the name, or use another token."),
-            (_, 401) => new HubException(HubError.Unauthorized, sent
-                ? $"{host} refuses the token (401) for {subject.What}; make a new one at {options.Endpoint}settings/tokens."
-                : $"{host} asks for a token (401) for {subject.What}; set HF_TOKEN to one from {options.Endpoint}settings/tokens."),
+            (_, 401) => new HubException(HubError.Unauthorized,
+                $"{host} {(sent ? "refuses the token" : "asks for a token")} (401) for {subject.What}; "
+                + $"make {(sent ? "a new one" : "one")} at {options.Endpoint}settings/tokens and set HF_TOKEN."),
             (_, 403) => new HubException(HubError.Forbidden, $"{host} forbids {subject.What} (403){Said(response)}; "
                 + (sent ? "use a token that may do it." : "set HF_TOKEN to a token that may do it.")),
             (_, 404) when subject.File is not null => new HubException(HubError.EntryNotFound,
@@ -71,7 +72,8 @@ internal static class HubAnswer
     }
 
     public static HubException NotTheHub(HubCall call, Exception? inner = null) => new(HubError.Protocol,
-        $"{call.Address.Authority} does not answer as the Hub does for {call.Subject.What}; check HF_ENDPOINT and the proxy.", inner);
+        $"{call.Address.Authority} does not answer as the Hub does for {call.Subject.What}; check HF_ENDPOINT and the proxy.",
+        inner);
 
     public static HubException TooLarge(HubCall call) =>
         new(HubError.Protocol, $"{call.Address.Authority} gave an answer of unreasonable size for {call.Subject.What}.");

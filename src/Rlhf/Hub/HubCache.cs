@@ -43,8 +43,10 @@ public sealed partial class HubCache
     {
         HubRepo.CheckRevision(revision);
         string reference = RefPath(repo, revision);
-        string commit = File.Exists(reference) && new FileInfo(reference).Length < 1000 ? File.ReadAllText(reference).Trim() : revision;
-        return CommitName().IsMatch(commit) && Directory.Exists(SnapshotFolder(repo, commit)) ? SnapshotFolder(repo, commit) : null;
+        bool isNamed = File.Exists(reference) && new FileInfo(reference).Length < 1000;
+        string commit = isNamed ? File.ReadAllText(reference).Trim() : revision;
+        return CommitName().IsMatch(commit) && Directory.Exists(SnapshotFolder(repo, commit))
+            ? SnapshotFolder(repo, commit) : null;
     }
 
     /// <summary>Whether the cache has a folder of the repository.</summary>
@@ -106,8 +108,8 @@ public sealed partial class HubCache
     }
 
     /// <summary>
-    /// Holds the lock of one blob, the same that Python's filelock takes: an exclusive lock on the file (flock on Unix, sharing on
-    /// Windows).
+    /// Holds the lock of one blob, the same that Python's filelock takes: an exclusive lock on the file (flock on Unix, sharing
+    /// on Windows).
     /// </summary>
     internal async Task<IDisposable> LockAsync(HubRepo repo, string etag, TimeProvider time, CancellationToken cancellation)
     {
@@ -146,7 +148,8 @@ public sealed partial class HubCache
         try
         {
             var info = new FileInfo(file);
-            return info.Exists && (info.LinkTarget is null || info.ResolveLinkTarget(returnFinalTarget: true) is { Exists: true });
+            return info.Exists
+                && (info.LinkTarget is null || info.ResolveLinkTarget(returnFinalTarget: true) is { Exists: true });
         }
         catch (IOException)
         {

@@ -26,18 +26,19 @@ public sealed partial class HubClient
         });
     }
 
-    /// <summary>Checks, before work begins whose result will be pushed, that a push can succeed: a token that may write.</summary>
+    /// <summary>Checks, before work begins whose result will be pushed, that there is a token that may write.</summary>
     /// <exception cref="HubException">It cannot.</exception>
     public async Task<HubUser> CheckPushAsync(CancellationToken cancellation = default)
     {
         var user = await WhoAmIAsync(cancellation).ConfigureAwait(false);
         return user.Role != "read" ? user : throw new HubException(HubError.Forbidden,
-            $"The token of {HubText.Clean(user.Name)} may only read; make one that may write at {Options.Endpoint}settings/tokens.");
+            $"The token of {HubText.Clean(user.Name)} may only read; make one that may write at "
+            + $"{Options.Endpoint}settings/tokens.");
     }
 
     /// <summary>
-    /// Pushes a model's folder as one commit; the repository and the branch are made when they do not exist. Hidden files, training
-    /// checkpoints, keys and tokens are left out; what the Hub holds already is not sent again.
+    /// Pushes a model's folder as one commit; the repository and the branch are made when they do not exist. Hidden files,
+    /// training checkpoints, keys and tokens are left out; what the Hub holds already is not sent again.
     /// </summary>
     /// <param name="folder">The folder.</param>
     /// <param name="id">Such as <c>org/name</c>; a name alone is one of the token's owner.</param>

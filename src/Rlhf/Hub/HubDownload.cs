@@ -30,7 +30,8 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
             string? etag = HubAnswer.Header(response, "X-Linked-Etag") ?? HubAnswer.Header(response, "ETag");
             long? size = HubAnswer.Number(HubAnswer.Header(response, "X-Linked-Size"))
                 ?? (elsewhere ? null : response.Content.Headers.ContentLength);
-            return HubAnswer.Header(response, "X-Repo-Commit") is { } commit && HubRepo.IsCommit(commit) && etag is not null && size >= 0
+            string? commit = HubAnswer.Header(response, "X-Repo-Commit");
+            return commit is not null && HubRepo.IsCommit(commit) && etag is not null && size >= 0
                 ? new RemoteFile(path, commit, Bare(etag), size.Value) : throw HubAnswer.NotTheHub(call);
         }, cancellation);
     }
@@ -78,8 +79,9 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
         if (!good)
         {
             File.Delete(partial);
-            throw new HubException(HubError.Damaged, $"{file.Path} of the {repo} did not arrive as the Hub describes it (its hash is not "
-                + $"{file.ETag}) and was deleted; try again, and if it happens again look at the proxy in between.");
+            throw new HubException(HubError.Damaged,
+                $"{file.Path} of the {repo} did not arrive as the Hub describes it (its hash is not {file.ETag}) and was "
+                + "deleted; try again, and if it happens again look at the proxy in between.");
         }
         File.Move(partial, blob, overwrite: true);
     }
@@ -116,9 +118,11 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
             throw new HubTransientException(HubError.Damaged, $"The Hub could not resume {file.Path} of the {repo}.");
         }
         HubAnswer.ThrowIfFailed(response, call, options);
-        bool resumes = response.StatusCode == HttpStatusCode.PartialContent && response.Content.Headers.ContentRange?.From == have;
+        bool resumes = response.StatusCode == HttpStatusCode.PartialContent
+            && response.Content.Headers.ContentRange?.From == have;
         if (response.Content.Headers.ContentLength is { } length && length < (resumes ? file.Size - have : file.Size))
-            throw new HubTransientException(HubError.Damaged, $"The Hub announced {length} bytes of {file.Path} of the {repo}, too few.");
+            throw new HubTransientException(HubError.Damaged,
+                $"The Hub announced {length} bytes of {file.Path} of the {repo}, too few.");
         bool again = have > 0 && !resumes; // everything comes again; what is here goes when the first byte has come
         using var stream = new FileStream(partial, FileMode.OpenOrCreate, FileAccess.Write, FileShare.Read, bufferSize: 1);
         stream.Position = have;
@@ -133,7 +137,8 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
             have += bytes.Length;
             if (have > file.Size)
                 throw new HubException(HubError.Damaged,
-                    $"{file.Path} of the {repo} is longer than the {file.Size} bytes that the Hub promised; nothing of it is used.");
+                    $"{file.Path} of the {repo} is longer than the {file.Size} bytes that the Hub promised; "
+                    + "nothing of it is used.");
             await WriteAsync(stream, bytes, file, token).ConfigureAwait(false);
             progress.Add(bytes.Length);
         }, cancellation).ConfigureAwait(false);
@@ -153,7 +158,8 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             throw new HubException(HubError.Disk,
-                $"{file.Path} cannot be written to {stream.Name} ({e.Message.TrimEnd('.')}); make room, then repeat: what is there is kept.", e);
+                $"{file.Path} cannot be written to {stream.Name} ({e.Message.TrimEnd('.')}); make room and repeat: what is "
+                + "there is kept.", e);
         }
     }
 
@@ -162,8 +168,9 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
         string folder = Path.GetDirectoryName(partial)!;
         long free = options.FreeSpace(folder);
         if (free < missing)
-            throw new HubException(HubError.Disk, $"{file.Path} needs {HubText.Size(missing)} more and {folder} has {HubText.Size(free)} "
-                + "free; make room, or choose another disk with HF_HUB_CACHE.");
+            throw new HubException(HubError.Disk,
+                $"{file.Path} needs {HubText.Size(missing)} more and {folder} has {HubText.Size(free)} free; "
+                + "make room, or choose another disk with HF_HUB_CACHE.");
     }
 
     private static long Restart(string partial, long counted, HubProgressSum progress)

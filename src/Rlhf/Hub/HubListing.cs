@@ -57,7 +57,8 @@ internal sealed partial class HubLister(HubHttp http, HubOptions options)
                 if (entry.GetProperty("type").GetString() == "file") // no folders, and no links
                     files[entry.GetProperty("path").GetString()!] = Math.Max(0, entry.GetProperty("size").GetInt64());
         }
-        catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or FormatException or ArgumentNullException)
+        catch (Exception e) when (e is InvalidOperationException or KeyNotFoundException or FormatException
+            or ArgumentNullException)
         {
             throw HubAnswer.NotTheHub(call, e);
         }

@@ -93,7 +93,8 @@ public sealed partial record HubOptions
         {
             if (Value(name) is not { } text)
                 return TimeSpan.FromSeconds(10);
-            if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int seconds) && seconds is > 0 and <= 86_400)
+            if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int seconds)
+                && seconds is > 0 and <= 86_400)
                 return TimeSpan.FromSeconds(seconds);
             problems.Add($"{name} is '{HubText.Clean(text)}'; it must be a number of seconds from 1 to 86400.");
             return TimeSpan.FromSeconds(10);
@@ -116,8 +117,8 @@ public sealed partial record HubOptions
     {
         try
         {
-            return File.Exists(path) && new FileInfo(path).Length <= 4096 && File.ReadAllText(path).Trim() is { Length: > 0 } token
-                ? token : null;
+            return File.Exists(path) && new FileInfo(path).Length <= 4096
+                && File.ReadAllText(path).Trim() is { Length: > 0 } token ? token : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

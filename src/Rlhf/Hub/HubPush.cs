@@ -12,7 +12,7 @@ public sealed record HubPushOptions
     /// <summary>Branch, which is made when it does not exist. Default main.</summary>
     public string Revision { get; init; } = "main";
 
-    /// <summary>Make the repository private when it is new; one that exists and is public is then refused. Default false.</summary>
+    /// <summary>Make the repository private when it is new; one that is public is then refused. Default false.</summary>
     public bool Private { get; init; }
 
     /// <summary>The commit's message. Default "Upload model".</summary>
@@ -70,8 +70,8 @@ internal static class PushFiles
         [".tmp", ".incomplete", ".lock", ".pem", ".key", ".pfx", ".p12", ".env", ".token", ".pyc", ".swp", "~"];
 
     /// <summary>
-    /// The folder's files, without hidden ones, training checkpoints, keys and tokens, temporary files, and links that lead out of
-    /// the folder (links into a cache's blobs are files of the folder).
+    /// The folder's files, without hidden ones, training checkpoints, keys and tokens, temporary files, and links that lead out
+    /// of the folder (links into a cache's blobs are files of the folder).
     /// </summary>
     /// <exception cref="HubException">There are none, or too many.</exception>
     public static IReadOnlyList<PushFile> Of(string folder)
@@ -95,7 +95,8 @@ internal static class PushFiles
                 continue;
             else if (entry is DirectoryInfo inner)
             {
-                bool leftOut = inner.LinkTarget is not null || LeftOutFolders.Contains(inner.Name, StringComparer.OrdinalIgnoreCase)
+                bool leftOut = inner.LinkTarget is not null
+                    || LeftOutFolders.Contains(inner.Name, StringComparer.OrdinalIgnoreCase)
                     || inner.Name.StartsWith("checkpoint-", StringComparison.OrdinalIgnoreCase);
                 if (!leftOut)
                     Add(inner, root, files);

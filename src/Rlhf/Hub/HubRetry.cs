@@ -12,7 +12,7 @@ internal sealed class HubRetry(HubOptions options)
     /// Runs an attempt until it succeeds, fails for good, or has failed too often in a row without <paramref name="progress"/>.
     /// </summary>
     /// <param name="attempt">Throws <see cref="HubTransientException"/> for what may pass.</param>
-    /// <param name="progress">How far the attempts got together, such as the bytes on the disk; null: there is no partway.</param>
+    /// <param name="progress">How far the attempts got together, such as bytes on the disk; null: all or nothing.</param>
     /// <param name="cancellation">Stops attempts and waits.</param>
     /// <exception cref="HubException">It failed for good.</exception>
     public async Task<T> RunAsync<T>(

@@ -10,8 +10,8 @@ internal static class HubText
 
     private static readonly string[] WindowsDevices =
     [
-        "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "LPT1", "LPT2", "LPT3",
-        "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
+        "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "LPT1", "LPT2",
+        "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9",
     ];
 
     /// <summary>One line without control characters, of bounded length.</summary>
@@ -33,7 +33,7 @@ internal static class HubText
         bool good = path.Length is > 0 and <= LongestPath && !path.Any(c => char.IsControl(c) || "\\:*?\"<>|".Contains(c))
             && path.Split('/').All(IsPlainName);
         return good ? path : throw new HubException(HubError.Protocol,
-            $"The repository holds a file named '{Clean(path)}', a name that could lead out of its folder; nothing of it was written.");
+            $"The repository holds a file named '{Clean(path)}', which could lead out of its folder; nothing of it was written.");
     }
 
     private static bool IsPlainName(string name) =>

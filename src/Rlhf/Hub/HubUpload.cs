@@ -47,7 +47,8 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
     /// <summary>Makes the branch unless it exists.</summary>
     /// <exception cref="HubException">It cannot be made.</exception>
     public Task CreateBranchAsync(CancellationToken cancellation) => revision == "main" ? Task.CompletedTask : SendAsync(
-        Post($"api/{repo.ApiPath}/branch/{Uri.EscapeDataString(revision)}", Body(Json, new { })), cancellation, HttpStatusCode.Conflict);
+        Post($"api/{repo.ApiPath}/branch/{Uri.EscapeDataString(revision)}", Body(Json, new { })),
+        cancellation, HttpStatusCode.Conflict);
 
     /// <summary>Uploads what the repository does not hold and commits it.</summary>
     /// <exception cref="HubException">It cannot be pushed.</exception>
@@ -80,7 +81,8 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
                     unchanged++;
                     continue;
                 }
-                lines.Add(Line("file", new { path = plan.File.Path, content = Convert.ToBase64String(content), encoding = "base64" }));
+                string encoded = Convert.ToBase64String(content);
+                lines.Add(Line("file", new { path = plan.File.Path, content = encoded, encoding = "base64" }));
                 pushed.Add(plan.File.Path);
             }
         var page = http.Address(repo.PagePath);
@@ -112,13 +114,17 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
     }
 
     private Task<JsonDocument> InfoAsync(CancellationToken cancellation) => http.JsonAsync(
-        new HubCall(HttpMethod.Get, http.Address($"api/{repo.ApiPath}"), Subject) { Access = HubAccess.Token, Timeout = options.EtagTimeout },
-        cancellation);
+        new HubCall(HttpMethod.Get, http.Address($"api/{repo.ApiPath}"), Subject)
+        {
+            Access = HubAccess.Token,
+            Timeout = options.EtagTimeout,
+        }, cancellation);
 
     /// <summary>Asks which way each file goes, and what the repository holds of it.</summary>
     private async Task<IReadOnlyList<Plan>> PlanAsync(IReadOnlyList<PushFile> files, CancellationToken cancellation)
     {
-        var body = new { files = files.Select(f => new { path = f.Path, sample = Convert.ToBase64String(f.Sample()), size = f.Size }).ToArray() };
+        var described = files.Select(f => new { path = f.Path, sample = Convert.ToBase64String(f.Sample()), size = f.Size });
+        var body = new { files = described.ToArray() };
         var call = Post($"api/{repo.ApiPath}/preupload/{Uri.EscapeDataString(revision)}", Body(Json, body));
         using var json = await http.JsonAsync(call, cancellation).ConfigureAwait(false);
         var byPath = files.ToDictionary(f => f.Path);
@@ -127,7 +133,8 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
             .Select(a =>
             {
                 var file = byPath[a.GetProperty("path").GetString()!];
-                string? oid = a.TryGetProperty("oid", out var held) && held.ValueKind == JsonValueKind.String ? held.GetString() : null;
+                string? oid = a.TryGetProperty("oid", out var held) && held.ValueKind == JsonValueKind.String
+                    ? held.GetString() : null;
                 return new Plan(file, a.GetProperty("uploadMode").GetString() == "lfs" && file.Size > 0, oid);
             }).ToArray());
     }
@@ -150,9 +157,13 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
             using var json = await http.JsonAsync(call, cancellation).ConfigureAwait(false);
             var byOid = some.ToDictionary(o => o.Oid, o => o.File);
             var wanted = Parsed(call, () => json.RootElement.GetProperty("objects").EnumerateArray()
-                .Select(o => LfsActions.Read(o, byOid, http, options)).OfType<LfsActions>().ToArray());
+                .Select(o => LfsActions.Read(o, byOid, options)).OfType<LfsActions>().ToArray());
             var sum = new HubProgressSum(wanted.Length, wanted.Sum(w => w.File.Size), progress);
-            var parallel = new ParallelOptions { MaxDegreeOfParallelism = Math.Max(1, options.Parallel), CancellationToken = cancellation };
+            var parallel = new ParallelOptions
+            {
+                MaxDegreeOfParallelism = Math.Max(1, options.Parallel),
+                CancellationToken = cancellation,
+            };
             await Parallel.ForEachAsync(wanted, parallel, async (actions, token) =>
             {
                 await actions.UploadAsync(http, options, Subject, sum, token).ConfigureAwait(false);
@@ -187,15 +198,17 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
         Timeout = options.UploadTimeout,
     };
 
-    private Task SendAsync(HubCall call, CancellationToken cancellation, HttpStatusCode alsoGood) => http.Retry.RunAsync(async token =>
-    {
-        using var response = await http.SendAsync(call, token).ConfigureAwait(false);
-        if (response.StatusCode != alsoGood)
-            HubAnswer.ThrowIfFailed(response, call, options);
-        return true;
-    }, cancellation);
+    private Task SendAsync(HubCall call, CancellationToken cancellation, HttpStatusCode alsoGood) =>
+        http.Retry.RunAsync(async token =>
+        {
+            using var response = await http.SendAsync(call, token).ConfigureAwait(false);
+            if (response.StatusCode != alsoGood)
+                HubAnswer.ThrowIfFailed(response, call, options);
+            return true;
+        }, cancellation);
 
-    private static byte[] Line(string key, object value) => [.. JsonSerializer.SerializeToUtf8Bytes(new { key, value }), (byte)'\n'];
+    private static byte[] Line(string key, object value) =>
+        [.. JsonSerializer.SerializeToUtf8Bytes(new { key, value }), (byte)'\n'];
 
     internal static Func<HttpContent> Body(string type, object value)
     {

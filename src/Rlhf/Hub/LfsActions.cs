@@ -10,7 +10,7 @@ internal sealed record LfsActions(PushFile File, string Oid, Uri Upload, Uri? Ve
 
     /// <summary>Reads an object of the batch's answer; null when the storage holds it already.</summary>
     /// <exception cref="HubException">The storage refuses it.</exception>
-    public static LfsActions? Read(JsonElement answer, IReadOnlyDictionary<string, PushFile> files, HubHttp http, HubOptions options)
+    public static LfsActions? Read(JsonElement answer, IReadOnlyDictionary<string, PushFile> files, HubOptions options)
     {
         string oid = answer.GetProperty("oid").GetString()!;
         var file = files[oid];
@@ -19,7 +19,8 @@ internal sealed record LfsActions(PushFile File, string Oid, Uri Upload, Uri? Ve
                 + HubText.Clean(error.TryGetProperty("message", out var message) ? message.ToString() : error.ToString()));
         if (!answer.TryGetProperty("actions", out var actions) || !actions.TryGetProperty("upload", out var upload))
             return null;
-        Uri? verify = actions.TryGetProperty("verify", out var check) ? Address(check.GetProperty("href").GetString(), options) : null;
+        Uri? verify = actions.TryGetProperty("verify", out var check)
+            ? Address(check.GetProperty("href").GetString(), options) : null;
         var whole = new LfsActions(file, oid, Address(upload.GetProperty("href").GetString(), options), verify, file.Size, []);
         if (!upload.TryGetProperty("header", out var header) || !header.TryGetProperty("chunk_size", out var chunk))
             return whole;
@@ -50,10 +51,12 @@ internal sealed record LfsActions(PushFile File, string Oid, Uri Upload, Uri? Ve
             {
                 long offset = i * PartSize;
                 string etag = await PutAsync(Parts[i], offset, Math.Min(PartSize, File.Size - offset)).ConfigureAwait(false)
-                    ?? throw new HubException(HubError.Protocol, $"The Hub's storage gave no ETag for part {i + 1} of {File.Path}.");
+                    ?? throw new HubException(HubError.Protocol,
+                        $"The Hub's storage gave no ETag for part {i + 1} of {File.Path}.");
                 etags.Add(new { partNumber = i + 1, etag });
             }
-            await PostAsync(Call(HttpMethod.Post, Upload, HubUpload.Body(Lfs, new { oid = Oid, parts = etags }))).ConfigureAwait(false);
+            var body = HubUpload.Body(Lfs, new { oid = Oid, parts = etags });
+            await PostAsync(Call(HttpMethod.Post, Upload, body)).ConfigureAwait(false);
         }
         if (Verify is not null)
             await PostAsync(Call(HttpMethod.Post, Verify, HubUpload.Body(Lfs, new { oid = Oid, size = File.Size })) with
@@ -62,7 +65,11 @@ internal sealed record LfsActions(PushFile File, string Oid, Uri Upload, Uri? Ve
         Task<string?> PutAsync(Uri address, long offset, long length) => http.Retry.RunAsync(async token =>
         {
             long sent = 0;
-            var call = Call(HttpMethod.Put, address, () => File.Body(offset, length, bytes => { sent += bytes; progress.Add(bytes); }));
+            var call = Call(HttpMethod.Put, address, () => File.Body(offset, length, bytes =>
+            {
+                sent += bytes;
+                progress.Add(bytes);
+            }));
             try
             {
                 using var response = await http.SendAsync(call, token).ConfigureAwait(false);

@@ -39,7 +39,8 @@ internal static class ModelFiles
     {
         if (parts == HubModelParts.Tokenizer)
             return Vocabularies.Any(files.Contains) ? [.. Small.Where(files.Contains)]
-                : throw new HubException(HubError.EntryNotFound, $"The {repo} has no tokenizer: no {string.Join(", ", Vocabularies)}.");
+                : throw new HubException(HubError.EntryNotFound,
+                    $"The {repo} has no tokenizer: no {string.Join(", ", Vocabularies)}.");
         if (!files.Contains(Config))
             throw new HubException(HubError.EntryNotFound, $"The {repo} has no {Config}; it is not a transformers model.");
         if (parts == HubModelParts.Configuration)

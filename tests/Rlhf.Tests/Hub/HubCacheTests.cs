@@ -19,9 +19,10 @@ public sealed class HubCacheTests : HubTestBase
         foreach (var (name, content) in ModelFiles().Where(f => !leaveOut.Contains(f.Key) && !f.Key.Contains('/')))
         {
             string etag = HubServer.IsLfs(name) ? HubServer.Sha256(content) : HubServer.GitBlob(content);
-            File.WriteAllBytes(System.IO.Path.Combine(symlinks ? System.IO.Path.Combine(root, "blobs", etag) : System.IO.Path.Combine(snapshot, name)), content);
+            string blob = System.IO.Path.Combine(root, "blobs", etag), file = System.IO.Path.Combine(snapshot, name);
+            File.WriteAllBytes(symlinks ? blob : file, content);
             if (symlinks)
-                File.CreateSymbolicLink(System.IO.Path.Combine(snapshot, name), System.IO.Path.Combine("..", "..", "blobs", etag));
+                File.CreateSymbolicLink(file, System.IO.Path.Combine("..", "..", "blobs", etag));
         }
         return snapshot;
     }
@@ -52,8 +53,8 @@ public sealed class HubCacheTests : HubTestBase
         using var offline = Client(o => o with { Offline = true });
         var refused = await Assert.ThrowsAsync<HubException>(() => offline.DownloadModelAsync(Id));
         Assert.Equal(HubError.NotCached, refused.Error);
-        Assert.Equal($"The model org/toy (main) is not complete in the cache {CacheFolder}, and HF_HUB_OFFLINE forbids to download it; "
-            + "unset that, or download it once while online.", refused.Message);
+        Assert.Equal($"The model org/toy (main) is not complete in the cache {CacheFolder}, and HF_HUB_OFFLINE forbids to "
+            + "download it; unset that, or download it once while online.", refused.Message);
         Assert.Empty(Server.Requests);
     }
 
@@ -94,7 +95,8 @@ public sealed class HubCacheTests : HubTestBase
     {
         Assert.SkipWhen(OperatingSystem.IsWindows() || !File.Exists("/usr/bin/flock"), "flock is not here.");
         Server.Add(Path, ModelFiles());
-        string file = System.IO.Path.Combine(CacheFolder, ".locks", "models--org--toy", HubServer.Sha256(Random(20_000)) + ".lock");
+        string name = HubServer.Sha256(Random(20_000)) + ".lock";
+        string file = System.IO.Path.Combine(CacheFolder, ".locks", "models--org--toy", name);
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(file)!);
         using var holder = System.Diagnostics.Process.Start("/usr/bin/flock", [file, "sleep", "0.7"]);
         while (!File.Exists(file))
@@ -117,7 +119,8 @@ public sealed class HubCacheTests : HubTestBase
         Directory.CreateDirectory(System.IO.Path.Combine(CacheFolder, "spaces--org--other"));
         var held = Assert.Single(hub.Cache.List());
         Assert.Equal((HubRepo.Model(Id), 100, 1), (held.Repo, held.PartialBytes, held.Snapshots));
-        long content = ModelFiles().Where(f => f.Key is "config.json" or "vocab.json" or "merges.txt" or "model.safetensors").Sum(f => f.Value.Length);
+        string[] needed = ["config.json", "vocab.json", "merges.txt", "model.safetensors"];
+        long content = needed.Sum(f => ModelFiles()[f].Length);
         Assert.Equal(content + 100 + 40, held.Bytes); // and the ref
         Assert.True(hub.Cache.Remove(held.Repo));
         Assert.False(hub.Cache.Remove(held.Repo));
@@ -149,7 +152,8 @@ public sealed class HubCacheTests : HubTestBase
         });
         using var hub = Client();
         var train = await hub.DownloadDatasetAsync("org/reviews");
-        Assert.Equal(["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"], train.Files.Select(f => System.IO.Path.GetFileName(f)));
+        Assert.Equal(["train-00000-of-00002.parquet", "train-00001-of-00002.parquet"],
+            train.Files.Select(f => System.IO.Path.GetFileName(f)));
         Assert.Contains($"datasets--org--reviews{System.IO.Path.DirectorySeparatorChar}snapshots", train.Folder);
         Assert.Single((await hub.DownloadDatasetAsync("org/reviews", "test")).Files);
         var refused = await Assert.ThrowsAsync<HubException>(() => hub.DownloadDatasetAsync("org/reviews", "validation"));
@@ -158,7 +162,8 @@ public sealed class HubCacheTests : HubTestBase
         using var offline = Client(o => o with { Offline = true });
         Assert.Equal(train.Files, (await offline.DownloadDatasetAsync("org/reviews", "train")).Files);
         File.Delete(train.Files[0]);
-        Assert.Equal(HubError.NotCached, (await Assert.ThrowsAsync<HubException>(() => offline.DownloadDatasetAsync("org/reviews"))).Error);
+        refused = await Assert.ThrowsAsync<HubException>(() => offline.DownloadDatasetAsync("org/reviews"));
+        Assert.Equal(HubError.NotCached, refused.Error);
     }
 
     [Fact]
@@ -167,7 +172,8 @@ public sealed class HubCacheTests : HubTestBase
         var repo = Server.Add("datasets/org/old", new() { ["data.csv"] = Text("text\nhello") });
         using var hub = Client();
         var refused = await Assert.ThrowsAsync<HubException>(() => hub.DownloadDatasetAsync("org/old"));
-        Assert.Equal("The data set org/old has no parquet files, and the Hub has made none; download it and name a file of it.", refused.Message);
+        Assert.Equal("The data set org/old has no parquet files, and the Hub has made none; download it and name a file of it.",
+            refused.Message);
 
         repo.Commit("refs/convert/parquet", new()
         {
@@ -196,7 +202,8 @@ public sealed class HubCacheTests : HubTestBase
         Assert.Equal(In("xdg", "huggingface", "hub"), From(("XDG_CACHE_HOME", In("xdg"))).CacheFolder);
         Assert.Equal(In("hf", "hub"), From(("HF_HOME", "~/hf"), ("XDG_CACHE_HOME", In("xdg"))).CacheFolder);
         Assert.Equal(In("old"), From(("HUGGINGFACE_HUB_CACHE", In("old")), ("HF_HOME", In("hf"))).CacheFolder);
-        Assert.Equal(In("new"), From(("HF_HUB_CACHE", "$BASE/new"), ("BASE", home), ("HUGGINGFACE_HUB_CACHE", In("old"))).CacheFolder);
+        Assert.Equal(In("new"),
+            From(("HF_HUB_CACHE", "$BASE/new"), ("BASE", home), ("HUGGINGFACE_HUB_CACHE", In("old"))).CacheFolder);
 
         Assert.Null(From().Token);
         Directory.CreateDirectory(In(".cache", "huggingface"));

@@ -34,7 +34,8 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
     private CommandResult Succeed(Dictionary<string, string> variables, params string[] arguments)
     {
         var result = Run(variables, arguments);
-        Assert.True(result.ExitCode == 0, $"rlhf {string.Join(' ', arguments)} ended with {result.ExitCode}: {result.Error}{result.Output}");
+        Assert.True(result.ExitCode == 0,
+            $"rlhf {string.Join(' ', arguments)} ended with {result.ExitCode}: {result.Error}{result.Output}");
         return result;
     }
 
@@ -72,8 +73,9 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         AddToys();
         await AddReviews();
         string output = System.IO.Path.Combine(Folder, "run");
-        var ppo = Succeed(WithToken, "ppo", "--model", "org/policy", "--reward-model", "org/classifier", "--dataset", "org/reviews",
-            "--longer-than", "0", "--eval-split", "test", "--eval-queries", "6", "--batch-size", "8", "--mini-batch-size", "8",
+        var ppo = Succeed(WithToken, "ppo", "--model", "org/policy", "--reward-model", "org/classifier",
+            "--dataset", "org/reviews", "--longer-than", "0", "--eval-split", "test", "--eval-queries", "6", "--batch-size", "8",
+            "--mini-batch-size", "8",
             "--steps", "1", "--threads", "1", "--output", output, "--push-to-hub", "org/aligned", "--private", "--json");
         Assert.Equal(1, ppo.Json.GetProperty("steps").GetInt32());
         Assert.Contains("Downloading org/policy 1/1 MB", ppo.Error);
@@ -102,8 +104,9 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         // What was pushed can be used, by its run's owner.
         Assert.Contains("The film", Succeed(WithToken, "generate", "--model", "org/aligned", "The film", "--max-new-tokens", "3",
             "--threads", "1").Output);
+        var stranger = new Dictionary<string, string>(Variables) { ["HF_HUB_CACHE"] = System.IO.Path.Combine(Folder, "empty") };
         Assert.StartsWith("rlhf: --model org/aligned is no path here, and 127.0.0.1 shows no model org/aligned",
-            Run(new(Variables) { ["HF_HUB_CACHE"] = System.IO.Path.Combine(Folder, "empty") }, "generate", "--model", "org/aligned").Error);
+            Run(stranger, "generate", "--model", "org/aligned").Error);
     }
 
     [Fact]
@@ -118,7 +121,8 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         Assert.Equal("org/copy", push.Json.GetProperty("id").GetString());
         Assert.Equal(["A copy"], Server.Summaries);
         var copy = Server.Repos["models/org/copy"];
-        Assert.StartsWith("---\nlibrary_name: transformers", Encoding.UTF8.GetString(copy.Commits[copy.Branches["main"]]["README.md"]));
+        Assert.StartsWith("---\nlibrary_name: transformers",
+            Encoding.UTF8.GetString(copy.Commits[copy.Branches["main"]]["README.md"]));
         Assert.False(File.Exists(toys.PathOf("policy", "README.md")));
         Assert.Equal(0, push.Json.GetProperty("uploaded_bytes").GetInt64()); // the server knew these weights
 
@@ -138,20 +142,21 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
     public void A_push_that_must_fail_is_refused_before_training_and_one_that_fails_later_loses_nothing()
     {
         AddToys();
-        string[] sft = ["sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", "1", "--max-length", "16", "--threads", "1",
-            "--push-to-hub", "org/tuned"];
+        string[] sft = ["sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", "1", "--max-length", "16",
+            "--threads", "1", "--push-to-hub", "org/tuned"];
         string output = System.IO.Path.Combine(Folder, "sft");
         var early = Run(Variables, [.. sft, "--output", output]);
-        Assert.Equal((1, $"rlhf: There is no Hub token; make one at {Server.Endpoint}settings/tokens and put it into HF_TOKEN.\n"),
-            (early.ExitCode, early.Error));
+        Assert.Equal(1, early.ExitCode);
+        Assert.Equal($"rlhf: There is no Hub token; make one at {Server.Endpoint}settings/tokens and put it into HF_TOKEN.\n",
+            early.Error);
         Assert.False(Directory.Exists(output));
 
         Server.Fail("POST /api/repos/create", new Fault(Status: 403));
         var late = Run(WithToken, [.. sft, "--output", output]);
         Assert.Equal(1, late.ExitCode);
         string model = System.IO.Path.Combine(output, "model");
-        Assert.Contains($"rlhf: the model is saved in {model} and was not pushed. 127.0.0.1 forbids making the repository org/tuned (403)",
-            late.Error);
+        Assert.Contains($"rlhf: the model is saved in {model} and was not pushed. "
+            + "127.0.0.1 forbids making the repository org/tuned (403)", late.Error);
         Assert.Contains($"Push it with: rlhf hub push {model} org/tuned", late.Error);
         Assert.True(File.Exists(System.IO.Path.Combine(model, "model.safetensors")));
         Succeed(WithToken, "hub", "push", output, "org/tuned");

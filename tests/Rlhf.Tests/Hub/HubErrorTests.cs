@@ -29,9 +29,11 @@ public sealed class HubErrorTests : HubTestBase
             (h => h.DownloadModelAsync("org/none"), WithToken, HubError.RepositoryNotFound,
                 "127.0.0.1 shows no model org/none to the owner of the token: correct the name, or use another token."),
             (h => h.DownloadModelAsync(Id), o => o with { Token = "hf_old" }, HubError.Unauthorized,
-                $"127.0.0.1 refuses the token (401) for the model org/toy; make a new one at {Server.Endpoint}settings/tokens."),
+                $"127.0.0.1 refuses the token (401) for the model org/toy; make a new one at "
+                + $"{Server.Endpoint}settings/tokens and set HF_TOKEN."),
             (h => h.DownloadModelAsync("org/gated"), null, HubError.Gated,
-                $"The model org/gated is gated: ask for access at {Server.Endpoint}org/gated and set HF_TOKEN to a token of that account."),
+                $"The model org/gated is gated: ask for access at {Server.Endpoint}org/gated and set HF_TOKEN to a token of that "
+                + "account."),
             (h => h.DownloadModelAsync("org/gated"), WithToken, HubError.Gated,
                 $"The model org/gated is gated: ask for access at {Server.Endpoint}org/gated and use a token of that account."),
             (h => h.DownloadModelAsync("org/forbidden"), null, HubError.Forbidden,

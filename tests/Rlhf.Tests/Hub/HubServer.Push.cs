@@ -29,7 +29,8 @@ internal sealed partial class HubServer
             Batch(context);
         else if (parts is ["verify"])
             Verify(context);
-        else if (parts is ["api", "models", var owner, var name, var verb and ("preupload" or "commit" or "branch"), var revision])
+        else if (parts is
+            ["api", "models", var owner, var name, var verb and ("preupload" or "commit" or "branch"), var revision])
         {
             var repo = Find(context, "models", $"{owner}/{name}", metadata: true);
             if (verb == "branch")
@@ -105,8 +106,10 @@ internal sealed partial class HubServer
         const string Lfs = "application/vnd.git-lfs+json";
         Require(context.Request.Headers["Accept"] == Lfs, "Accept");
         var body = Body(context, Lfs);
-        Require(body.GetProperty("operation").GetString() == "upload" && body.GetProperty("hash_algo").GetString() == "sha256", "operation");
-        Require(body.GetProperty("transfers").EnumerateArray().Select(t => t.GetString()).SequenceEqual(["basic", "multipart"]), "transfers");
+        Require(body.GetProperty("operation").GetString() == "upload", "operation");
+        Require(body.GetProperty("hash_algo").GetString() == "sha256", "hash_algo");
+        var transfers = body.GetProperty("transfers").EnumerateArray().Select(t => t.GetString());
+        Require(transfers.SequenceEqual(["basic", "multipart"]), "transfers");
         Require(body.GetProperty("ref").GetProperty("name").GetString() is { Length: > 0 }, "ref");
         Json(context, new
         {
@@ -119,12 +122,14 @@ internal sealed partial class HubServer
                     return (object)new { oid, size };
                 var verify = new { href = $"{Endpoint}verify" };
                 if (size <= PartSize)
-                    return new { oid, size, actions = new { upload = new { href = $"{Storage}put/{oid}?signature=abc" }, verify } };
+                    return Actions(new { href = $"{Storage}put/{oid}?signature=abc" });
                 int count = (size + PartSize - 1) / PartSize;
                 var header = Enumerable.Range(1, count).ToDictionary(
                     n => n.ToString("D5", CultureInfo.InvariantCulture), n => $"{Storage}part/{oid}/{n}?signature=abc");
                 header["chunk_size"] = PartSize.ToString(CultureInfo.InvariantCulture);
-                return new { oid, size, actions = new { upload = new { href = $"{Storage}complete/{oid}?signature=abc", header }, verify } };
+                return Actions(new { href = $"{Storage}complete/{oid}?signature=abc", header });
+
+                object Actions(object upload) => new { oid, size, actions = new { upload, verify } };
             }).ToArray(),
         }, new());
     }
@@ -171,7 +176,8 @@ internal sealed partial class HubServer
     {
         var body = Body(context, "application/vnd.git-lfs+json");
         string oid = body.GetProperty("oid").GetString()!;
-        Require(Objects.TryGetValue(oid, out var content) && content.Length == body.GetProperty("size").GetInt64(), "not uploaded");
+        long size = body.GetProperty("size").GetInt64();
+        Require(Objects.TryGetValue(oid, out var content) && content.Length == size, "not uploaded");
         Json(context, new { }, new());
     }
 

@@ -38,8 +38,9 @@ internal sealed class ServerRepo
 
     public string Commit(string branch, Dictionary<string, byte[]> files)
     {
-        string sha = Convert.ToHexStringLower(SHA1.HashData(Encoding.UTF8.GetBytes(
-            string.Join('\n', files.OrderBy(f => f.Key).Select(f => f.Key + Convert.ToHexString(SHA256.HashData(f.Value)))) + Commits.Count)));
+        var described = files.OrderBy(f => f.Key, StringComparer.Ordinal).Select(f => f.Key + HubServer.Sha256(f.Value));
+        string sha = Convert.ToHexStringLower(SHA1.HashData(
+            Encoding.UTF8.GetBytes($"{Commits.Count}\n{string.Join('\n', described)}")));
         Commits[sha] = files;
         Branches[branch] = sha;
         return sha;
@@ -183,7 +184,8 @@ internal sealed partial class HubServer : IDisposable
                 violations.Enqueue($"{line}: {refusal.Message}");
             Status(response, refusal.Status, refusal.ErrorCode);
         }
-        catch (Exception e) when (e is HttpListenerException or IOException or ObjectDisposedException or InvalidOperationException)
+        catch (Exception e) when (e is HttpListenerException or IOException or ObjectDisposedException
+            or InvalidOperationException)
         {
             response.Abort(); // the client left
         }
@@ -246,7 +248,7 @@ internal sealed partial class HubServer : IDisposable
         }
         string sha = CommitOf(repo, rest[verb + 1]);
         if (rest[verb] == "revision")
-            Json(context, new { id, sha, siblings = repo.Commits[sha].Keys.Select(f => new { rfilename = f }), gated = repo.Gated }, fault);
+            Json(context, new { id, sha, siblings = repo.Commits[sha].Keys.Select(f => new { rfilename = f }) }, fault);
         else
             Tree(context, repo.Commits[sha], fault);
     }
