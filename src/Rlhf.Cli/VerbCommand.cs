@@ -13,7 +13,7 @@ namespace Rlhf.Cli;
 internal sealed record VerbContext(
     BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile)
 {
-    /// <summary>What names of the Hub turned out to mean, for settings files: org/name as org/name@commit.</summary>
+    /// <summary>What "--flag org/name" turned out to mean, for settings files: org/name@commit.</summary>
     public Dictionary<string, string> Pins { get; } = [];
 
     /// <summary>The command line as a shell takes it.</summary>

@@ -169,7 +169,7 @@ internal sealed class BoundSettings(
     /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that
     /// was found.</param>
     /// <param name="leaveOut">Properties that belong to this run alone.</param>
-    /// <param name="pins">Texts to write instead of others.</param>
+    /// <param name="pins">Values to write instead of others, by "--flag value".</param>
     public string ToYaml(
         string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null,
         IReadOnlyDictionary<string, string>? pins = null)
@@ -185,7 +185,7 @@ internal sealed class BoundSettings(
                 object? value = setting.Property.GetValue(records[setting.Property.DeclaringType!]);
                 if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
                     value = later;
-                if (value is string text && pins?.GetValueOrDefault(text) is { } pinned)
+                if (value is string text && pins?.GetValueOrDefault($"{setting.Flag} {text}") is { } pinned)
                     value = pinned;
                 lines.Add($"{setting.Key}: {Write(value)}");
             }

@@ -8,6 +8,7 @@ using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
+using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Spectre.Console;
 
@@ -19,15 +20,15 @@ namespace Rlhf.Cli.Verbs;
 internal sealed record EvaluateOptions
 {
     [Description("Comparison: language model before training.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Before { get; init; }
 
     [Description("Comparison: language model after training.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? After { get; init; }
 
     [Description("Comparison: reward model that scores the responses. With --pairs: the reward model to measure.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]
@@ -35,7 +36,7 @@ internal sealed record EvaluateOptions
     public string? RewardLabel { get; init; }
 
     [Description("Comparison: a second classifier that training never saw.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Judge { get; init; }
 
     [Description("Side by side: language models, separated by commas; the first is what the others came from.")]
@@ -51,14 +52,14 @@ internal sealed record EvaluateOptions
     public string? Pairs { get; init; }
 
     [Description("Classifier to measure on labelled texts: accuracy, confusion, calibration.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Classifier { get; init; }
 
     [Description("Classifier: show it only random snippets of so many tokens; unset: whole texts.")]
     public int? CropTokens { get; init; }
 
     [Description("Language model to measure on texts: perplexity, bits per character.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
     [Description("Seed of every random choice.")]
@@ -109,6 +110,8 @@ internal static class EvaluateVerb
     private static int Run(VerbContext context)
     {
         var options = context.Settings.Get<EvaluateOptions>();
+        if (options.Model is null && context.Settings.Get<HubSettings>().Revision is not null)
+            throw new ConfigurationException(["--revision belongs to --model; other models take theirs as org/name@NAME."]);
         if (options.Classifier is { } classifier)
             MeasureClassifier(context, ModelFolders.Resolve(context, "--classifier", classifier));
         else if (options.Policies is { } policies)
@@ -166,8 +169,9 @@ internal static class EvaluateVerb
         var (options, data, screen) = (context.Settings.Get<EvaluateOptions>(), context.Settings.Get<DatasetOptions>(),
             context.Screen);
         string folder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        var pairs = PreferenceDataset.Load(path,
-            new() { Split = data.Split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
+        var (source, split) = HubFiles.Dataset(context, "--pairs", path, data.Split, data.Subset);
+        var pairs = PreferenceDataset.Load(source,
+            new() { Split = split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
         if (pairs.Count == 0)
             throw new InvalidDataException($"{path} holds no pair.");
         var device = context.Settings.Get<ComputeOptions>().Start();

@@ -13,8 +13,8 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to export.</summary>
 internal sealed record ExportOptions
 {
-    [Description("Model folder, or the folder of a run.")]
-    [ValueName("DIR")]
+    [Description("Model folder, the folder of a run, or a model of the Hub.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
     [Description("Element type of the stored weights.")]

@@ -14,8 +14,8 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to write.</summary>
 internal sealed record GenerateOptions
 {
-    [Description("Model folder; unset: the small review model that ships.")]
-    [ValueName("DIR")]
+    [Description("Model folder, or one of the Hub; unset: the small review model that ships.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
     [Description("File with one prompt per line.")]

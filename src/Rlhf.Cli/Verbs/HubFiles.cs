@@ -105,14 +105,11 @@ internal static partial class HubFiles
         if (Volatile.Read(ref latest) is not null)
             ProgressDisplay.Run(screen, title, "MB", 0, display =>
             {
-                bool ended;
-                do
-                {
-                    ended = Task.WaitAny([work], 100) >= 0;
-                    var now = Volatile.Read(ref latest)!;
-                    display.ReportOf(Megabytes(now.TotalBytes), Megabytes(now.Bytes), ("files", $"{now.FilesDone}/{now.Files}"));
-                }
-                while (!ended);
+                while (Task.WaitAny([work], 100) < 0)
+                    if (Volatile.Read(ref latest) is { } now && Megabytes(now.Bytes) < Megabytes(now.TotalBytes))
+                        Report(display, now);
+                if (work.IsCompletedSuccessfully)
+                    Report(display, Volatile.Read(ref latest)!); // the last word comes once
                 return 0;
             });
         return work.GetAwaiter().GetResult();
@@ -124,7 +121,7 @@ internal static partial class HubFiles
         try
         {
             var snapshot = Noted(context.Screen, Fetch(context.Screen, $"Downloading {repo.Id}", download));
-            context.Pins[text] = $"{snapshot.Repo.Id}@{snapshot.Commit}";
+            context.Pins[$"{flag} {text}"] = $"{snapshot.Repo.Id}@{snapshot.Commit}";
             return snapshot;
         }
         catch (HubException e) when (e.Error == HubError.RepositoryNotFound)
@@ -153,6 +150,9 @@ internal static partial class HubFiles
             screen.Line($"[yellow]Taking the {Screen.Safe(snapshot.Repo.ToString())} from the cache: {Screen.Safe(notice)}[/]");
         return snapshot;
     }
+
+    private static void Report(ProgressDisplay display, HubProgress now) => display.ReportOf(
+        Megabytes(now.TotalBytes), Megabytes(now.Bytes), ("files", $"{now.FilesDone}/{now.Files}"));
 
     private static long Megabytes(long bytes) => (bytes + 999_999) / 1_000_000;
 }

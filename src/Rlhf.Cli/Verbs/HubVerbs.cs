@@ -15,8 +15,8 @@ internal sealed record HubDownloadOptions
     [ValueName("NAME")]
     public string? Revision { get; init; }
 
-    [Description("It is a data set, not a model.")]
-    public bool IsDataset { get; init; }
+    [Description("What the repository holds.")]
+    public HubRepoType RepoType { get; init; }
 
     [Description("Split of a data set; unset: train.")]
     [ValueName("NAME")]
@@ -28,7 +28,8 @@ internal sealed record HubDownloadOptions
 
     public IEnumerable<string> Validate()
     {
-        if (!IsDataset && (Split ?? Subset) is not null) yield return "Split and Subset belong to a data set; add IsDataset.";
+        if (RepoType != HubRepoType.Dataset && (Split ?? Subset) is not null)
+            yield return "Split and Subset belong to a data set; add RepoType dataset.";
     }
 }
 
@@ -55,9 +56,12 @@ internal sealed record HubPushSettings
 /// <summary>What to remove from the cache.</summary>
 internal sealed record HubCacheOptions
 {
-    [Description("Delete this repository from the cache: org/name, or datasets/org/name.")]
-    [ValueName("ID")]
+    [Description("Delete this repository from the cache.")]
+    [ValueName("ORG/NAME")]
     public string? Remove { get; init; }
+
+    [Description("What that repository holds.")]
+    public HubRepoType RepoType { get; init; }
 }
 
 /// <summary><c>rlhf hub</c>: Hugging Face's Hub and its cache.</summary>
@@ -72,7 +76,7 @@ internal static class HubVerbs
             "whoami", "shows whose token is used.", ["rlhf hub whoami"], new SettingsBinder(), WhoAmI));
         command.Add(new VerbCommand(
             "cache", "lists what the cache holds, or removes something from it.",
-            ["rlhf hub cache", "rlhf hub cache --remove lvwerra/gpt2-imdb"],
+            ["rlhf hub cache", "rlhf hub cache --remove stanfordnlp/imdb --repo-type dataset"],
             new SettingsBinder().Add("Cache", new HubCacheOptions()), Cache));
         return command;
     }
@@ -89,7 +93,7 @@ internal static class HubVerbs
             "download", "brings a model or a data set into the cache.",
             [
                 "rlhf hub download lvwerra/gpt2-imdb",
-                "rlhf hub download stanfordnlp/imdb --is-dataset --split test",
+                "rlhf hub download stanfordnlp/imdb --repo-type dataset --split test",
                 "rlhf hub download lvwerra/gpt2-imdb README.md",
             ],
             new SettingsBinder().Add("Download", new HubDownloadOptions(), o => o.Validate()),
@@ -103,12 +107,15 @@ internal static class HubVerbs
     {
         var (options, screen) = (context.Settings.Get<HubDownloadOptions>(), context.Screen);
         using var hub = new HubClient();
-        var repo = new HubRepo(options.IsDataset ? HubRepoType.Dataset : HubRepoType.Model, id);
+        var (name, revision) = id.Split('@', 2) is [var first, var second] ? (first, second) : (id, options.Revision);
+        if (name != id && options.Revision is not null)
+            throw new ConfigurationException([$"{id} names a revision, and so does --revision; name one."]);
+        var repo = new HubRepo(options.RepoType, name);
         var snapshot = HubFiles.Noted(screen, HubFiles.Fetch(screen, $"Downloading {id}", progress =>
-            files.Length > 0 ? hub.DownloadFilesAsync(repo, files, options.Revision, progress, context.Stop)
-            : options.IsDataset
-            ? hub.DownloadDatasetAsync(id, options.Split, options.Subset, options.Revision, progress, context.Stop)
-            : hub.DownloadModelAsync(id, options.Revision, progress, cancellation: context.Stop)));
+            files.Length > 0 ? hub.DownloadFilesAsync(repo, files, revision, progress, context.Stop)
+            : options.RepoType == HubRepoType.Dataset
+            ? hub.DownloadDatasetAsync(name, options.Split, options.Subset, revision, progress, context.Stop)
+            : hub.DownloadModelAsync(name, revision, progress, cancellation: context.Stop)));
         long bytes = snapshot.Files.Select(f => new FileInfo(f))
             .Sum(f => f.ResolveLinkTarget(returnFinalTarget: true) is FileInfo blob ? blob.Length : f.Length);
         if (screen.Json)
@@ -190,11 +197,10 @@ internal static class HubVerbs
     {
         var screen = context.Screen;
         using var hub = new HubClient();
-        if (context.Settings.Get<HubCacheOptions>().Remove is { } id)
+        var options = context.Settings.Get<HubCacheOptions>();
+        if (options.Remove is { } id)
         {
-            const string Datasets = "datasets/";
-            var repo = id.StartsWith(Datasets, StringComparison.Ordinal)
-                ? HubRepo.Dataset(id[Datasets.Length..]) : HubRepo.Model(id);
+            var repo = new HubRepo(options.RepoType, id);
             var held = hub.Cache.List().FirstOrDefault(r => r.Repo == repo) ?? throw new ConfigurationException(
                 [$"--remove {id}: the cache {hub.Cache.Folder} does not hold it; rlhf hub cache lists what it holds."]);
             hub.Cache.Remove(repo);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using Rlhf.Cli.Settings;
+using Rlhf.Hub;
 using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
@@ -17,6 +18,7 @@ internal static class InfoVerb
     private static int Run(VerbContext context)
     {
         var device = context.Settings.Get<ComputeOptions>().Start();
+        var hub = HubOptions.FromEnvironment();
         var info = new
         {
             Version = typeof(Runtime.LibTorch).Assembly.GetName().Version?.ToString(3) ?? "unknown",
@@ -27,6 +29,8 @@ internal static class InfoVerb
             Dotnet = RuntimeInformation.FrameworkDescription,
             System = $"{RuntimeInformation.OSDescription} ({RuntimeInformation.RuntimeIdentifier})",
             Cores = Environment.ProcessorCount,
+            HubCache = hub.CacheFolder,
+            HubOffline = hub.Offline,
             MemoryGib = Math.Round(GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / Math.Pow(2, 30), 1),
         };
         if (context.Screen.Json)
@@ -37,7 +41,7 @@ internal static class InfoVerb
                 ("device", info.Device), ("threads", $"{info.Threads} of {info.Cores} cores"),
                 ("memory", $"{info.MemoryGib} GiB"),
                 ("CUDA devices", info.Cuda.ToString()), ("libtorch", info.Libtorch), (".NET", info.Dotnet),
-                ("system", info.System),
+                ("Hub cache", info.HubCache + (info.HubOffline ? " (offline)" : "")), ("system", info.System),
             ]);
         return 0;
     }

@@ -37,7 +37,7 @@ internal sealed record InitOptions
     public ModelType ModelType { get; init; }
 
     [Description("Tokenizer folder, or org/name of the Hub, whose files and vocabulary size the model takes over.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Tokenizer { get; init; }
 
     [Description("Token ids; unset: the tokenizer's, else the architecture's usual number.")]

@@ -23,7 +23,7 @@ internal static class ModelFolders
     public static string Resolve(VerbContext context, string flag, string? path, HubModelParts parts = HubModelParts.All)
     {
         if (path is null)
-            throw new ConfigurationException([$"{flag} is missing; name a model folder."]);
+            throw new ConfigurationException([$"{flag} is missing; name a model folder, or a model of the Hub."]);
         if (Local(path, parts) is { } folder)
             return HubFiles.RevisionOf(context, flag) is null ? folder : throw new ConfigurationException(
                 [$"--revision belongs to a model of the Hub; {flag} {path} is a folder here."]);
@@ -38,7 +38,7 @@ internal static class ModelFolders
     /// <exception cref="ConfigurationException">There is no model.</exception>
     /// <exception cref="HubException">The Hub's model cannot be had.</exception>
     public static string ResolveOrShipped(VerbContext context, string flag, string? path, string shipped) =>
-        path is not null ? Resolve(context, flag, path)
+        path is not null || HubFiles.RevisionOf(context, flag) is not null ? Resolve(context, flag, path)
         : Shipped(shipped) ?? throw new ConfigurationException(
             [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
 

@@ -16,7 +16,7 @@ internal sealed record PairLabelOptions
     public string? Pairs { get; init; }
 
     [Description("Who labels: a classifier or a reward model; unset: the sentiment classifier that ships.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]

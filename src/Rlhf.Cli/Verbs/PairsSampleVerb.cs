@@ -15,8 +15,8 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Who answers what.</summary>
 internal sealed record PairSampleOptions
 {
-    [Description("Language model folder, after fine-tuning; unset: the small review model that ships.")]
-    [ValueName("DIR")]
+    [Description("Language model after fine-tuning, a folder or one of the Hub; unset: the small review model that ships.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
     [Description("Ready prompts instead of texts to cut: one per line, or JSONL, CSV or parquet with a column prompt or query.")]
@@ -24,7 +24,7 @@ internal sealed record PairSampleOptions
     public string? Prompts { get; init; }
 
     [Description("Reward model that finds the best and the worst answer; only with --select best-worst.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]

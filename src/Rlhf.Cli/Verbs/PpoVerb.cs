@@ -36,7 +36,7 @@ internal sealed record PpoOptions
     public string? RewardLabel { get; init; }
 
     [Description("A second classifier that training never sees, to tell earned reward from a hacked one.")]
-    [ValueName("DIR")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Judge { get; init; }
 
     [Description("PPO steps; unset: one pass over the queries.")]

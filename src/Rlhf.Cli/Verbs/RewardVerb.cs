@@ -18,8 +18,8 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What becomes a reward model.</summary>
 internal sealed record RewardOptions
 {
-    [Description("Classifier folder to start from (rlhf init makes one); a folder with a tokenizer.")]
-    [ValueName("DIR")]
+    [Description("Classifier to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
+    [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
     [Description("Preference pairs instead of labelled texts: JSONL, CSV or parquet with prompt, chosen and rejected.")]

@@ -38,6 +38,10 @@ internal static class HubAnswer
             return new HubTransientException(HubError.Unavailable,
                 $"{call.Address.Authority} failed with status {(int)status} for {subject.What}; try again later.")
             { RetryAfter = RetryAfter(response, options.TimeProvider) };
+        var answering = response.RequestMessage?.RequestUri ?? call.Address;
+        if (!HubHttp.SameHost(answering, options.Endpoint))
+            return new HubTransientException(HubError.Unavailable, // a signature that ran out is made anew by the next attempt
+                $"The Hub's storage ({answering.Host}) answered {(int)status} for {subject.What}.");
         bool sent = options.Token is not null && (call.Access == HubAccess.Token || options.ImplicitToken);
         string page = subject.Repo is { } r ? $"{options.Endpoint}{r.PagePath}" : options.Endpoint.ToString();
         string revision = subject.Revision ?? "main";

@@ -121,8 +121,7 @@ public sealed partial class HubCache
             {
                 return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
             }
-            catch (IOException e) when (e is not (DirectoryNotFoundException or FileNotFoundException or PathTooLongException)
-                && File.Exists(path))
+            catch (IOException e) when (IsHeld(e))
             {
                 await Task.Delay(TimeSpan.FromMilliseconds(100), time, cancellation).ConfigureAwait(false);
             }
@@ -156,6 +155,10 @@ public sealed partial class HubCache
             return false; // links in a circle
         }
     }
+
+    // EAGAIN of Linux and of macOS; a sharing or lock violation of Windows.
+    private static bool IsHeld(IOException e) =>
+        e.HResult is 11 or 35 or unchecked((int)0x80070020) or unchecked((int)0x80070021);
 
     private string RefPath(HubRepo repo, string revision) => Path.Combine([RepoFolder(repo), "refs", .. revision.Split('/')]);
 

@@ -59,7 +59,7 @@ public sealed partial class HubClient : IDisposable
             return Cached(repo, cached!, null);
         return await OrCachedAsync(repo, revision, complete ? cached : null, async () =>
         {
-            var listing = await ListAsync(repo, revision, cancellation).ConfigureAwait(false);
+            var listing = await ListAsync(repo, revision, patient: !complete, cancellation).ConfigureAwait(false);
             var chosen = ModelFiles.Choose(repo, [.. listing.Files.Keys], parts);
             if (chosen[^1].EndsWith(".index.json", StringComparison.Ordinal))
             {
@@ -97,7 +97,7 @@ public sealed partial class HubClient : IDisposable
                 throw NotCached(repo, asked, offline: true);
             foreach (string from in revisions)
             {
-                var listing = await ListAsync(repo, from, cancellation).ConfigureAwait(false);
+                var listing = await ListAsync(repo, from, patient: cached is null, cancellation).ConfigureAwait(false);
                 var splits = DatasetSplit.Among(listing.Files.Keys);
                 if (splits.Count > 0)
                 {
@@ -138,7 +138,7 @@ public sealed partial class HubClient : IDisposable
             return Cached(repo, cached!, files);
         return await OrCachedAsync(repo, revision, complete ? cached : null, async () =>
         {
-            var listing = await ListAsync(repo, revision, cancellation).ConfigureAwait(false);
+            var listing = await ListAsync(repo, revision, patient: !complete, cancellation).ConfigureAwait(false);
             return (listing, files.Count > 0 ? files : [.. listing.Files.Keys]);
         }, progress, cancellation, files.Count > 0 ? files : null).ConfigureAwait(false);
     }
@@ -163,9 +163,9 @@ public sealed partial class HubClient : IDisposable
         }
     }
 
-    private async Task<HubListing> ListAsync(HubRepo repo, string revision, CancellationToken cancellation)
+    private async Task<HubListing> ListAsync(HubRepo repo, string revision, bool patient, CancellationToken cancellation)
     {
-        string commit = await lister.CommitAsync(repo, revision, cancellation).ConfigureAwait(false);
+        string commit = await lister.CommitAsync(repo, revision, patient, cancellation).ConfigureAwait(false);
         return await lister.ListAsync(repo, commit, cancellation).ConfigureAwait(false);
     }
 

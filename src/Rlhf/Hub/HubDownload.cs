@@ -33,7 +33,7 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
             string? commit = HubAnswer.Header(response, "X-Repo-Commit");
             return commit is not null && HubRepo.IsCommit(commit) && etag is not null && size >= 0
                 ? new RemoteFile(path, commit, Bare(etag), size.Value) : throw HubAnswer.NotTheHub(call);
-        }, cancellation);
+        }, cancellation, connectionRetries: call.ConnectionRetries);
     }
 
     /// <summary>Makes the file appear in its snapshot.</summary>

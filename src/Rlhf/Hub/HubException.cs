@@ -58,6 +58,6 @@ internal sealed class HubTransientException(HubError error, string message, Exce
     /// <summary>How long the server asks to wait.</summary>
     public TimeSpan? RetryAfter { get; init; }
 
-    /// <summary>No connection came about at all, which repeating seldom helps.</summary>
+    /// <summary>There was no answer at all, which repeating seldom helps.</summary>
     public bool NoConnection { get; init; }
 }

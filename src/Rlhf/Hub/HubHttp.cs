@@ -40,6 +40,9 @@ internal sealed record HubCall(HttpMethod Method, Uri Address, HubSubject Subjec
     /// <summary>Go where another host's redirect points, without the token. Otherwise its answer is given back.</summary>
     public bool LeaveHost { get; init; }
 
+    /// <summary>Further attempts to get an answer at all; null: as many as for everything else.</summary>
+    public int? ConnectionRetries { get; init; } = 2;
+
     /// <summary>Longest wait for the answer's headers, or longest silence while a body is sent.</summary>
     public TimeSpan Timeout { get; init; }
 }
@@ -109,7 +112,7 @@ internal sealed class HubHttp : IDisposable
             using var response = await SendAsync(call, token).ConfigureAwait(false);
             HubAnswer.ThrowIfFailed(response, call, options);
             return await read(response, token).ConfigureAwait(false);
-        }, cancellation);
+        }, cancellation, connectionRetries: call.ConnectionRetries);
 
     /// <summary>The answer's JSON.</summary>
     /// <exception cref="HubException">There is no good answer.</exception>
@@ -217,11 +220,12 @@ internal sealed class HubHttp : IDisposable
         catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
         {
             throw new HubTransientException(HubError.Connection, string.Create(CultureInfo.InvariantCulture,
-                $"{address.Scheme}://{address.Authority} did not answer within {call.Timeout.TotalSeconds:0.#} s."), e);
+                $"{address.Scheme}://{address.Authority} did not answer within {call.Timeout.TotalSeconds:0.#} s."), e)
+            { NoConnection = true };
         }
     }
 
-    private static bool SameHost(Uri one, Uri other) => Uri.Compare(
+    public static bool SameHost(Uri one, Uri other) => Uri.Compare(
         one, other, UriComponents.SchemeAndServer, UriFormat.SafeUnescaped, StringComparison.OrdinalIgnoreCase) == 0;
 
     private static Uri? Target(HttpResponseMessage response, Uri address)

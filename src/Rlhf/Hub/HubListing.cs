@@ -14,10 +14,15 @@ internal sealed partial class HubLister(HubHttp http, HubOptions options)
     private const int MostFiles = 200_000, MostPages = 1000;
 
     /// <summary>The commit that a branch or tag stands at.</summary>
+    /// <param name="repo">The repository.</param>
+    /// <param name="revision">The branch, tag or commit.</param>
+    /// <param name="patient">Ask again when there is no answer; false when the cache can stand in.</param>
+    /// <param name="cancellation">Stops.</param>
     /// <exception cref="HubException">It cannot be found.</exception>
-    public async Task<string> CommitAsync(HubRepo repo, string revision, CancellationToken cancellation)
+    public async Task<string> CommitAsync(HubRepo repo, string revision, bool patient, CancellationToken cancellation)
     {
         var call = Call(repo, revision, $"api/{repo.ApiPath}/revision/{Uri.EscapeDataString(revision)}");
+        call = patient ? call : call with { ConnectionRetries = 0 };
         using var json = await http.JsonAsync(call, cancellation).ConfigureAwait(false);
         return json.RootElement is { ValueKind: JsonValueKind.Object } root && root.TryGetProperty("sha", out var sha)
             && sha.ValueKind == JsonValueKind.String && HubRepo.IsCommit(sha.GetString()!)

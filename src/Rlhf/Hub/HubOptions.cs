@@ -50,7 +50,7 @@ public sealed partial record HubOptions
     public TimeProvider TimeProvider { get; init; } = TimeProvider.System;
 
     /// <summary>Free bytes on the disk of a folder; replaced in tests.</summary>
-    internal Func<string, long> FreeSpace { get; init; } = folder => new DriveInfo(Path.GetFullPath(folder)).AvailableFreeSpace;
+    internal Func<string, long> FreeSpace { get; init; } = SpaceOf;
 
     /// <summary>The settings without the token.</summary>
     public override string ToString() => $"HubOptions {{ Endpoint = {Endpoint}, CacheFolder = {CacheFolder}, "
@@ -111,6 +111,18 @@ public sealed partial record HubOptions
         // Not quoted: an address with a password in it must not reach a log.
         problems.Add("HF_ENDPOINT is no address such as https://huggingface.co.");
         return new("https://huggingface.co/");
+    }
+
+    private static long SpaceOf(string folder)
+    {
+        try
+        {
+            return new DriveInfo(Path.GetFullPath(folder)).AvailableFreeSpace;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            return long.MaxValue; // a share that does not say
+        }
     }
 
     private static string? ReadTokenFile(string path)

@@ -106,7 +106,7 @@ internal static class PushFiles
                 && Target((FileInfo)entry, root) is { } file)
             {
                 string path = Path.GetRelativePath(root, entry.FullName).Replace(Path.DirectorySeparatorChar, '/');
-                files.Add(new(HubText.CheckPath(path), file.FullName, null, file.Length));
+                files.Add(new(path, file.FullName, null, file.Length));
             }
     }
 

@@ -6,7 +6,7 @@ namespace Rlhf.Hub;
 /// <summary>Tries again what may pass: silence, broken connections, truncated bodies, 429 and 5xx.</summary>
 internal sealed class HubRetry(HubOptions options)
 {
-    private const int ConnectionRetries = 2, LargestDelayFactor = 30;
+    private const int LargestDelayFactor = 30;
 
     /// <summary>
     /// Runs an attempt until it succeeds, fails for good, or has failed too often in a row without <paramref name="progress"/>.
@@ -14,9 +14,11 @@ internal sealed class HubRetry(HubOptions options)
     /// <param name="attempt">Throws <see cref="HubTransientException"/> for what may pass.</param>
     /// <param name="progress">How far the attempts got together, such as bytes on the disk; null: all or nothing.</param>
     /// <param name="cancellation">Stops attempts and waits.</param>
+    /// <param name="connectionRetries">Further attempts when there is no answer at all; null: as for everything else.</param>
     /// <exception cref="HubException">It failed for good.</exception>
     public async Task<T> RunAsync<T>(
-        Func<CancellationToken, Task<T>> attempt, CancellationToken cancellation, Func<long>? progress = null)
+        Func<CancellationToken, Task<T>> attempt, CancellationToken cancellation, Func<long>? progress = null,
+        int? connectionRetries = null)
     {
         int fruitless = 0;
         long best = progress?.Invoke() ?? 0;
@@ -25,7 +27,8 @@ internal sealed class HubRetry(HubOptions options)
             if (progress?.Invoke() is { } now && now > best)
                 (best, fruitless) = (now, 0);
             fruitless++;
-            return fruitless <= (failure.NoConnection ? Math.Min(ConnectionRetries, options.Retries) : options.Retries)
+            int allowed = failure.NoConnection ? Math.Min(connectionRetries ?? options.Retries, options.Retries) : options.Retries;
+            return fruitless <= allowed
                 && !(failure.RetryAfter > options.LongestRetryAfter);
         }
         var pipeline = new ResiliencePipelineBuilder<T> { TimeProvider = options.TimeProvider }

@@ -77,8 +77,15 @@ internal static class ModelFiles
         if (parts != HubModelParts.All)
             return parts == HubModelParts.Configuration ? hasConfig : HasTokenizer(snapshot);
         var weights = WeightFiles.FileNames.Select(name => Path.Combine(snapshot, name)).FirstOrDefault(HubCache.Holds);
-        return hasConfig && weights is not null
-            && Shards(repo, weights).All(shard => HubCache.Holds(Path.Combine(snapshot, shard)));
+        try
+        {
+            return hasConfig && weights is not null
+                && Shards(repo, weights).All(shard => HubCache.Holds(Path.Combine(snapshot, shard)));
+        }
+        catch (HubException)
+        {
+            return false; // an index that cannot be read
+        }
     }
 
     /// <summary>Whether a snapshot holds a tokenizer.</summary>

@@ -115,7 +115,10 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         AddToys();
         var download = Succeed(Variables, "hub", "download", "org/policy", "--json");
         Assert.True(File.Exists(System.IO.Path.Combine(download.Json.GetProperty("folder").GetString()!, "model.safetensors")));
-        Assert.Contains("model org/policy", Succeed(Variables, "hub", "download", "org/policy").Output);
+        string commit = Server.Repos["models/org/policy"].Branches["main"];
+        Assert.Contains(commit, Succeed(Variables, "hub", "download", $"org/policy@{commit}").Output);
+        Assert.Equal("rlhf: --revision belongs to a model of the Hub; --model policy is a folder here.\n",
+            Run(Variables, "generate", "--model", "policy", "--revision", "main").Error);
 
         var push = Succeed(WithToken, "hub", "push", "policy", "org/copy", "--message", "A copy", "--json");
         Assert.Equal("org/copy", push.Json.GetProperty("id").GetString());

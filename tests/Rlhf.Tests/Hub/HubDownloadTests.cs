@@ -161,7 +161,7 @@ public sealed class HubDownloadTests : HubTestBase
 
     [Theory]
     [InlineData("model.safetensors", "GET /lfs/")]
-    [InlineData("config.json", "GET /org/toy/resolve")]
+    [InlineData("config.json", "GET /api/resolve-cache/")]
     public async Task Content_with_another_hash_is_refused_and_not_kept(string file, string request)
     {
         Server.Add(Path, ModelFiles());

@@ -165,8 +165,19 @@ public sealed class HubErrorTests : HubTestBase
 
         using var away = Client(o => o with { Endpoint = nobody });
         var cached = await away.DownloadModelAsync(Id);
+        Assert.Equal(2, Time.Waits.Count); // with the cache at hand, once is enough
         Assert.Equal(4, cached.Files.Count);
         Assert.Contains("cannot be reached", cached.Notice);
+    }
+
+    [Fact]
+    public async Task A_signature_that_ran_out_is_made_anew()
+    {
+        Server.Add(Path, ModelFiles());
+        Server.Fail("GET /lfs/", new Fault(TruncateAfter: 3000), new Fault(Status: 403));
+        using var hub = Client();
+        Assert.Equal(4, (await hub.DownloadModelAsync(Id)).Files.Count);
+        Assert.Equal(3, Server.Count("GET /org/toy/resolve/") - 3); // each attempt asks the Hub where to go
     }
 
     [Fact]

@@ -222,7 +222,9 @@ internal sealed partial class HubServer : IDisposable
         if (request.Headers["Authorization"] is { } authorization && authorization != $"Bearer {Token}")
             throw new Refusal(401, "another token", violation: false);
         string[] parts = [.. request.RawUrl!.Split('?')[0].TrimStart('/').Split('/').Select(Uri.UnescapeDataString)];
-        if (parts is ["api", "whoami-v2"])
+        if (parts is ["api", "resolve-cache", .. var cached])
+            AnswerResolve(context, cached[0] == "datasets" ? cached : cached[1..], fault, direct: true);
+        else if (parts is ["api", "whoami-v2"])
             WhoAmI(context);
         else if (request.HttpMethod == "POST")
             AnswerPost(context, parts);
@@ -271,7 +273,7 @@ internal sealed partial class HubServer : IDisposable
         Json(context, entries.Skip(start).Take(PageSize), fault);
     }
 
-    private void AnswerResolve(HttpListenerContext context, string[] parts, Fault fault)
+    private void AnswerResolve(HttpListenerContext context, string[] parts, Fault fault, bool direct = false)
     {
         Require(context.Request.HttpMethod is "GET" or "HEAD", "no such method here");
         Require(context.Request.Headers["Accept-Encoding"] == "identity", "content must not be compressed on the way");
@@ -296,6 +298,14 @@ internal sealed partial class HubServer : IDisposable
             response.Headers["Location"] = $"{Storage}lfs/{Sha256(content)}?signature=abc";
             Replace(response, fault);
             response.StatusCode = 302;
+            response.Close();
+            return;
+        }
+        if (!direct) // small files come by way of a redirect on the same host
+        {
+            string address = string.Join('/', $"{kind}/{id}/resolve/{sha}/{path}".Split('/').Select(Uri.EscapeDataString));
+            response.Headers["Location"] = $"/api/resolve-cache/{address}";
+            response.StatusCode = 307;
             response.Close();
             return;
         }
