@@ -39,6 +39,8 @@ internal static partial class HubFiles
     /// <exception cref="HubException">It cannot be had.</exception>
     public static string? Model(VerbContext context, string flag, string text, HubModelParts parts)
     {
+        if (!CanBeName(text))
+            return null;
         using var hub = new HubClient();
         if (Meant(HubRepoType.Model, text, hub.Cache) is not { } meant)
             return null;
@@ -62,8 +64,8 @@ internal static partial class HubFiles
     public static (string Path, string? Split) Dataset(
         VerbContext context, string flag, string text, string? split, string? subset)
     {
-        using var hub = new HubClient();
-        if (Meant(HubRepoType.Dataset, text, hub.Cache) is not { } meant)
+        using var hub = CanBeName(text) ? new HubClient() : null;
+        if (hub is null || Meant(HubRepoType.Dataset, text, hub.Cache) is not { } meant)
             return subset is null ? (text, split) : throw new ConfigurationException(
                 [$"--subset belongs to a data set of the Hub; {flag} {text} is a path."]);
         var snapshot = Bring(context, flag, text, meant.Repo, progress => hub.DownloadDatasetAsync(
@@ -81,11 +83,9 @@ internal static partial class HubFiles
     /// </summary>
     public static (HubRepo Repo, string? Revision)? Meant(HubRepoType type, string text, HubCache cache)
     {
-        if (Directory.Exists(text) || File.Exists(text))
+        if (!CanBeName(text))
             return null;
         var parts = text.Split('@', 2);
-        if (!HubRepo.IsId(parts[0]) || FileEndings.Any(e => parts[0].EndsWith(e, StringComparison.OrdinalIgnoreCase)))
-            return null;
         var repo = new HubRepo(type, parts[0]);
         // A path whose folder is here was meant as a path, unless the repository is here, too.
         bool isPlausible = text.Split('/') is [var owner, _]
@@ -115,6 +115,9 @@ internal static partial class HubFiles
         return work.GetAwaiter().GetResult();
     }
 
+    private static bool CanBeName(string text) => !Path.Exists(text) && HubRepo.IsId(text.Split('@', 2)[0])
+        && !FileEndings.Any(ending => text.EndsWith(ending, StringComparison.OrdinalIgnoreCase));
+
     private static HubSnapshot Bring(
         VerbContext context, string flag, string text, HubRepo repo, Func<Action<HubProgress>, Task<HubSnapshot>> download)
     {
@@ -124,9 +127,11 @@ internal static partial class HubFiles
             context.Pins[$"{flag} {text}"] = $"{snapshot.Repo.Id}@{snapshot.Commit}";
             return snapshot;
         }
-        catch (HubException e) when (e.Error == HubError.RepositoryNotFound)
+        catch (HubException e) when (e.Error is HubError.RepositoryNotFound or HubError.NotCached)
         {
-            throw new HubException(e.Error, $"{flag} {text} is no path here, and {e.Message}", e);
+            // Perhaps a path was meant.
+            throw new HubException(e.Error,
+                $"{flag} {text} is no path here, and {char.ToLowerInvariant(e.Message[0])}{e.Message[1..]}", e);
         }
     }
 

@@ -171,6 +171,18 @@ public sealed class HubErrorTests : HubTestBase
     }
 
     [Fact]
+    public async Task Another_host_cannot_lead_the_token_back_to_an_address_of_its_choice()
+    {
+        Server.Add(Path, ModelFiles());
+        Server.Add("models/org/secret", ModelFiles()).Private = true;
+        var secret = new Uri(Server.Endpoint, "org/secret/resolve/main/model.safetensors");
+        Server.Fail("GET /lfs/", new Fault(Location: secret));
+        var refused = await Refused(h => h.DownloadModelAsync(Id), WithToken);
+        Assert.Equal(HubError.Unauthorized, refused.Error);
+        Assert.Equal(1, Server.Count("GET /org/secret/resolve"));
+    }
+
+    [Fact]
     public async Task A_signature_that_ran_out_is_made_anew()
     {
         Server.Add(Path, ModelFiles());
@@ -191,7 +203,7 @@ public sealed class HubErrorTests : HubTestBase
 
         // An API that redirects to another host gets neither the token nor an answer.
         Server.Repos["models/org/astray"] = new ServerRepo { MovedTo = "org/toy" };
-        Server.Fail("GET /api/models/org/astray", new Fault(Elsewhere: true));
+        Server.Fail("GET /api/models/org/astray", new Fault(Location: new Uri(Server.Storage, "api")));
         var refused = await Refused(h => h.DownloadModelAsync("org/astray"), WithToken);
         Assert.Equal("127.0.0.1 redirects the model org/astray to another host, which was refused.", refused.Message);
 

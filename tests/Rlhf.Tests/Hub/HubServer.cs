@@ -18,10 +18,10 @@ namespace Rlhf.Tests.Hub;
 /// <param name="IgnoreRange">Answers 200 with everything to a request for a part.</param>
 /// <param name="Silent">Goes silent after TruncateAfter bytes.</param>
 /// <param name="Headers">Replaces headers of a good answer.</param>
-/// <param name="Elsewhere">Redirects to the other host.</param>
+/// <param name="Location">Redirects to there.</param>
 internal sealed record Fault(
     int? Status = null, string? RetryAfter = null, string? ErrorCode = null, int? TruncateAfter = null, bool Corrupt = false,
-    bool IgnoreRange = false, bool Silent = false, IReadOnlyDictionary<string, string>? Headers = null, bool Elsewhere = false);
+    bool IgnoreRange = false, bool Silent = false, IReadOnlyDictionary<string, string>? Headers = null, Uri? Location = null);
 
 /// <summary>A repository on the server.</summary>
 internal sealed class ServerRepo
@@ -168,9 +168,9 @@ internal sealed partial class HubServer : IDisposable
             var fault = NextFault(line);
             if (fault.TruncateAfter == 0 && !fault.Silent)
                 Reset(context);
-            else if (fault.Elsewhere)
+            else if (fault.Location is { } location)
             {
-                response.Redirect(new Uri(Storage, request.RawUrl!.TrimStart('/')).ToString());
+                response.Redirect(location.ToString());
                 response.Close();
             }
             else if (fault.Status is { } status)
