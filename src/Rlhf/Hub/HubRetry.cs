@@ -27,7 +27,7 @@ internal sealed class HubRetry(HubOptions options)
             if (progress?.Invoke() is { } now && now > best)
                 (best, fruitless) = (now, 0);
             fruitless++;
-            int allowed = failure.NoConnection ? Math.Min(connectionRetries ?? options.Retries, options.Retries) : options.Retries;
+            int allowed = failure.NoConnection && connectionRetries is { } few ? Math.Min(few, options.Retries) : options.Retries;
             return fruitless <= allowed
                 && !(failure.RetryAfter > options.LongestRetryAfter);
         }

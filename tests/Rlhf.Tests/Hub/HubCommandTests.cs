@@ -202,8 +202,8 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         Assert.Equal(200, bound.Get<DatasetOptions>().LongerThan);
 
         var offline = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb");
-        Assert.Contains("--model lvwerra/gpt2-imdb is no path here, and the model lvwerra/gpt2-imdb (main) is not complete in the "
-            + "cache", offline.Error);
+        Assert.Contains("--model lvwerra/gpt2-imdb is no path here, and the model lvwerra/gpt2-imdb (main) is not complete in "
+            + "the cache", offline.Error);
         var other = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb", "--model", "policy");
         Assert.Contains("the model lvwerra/distilbert-imdb (main) is not complete in the cache", other.Error); // a flag wins
     }

@@ -75,8 +75,9 @@ public sealed class HubPushTests : HubTestBase
     {
         string outside = System.IO.Path.Combine(Folder, "outside.txt");
         File.WriteAllText(outside, "not for you");
-        WriteModel((".env", Text("x")), (".git/config", Text("x")), ("token", Text("x")), ("checkpoint-10/model.safetensors", Random(9)),
-            ("key.pem", Text("x")), ("model.safetensors.tmp", Text("x")), ("nested/notes.md", Text("yes")), ("Runs/log.txt", Text("x")));
+        WriteModel((".env", Text("x")), (".git/config", Text("x")), ("token", Text("x")), ("key.pem", Text("x")),
+            ("checkpoint-10/model.safetensors", Random(9)), ("model.safetensors.tmp", Text("x")), ("Runs/log.txt", Text("x")),
+            ("nested/notes.md", Text("yes")));
         if (!OperatingSystem.IsWindows())
         {
             File.CreateSymbolicLink(System.IO.Path.Combine(ModelFolder, "link.txt"), outside);
@@ -84,8 +85,11 @@ public sealed class HubPushTests : HubTestBase
         }
         using var hub = Owner();
         var result = await hub.PushFolderAsync(ModelFolder, Id);
-        Assert.Equal(["README.md", "config.json", "merges.txt", "model.safetensors", "nested/notes.md", "pytorch_model.bin", "vocab.json"],
-            result.Files.Order(StringComparer.Ordinal));
+        string[] pushed =
+        [
+            "README.md", "config.json", "merges.txt", "model.safetensors", "nested/notes.md", "pytorch_model.bin", "vocab.json",
+        ];
+        Assert.Equal(pushed, result.Files.Order(StringComparer.Ordinal));
     }
 
     [Fact]
@@ -163,7 +167,8 @@ public sealed class HubPushTests : HubTestBase
         await hub.PushFolderAsync(ModelFolder, "others/shared");
 
         Server.Add("models/org/public", []);
-        refused = await Assert.ThrowsAsync<HubException>(() => hub.PushFolderAsync(ModelFolder, "org/public", new() { Private = true }));
+        refused = await Assert.ThrowsAsync<HubException>(
+            () => hub.PushFolderAsync(ModelFolder, "org/public", new() { Private = true }));
         Assert.StartsWith("org/public exists and is public, so nothing was pushed", refused.Message);
     }
 
