@@ -15,6 +15,8 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
 
     private sealed record LfsObject(PushFile File, string Oid);
 
+    private sealed record Change(string Path, byte[] Line, LfsObject? Upload);
+
     private HubSubject Subject => new($"a push to {repo.Id}", repo, revision);
 
     /// <summary>Makes the repository unless it exists.</summary>
@@ -26,7 +28,7 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
         {
             name = parts[1],
             organization = parts[0],
-            visibility = isPrivate ? "private" : "public",
+            @private = isPrivate, // as huggingface.js says it; the newest Python client says visibility
         })) with
         { Subject = new($"making the repository {repo.Id}") };
         try
@@ -58,39 +60,34 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
         var plans = new List<Plan>();
         foreach (var some in files.Chunk(FilesAtOnce))
             plans.AddRange(await PlanAsync(some, cancellation).ConfigureAwait(false));
-        var lines = new List<byte[]> { Line("header", new { summary = message, description = "" }) };
-        var (pushed, objects, unchanged) = (new List<string>(), new List<LfsObject>(), 0);
+        var changes = new List<Change>();
         foreach (var plan in plans)
-            if (plan.IsLfs)
-            {
-                string oid = await plan.File.Sha256Async(cancellation).ConfigureAwait(false);
-                if (oid == plan.HeldOid)
-                {
-                    unchanged++;
-                    continue;
-                }
-                objects.Add(new(plan.File, oid));
-                lines.Add(Line("lfsFile", new { path = plan.File.Path, algo = "sha256", oid, size = plan.File.Size }));
-                pushed.Add(plan.File.Path);
-            }
-            else
-            {
-                byte[] content = Read(plan.File);
-                if (plan.HeldOid is not null && HubHash.GitBlob(content) == plan.HeldOid)
-                {
-                    unchanged++;
-                    continue;
-                }
-                string encoded = Convert.ToBase64String(content);
-                lines.Add(Line("file", new { path = plan.File.Path, content = encoded, encoding = "base64" }));
-                pushed.Add(plan.File.Path);
-            }
+            if (await ChangeAsync(plan, cancellation).ConfigureAwait(false) is { } change)
+                changes.Add(change);
         var page = http.Address(repo.PagePath);
-        if (pushed.Count == 0)
+        int unchanged = plans.Count - changes.Count;
+        if (changes.Count == 0)
             return new(repo, null, page, [], unchanged, 0);
+        LfsObject[] objects = [.. changes.Select(c => c.Upload).OfType<LfsObject>().DistinctBy(o => o.Oid)];
         long uploaded = await UploadAsync(objects, progress, cancellation).ConfigureAwait(false);
-        string commit = await CommitAsync(lines, cancellation).ConfigureAwait(false);
-        return new(repo, commit, page, pushed, unchanged, uploaded);
+        byte[] header = Line("header", new { summary = message, description = "" });
+        string commit = await CommitAsync([header, .. changes.Select(c => c.Line)], cancellation).ConfigureAwait(false);
+        return new(repo, commit, page, [.. changes.Select(c => c.Path)], unchanged, uploaded);
+    }
+
+    /// <summary>What the commit says of a file; null when the repository holds it as it is.</summary>
+    private async Task<Change?> ChangeAsync(Plan plan, CancellationToken cancellation)
+    {
+        string path = plan.File.Path;
+        if (plan.IsLfs)
+        {
+            string oid = await plan.File.Sha256Async(cancellation).ConfigureAwait(false);
+            return oid == plan.HeldOid ? null : new(path,
+                Line("lfsFile", new { path, algo = "sha256", oid, size = plan.File.Size }), new(plan.File, oid));
+        }
+        byte[] content = Read(plan.File);
+        return plan.HeldOid is not null && HubHash.GitBlob(content) == plan.HeldOid ? null : new(path,
+            Line("file", new { path, content = Convert.ToBase64String(content), encoding = "base64" }), null);
     }
 
     private async Task<bool> IsThereAsync(CancellationToken cancellation)
@@ -140,10 +137,10 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
     }
 
     private async Task<long> UploadAsync(
-        List<LfsObject> objects, Action<HubProgress>? progress, CancellationToken cancellation)
+        IReadOnlyList<LfsObject> objects, Action<HubProgress>? progress, CancellationToken cancellation)
     {
         long uploaded = 0;
-        foreach (var some in objects.DistinctBy(o => o.Oid).Chunk(FilesAtOnce))
+        foreach (var some in objects.Chunk(FilesAtOnce))
         {
             var call = Post($"{repo.PagePath}.git/info/lfs/objects/batch", Body(Lfs, new Dictionary<string, object>
             {
@@ -175,7 +172,7 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
     }
 
     // Repeating a commit that did arrive makes an empty one at worst: its content is the same.
-    private async Task<string> CommitAsync(List<byte[]> lines, CancellationToken cancellation)
+    private async Task<string> CommitAsync(IEnumerable<byte[]> lines, CancellationToken cancellation)
     {
         byte[] body = [.. lines.SelectMany(line => line)];
         var call = Post($"api/{repo.ApiPath}/commit/{Uri.EscapeDataString(revision)}", Body(Lines, body));

@@ -52,16 +52,14 @@ internal sealed partial class HubServer
     {
         var body = Body(context, "application/json");
         foreach (var property in body.EnumerateObject())
-            Require(property.Name is "name" or "organization" or "type" or "visibility", $"unknown key {property.Name}");
+            Require(property.Name is "name" or "organization" or "type" or "private", $"unknown key {property.Name}");
         string name = body.GetProperty("name").GetString()!;
         Require(!name.Contains('/'), "the name holds its owner");
         string owner = body.TryGetProperty("organization", out var organization) && organization.ValueKind == JsonValueKind.String
             ? organization.GetString()! : "tester";
         if (owner is not ("org" or "tester"))
             throw new Refusal(403, "not yours", violation: false);
-        string visibility = body.GetProperty("visibility").GetString()!;
-        Require(visibility is "private" or "public", "visibility");
-        var repo = new ServerRepo { Private = visibility == "private" };
+        var repo = new ServerRepo { Private = body.GetProperty("private").GetBoolean() };
         repo.Commit("main", new() { [".gitattributes"] = "*.safetensors filter=lfs"u8.ToArray() });
         if (!Repos.TryAdd($"models/{owner}/{name}", repo))
             throw new Refusal(409, "exists", violation: false);
