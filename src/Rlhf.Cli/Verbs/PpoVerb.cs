@@ -13,6 +13,7 @@ using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
 using Rlhf.Training.Ppo;
+using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -25,6 +26,10 @@ internal sealed record PpoOptions
     [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
+
+    [Description("Model that the KL penalty holds the policy near to; unset: the policy as it is before training.")]
+    [ValueName("DIR|ORG/NAME")]
+    public string? RefModel { get; init; }
 
     [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; unset: the sentiment "
         + "classifier that ships.")]
@@ -85,6 +90,7 @@ internal static class PpoVerb
         var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
         HubSettings.CheckPush(context);
         string policyFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
+        string? refFolder = options.RefModel is { } reference ? ModelFolders.Resolve(context, "--ref-model", reference) : null;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
@@ -102,7 +108,8 @@ internal static class PpoVerb
         using var judgeModel = judge as IDisposable;
 
         long steps = options.Steps ?? train.Length / config.BatchSize;
-        using var trainer = new PpoTrainer(config, policy, totalSteps: steps);
+        using var refModel = refFolder is null ? null : Reference(refFolder, policy, device);
+        using var trainer = new PpoTrainer(config, policy, refModel, steps);
         var generation = context.Settings.Get<GenerationConfig>();
         var run = new PpoRun(trainer, tokenizer, reward, train, generation, lengths.ResponseLengths);
         var folder = RunFolder.Create("ppo", context.Settings.Get<OutputOptions>());
@@ -116,6 +123,7 @@ internal static class PpoVerb
         screen.Facts("PPO",
         [
             ("model", ModelFolders.PlaceOf(policyFolder)),
+            .. refFolder is null ? Array.Empty<(string, string)>() : [("reference", ModelFolders.PlaceOf(refFolder))],
             ("reward", ModelFolders.PlaceOf(rewardFolder)),
             ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. Plan(policy, config, steps, train, lengths),
@@ -145,7 +153,9 @@ internal static class PpoVerb
             ResponseLengths = lengths.EvalResponseLengths(heldOut.Length, config.Seed),
             Seed = config.Seed,
         };
-        var comparison = Compare(context, evaluator, trainer);
+        // What the policy was before training is the reference, unless that is another model.
+        using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
+        var comparison = Compare(context, evaluator, before ?? trainer.ReferenceModel, trainer.Model.PretrainedModel);
         Finish(context, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
         return HubSettings.Push(context, folder.Model);
     }
@@ -166,6 +176,18 @@ internal static class PpoVerb
                 [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
                 + $"{config.BatchSize}; lower --eval-queries or --batch-size, or name more data."]);
         return ([.. queries.Skip(taken)], [.. others.Take(lengths.EvalQueries)]);
+    }
+
+    private static CausalLM Reference(string folder, AutoModelForCausalLMWithValueHead policy, torch.Device device)
+    {
+        var reference = AutoModelForCausalLM.FromPretrained(folder, device);
+        var (tokens, positions) = (policy.PretrainedModel.VocabSize, policy.PretrainedModel.MaxPositions);
+        if (reference.VocabSize == tokens && reference.MaxPositions >= positions)
+            return reference;
+        using (reference)
+            throw new ConfigurationException(
+                [$"--ref-model {folder} has {reference.VocabSize:N0} tokens and {reference.MaxPositions:N0} positions, the "
+                + $"policy {tokens:N0} and {positions:N0}; the reference must know the policy's tokens and lengths."]);
     }
 
     private static IEnumerable<(string Name, string Value)> Plan(
@@ -204,14 +226,14 @@ internal static class PpoVerb
     }
 
     /// <summary>The comparison, or null when the run was interrupted.</summary>
-    private static EvaluationComparison? Compare(VerbContext context, PolicyEvaluator evaluator, PpoTrainer trainer)
+    private static EvaluationComparison? Compare(VerbContext context, PolicyEvaluator evaluator, CausalLM before, CausalLM after)
     {
         if (context.Stop.IsCancellationRequested)
             return null;
         context.Screen.Line("Answering the held-out queries …");
         try
         {
-            return evaluator.Compare(trainer.ReferenceModel, trainer.Model.PretrainedModel, context.Stop);
+            return evaluator.Compare(before, after, context.Stop);
         }
         catch (OperationCanceledException)
         {

@@ -73,10 +73,10 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         AddToys();
         await AddReviews();
         string output = System.IO.Path.Combine(Folder, "run");
-        var ppo = Succeed(WithToken, "ppo", "--model", "org/policy", "--reward-model", "org/classifier",
-            "--dataset", "org/reviews", "--longer-than", "0", "--eval-split", "test", "--eval-queries", "6", "--batch-size", "8",
-            "--mini-batch-size", "8",
-            "--steps", "1", "--threads", "1", "--output", output, "--push-to-hub", "org/aligned", "--private", "--json");
+        var ppo = Succeed(WithToken, "ppo", "--model", "org/policy", "--ref-model", "org/policy",
+            "--reward-model", "org/classifier", "--dataset", "org/reviews", "--longer-than", "0", "--eval-split", "test",
+            "--eval-queries", "6", "--batch-size", "8", "--mini-batch-size", "8", "--steps", "1", "--threads", "1",
+            "--output", output, "--push-to-hub", "org/aligned", "--private", "--json");
         Assert.Equal(1, ppo.Json.GetProperty("steps").GetInt32());
         Assert.Contains("Downloading org/policy 1/1 MB", ppo.Error);
         Assert.Matches($"Pushed [0-9]+ files to {Server.Endpoint}org/aligned", ppo.Error);
@@ -91,6 +91,7 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         string config = File.ReadAllText(System.IO.Path.Combine(output, "config.yaml"));
         string Pinned(string repo) => $"\"{repo.Split('/', 2)[1]}@{Server.Repos[repo].Branches["main"]}\"";
         Assert.Contains($"model: {Pinned("models/org/policy")}", config);
+        Assert.Contains($"ref_model: {Pinned("models/org/policy")}", config);
         Assert.Contains($"reward_model: {Pinned("models/org/classifier")}", config);
         Assert.Contains($"dataset: {Pinned("datasets/org/reviews")}", config);
         Assert.DoesNotContain("push_to_hub", config);
