@@ -195,7 +195,8 @@ public sealed partial class HubClient : IDisposable
         };
         await Parallel.ForEachAsync(missing, parallel, async (path, token) =>
         {
-            var file = await download.DescribeAsync(repo, listing.Commit, path, token).ConfigureAwait(false);
+            var file = await download.DescribeAsync(repo, listing.Commit, path, listing.Files[path], token)
+                .ConfigureAwait(false);
             if (file.Commit != listing.Commit)
                 throw new HubException(HubError.Protocol,
                     $"The Hub gave {HubText.Clean(path)} of another commit than was asked for.");

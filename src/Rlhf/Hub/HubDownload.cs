@@ -13,8 +13,14 @@ internal sealed record RemoteFile(string Path, string Commit, string ETag, long 
 internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions options)
 {
     /// <summary>Asks for a file's commit, ETag and size.</summary>
+    /// <param name="repo">The repository.</param>
+    /// <param name="revision">Branch, tag or commit.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="listed">Its size in the listing, for answers that say none.</param>
+    /// <param name="cancellation">Stops.</param>
     /// <exception cref="HubException">There is no such file, or the Hub cannot be used.</exception>
-    public Task<RemoteFile> DescribeAsync(HubRepo repo, string revision, string path, CancellationToken cancellation)
+    public Task<RemoteFile> DescribeAsync(
+        HubRepo repo, string revision, string path, long listed, CancellationToken cancellation)
     {
         var call = new HubCall(HttpMethod.Head, FileAddress(repo, revision, path), Subject(repo, revision, path))
         {
@@ -28,8 +34,9 @@ internal sealed class HubDownload(HubHttp http, HubCache cache, HubOptions optio
             if (!elsewhere)
                 HubAnswer.ThrowIfFailed(response, call, options);
             string? etag = HubAnswer.Header(response, "X-Linked-Etag") ?? HubAnswer.Header(response, "ETag");
-            long? size = HubAnswer.Number(HubAnswer.Header(response, "X-Linked-Size"))
-                ?? (elsewhere ? null : response.Content.Headers.ContentLength);
+            string? said = HubAnswer.Header(response, "X-Linked-Size");
+            long? size = said is not null ? HubAnswer.Number(said)
+                : (elsewhere ? null : response.Content.Headers.ContentLength) ?? listed;
             string? commit = HubAnswer.Header(response, "X-Repo-Commit");
             return commit is not null && HubRepo.IsCommit(commit) && etag is not null && size >= 0
                 ? new RemoteFile(path, commit, Bare(etag), size.Value) : throw HubAnswer.NotTheHub(call);

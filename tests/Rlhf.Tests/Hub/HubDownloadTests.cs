@@ -176,6 +176,18 @@ public sealed class HubDownloadTests : HubTestBase
     }
 
     [Fact]
+    public async Task A_server_that_says_no_length_is_held_to_the_listing()
+    {
+        Server.Add(Path, ModelFiles());
+        Server.Fail("HEAD /api/resolve-cache/", [.. Enumerable.Repeat(new Fault(NoLength: true), 3)]);
+        Server.Fail("GET /lfs/", new Fault(NoLength: true, TruncateAfter: 4000), new Fault(NoLength: true));
+        using var hub = Client();
+        var snapshot = await hub.DownloadModelAsync(Id);
+        Assert.Equal(Random(20_000), File.ReadAllBytes(System.IO.Path.Combine(snapshot.Folder, "model.safetensors")));
+        Assert.Equal("#version: 0.2\n", Content(snapshot, "merges.txt"));
+    }
+
+    [Fact]
     public async Task More_bytes_than_promised_are_refused()
     {
         Server.Add(Path, ModelFiles());

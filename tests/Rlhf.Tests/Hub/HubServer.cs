@@ -19,9 +19,11 @@ namespace Rlhf.Tests.Hub;
 /// <param name="Silent">Goes silent after TruncateAfter bytes.</param>
 /// <param name="Headers">Replaces headers of a good answer.</param>
 /// <param name="Location">Redirects to there.</param>
+/// <param name="NoLength">Does not say how long the body is.</param>
 internal sealed record Fault(
     int? Status = null, string? RetryAfter = null, string? ErrorCode = null, int? TruncateAfter = null, bool Corrupt = false,
-    bool IgnoreRange = false, bool Silent = false, IReadOnlyDictionary<string, string>? Headers = null, Uri? Location = null);
+    bool IgnoreRange = false, bool Silent = false, IReadOnlyDictionary<string, string>? Headers = null, Uri? Location = null,
+    bool NoLength = false);
 
 /// <summary>A repository on the server.</summary>
 internal sealed class ServerRepo
@@ -342,7 +344,10 @@ internal sealed partial class HubServer : IDisposable
         var body = content[from..];
         if (fault.Corrupt)
             body = [.. body.Select(b => (byte)(b ^ 1))];
-        response.ContentLength64 = body.Length;
+        if (fault.NoLength)
+            response.SendChunked = true;
+        else
+            response.ContentLength64 = body.Length;
         if (request.HttpMethod == "HEAD")
         {
             response.Close();
