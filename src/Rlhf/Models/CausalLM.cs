@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -57,5 +58,5 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     internal abstract CausalLM CreateFrozenCopy(int sharedLayers);
 
     /// <summary>Logits [.., V] of hidden states [.., D].</summary>
-    public Tensor Logits(Tensor hidden) => nn.functional.linear(hidden, LmHeadWeight);
+    public Tensor Logits(Tensor hidden) => MatrixProduct.Of(hidden, LmHeadWeight.t());
 }

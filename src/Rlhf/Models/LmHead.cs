@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -86,8 +87,6 @@ public static class LmHead
         var pass = new HeadPass(empty([rows], float32, hidden.device), withEntropy ? empty([rows], float32, hidden.device) : null,
             empty_like(hidden));
         var constant = hidden.detach();
-        bool isNew = weight.requires_grad && weight.grad is null;
-        var weightGradient = weight.requires_grad ? weight.grad ?? NewGradient(weight) : null;
         foreach (var (start, count) in Chunks(rows, (int)weight.shape[0]))
         {
             using var scope = NewDisposeScope();
@@ -100,9 +99,12 @@ public static class LmHead
             // d logprob / d logits = onehot(target) - softmax
             var g = gradient(start, logprobs).unsqueeze(1);
             var dLogits = logSoftmax.exp_().mul_(-g).scatter_add_(1, target.unsqueeze(1), g);
-            pass.HiddenGradient.narrow(0, start, count).copy_(dLogits.mm(weight));
-            // A new gradient's memory is written, not read, by its first chunk.
-            weightGradient?.addmm_(dLogits.t(), input, beta: isNew && start == 0 ? 0 : 1);
+            pass.HiddenGradient.narrow(0, start, count).copy_(MatrixProduct.Of(dLogits, weight));
+            if (weight.requires_grad)
+            {
+                var gradientSoFar = weight.grad;
+                weight.grad = MatrixProduct.Accumulate(gradientSoFar, dLogits.t(), input);
+            }
         }
         return pass;
     }
@@ -110,20 +112,13 @@ public static class LmHead
     /// <summary>log softmax(hidden · weightᵀ) [r, V], computed in the logits' own memory.</summary>
     private static Tensor LogSoftmax_(Tensor hidden, Tensor weight)
     {
-        var logits = hidden.mm(weight.t());
+        var logits = MatrixProduct.Of(hidden, weight.t());
         return logits.sub_(logits.logsumexp(1, keepdim: true));
     }
 
     private static Tensor Pick(Tensor logSoftmax, Tensor targets) => logSoftmax.gather(1, targets.unsqueeze(1)).squeeze(1);
 
     private static Tensor Entropy(Tensor logSoftmax) => logSoftmax.exp().mul_(logSoftmax).sum(1).neg_();
-
-    private static Tensor NewGradient(Tensor weight)
-    {
-        var gradient = empty_like(weight);
-        weight.grad = gradient;
-        return gradient;
-    }
 
     private static IEnumerable<(long Start, long Count)> Chunks(long rows, int vocabSize)
     {

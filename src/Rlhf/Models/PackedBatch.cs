@@ -112,21 +112,21 @@ public sealed class PackedBatch : IDisposable
             tokenTypeIds is null ? null : Gather((b, t) => tokenTypeIds[b][t]), device ?? CPU);
     }
 
+    /// <summary>Packed token of each padded position [B · T]: a row's padding is its last token. Null when there is no padding.</summary>
+    internal Tensor? PadIndex => padIndex ??= IsUniform ? null : Copy(Index(RowCount * MaxLength, (b, t) => b * MaxLength + t, MaxLength,
+        (b, t) => Offsets[b] + Math.Min(t, Length(b) - 1)), Device);
+
+    /// <summary>Padded position of each packed token [N]. Null when there is no padding.</summary>
+    internal Tensor? PackIndex => packIndex ??= IsUniform ? null : Copy(Index(TokenCount, (b, t) => Offsets[b] + t, null,
+        (b, t) => (long)b * MaxLength + t), Device);
+
     /// <summary>Packed [N, …] to padded [B, T, …], rows padded on the right with a repeated token of theirs.</summary>
     public Tensor Pad(Tensor packed)
     {
         var tail = packed.shape[1..];
         if (IsUniform)
             return packed.view([RowCount, MaxLength, .. tail]);
-        if (padIndex is null)
-        {
-            var index = new long[RowCount * MaxLength];
-            for (int b = 0; b < RowCount; b++)
-                for (int t = 0; t < MaxLength; t++)
-                    index[b * MaxLength + t] = Offsets[b] + Math.Min(t, Length(b) - 1);
-            padIndex = Copy(index, Device);
-        }
-        return packed.index_select(0, padIndex).view([RowCount, MaxLength, .. tail]);
+        return packed.index_select(0, PadIndex!).view([RowCount, MaxLength, .. tail]);
     }
 
     /// <summary>Padded [B, T, …] back to packed [N, …].</summary>
@@ -136,15 +136,7 @@ public sealed class PackedBatch : IDisposable
         var flat = padded.reshape([(long)RowCount * MaxLength, .. tail]);
         if (IsUniform)
             return flat;
-        if (packIndex is null)
-        {
-            var index = new long[TokenCount];
-            for (int b = 0; b < RowCount; b++)
-                for (int t = 0; t < Length(b); t++)
-                    index[Offsets[b] + t] = (long)b * MaxLength + t;
-            packIndex = Copy(index, Device);
-        }
-        return flat.index_select(0, packIndex);
+        return flat.index_select(0, PackIndex!);
     }
 
     /// <summary>
@@ -193,6 +185,15 @@ public sealed class PackedBatch : IDisposable
         TokenTypeIds?.Dispose();
         padIndex?.Dispose();
         packIndex?.Dispose();
+    }
+
+    private long[] Index(int count, Func<int, int, int> place, int? length, Func<int, int, long> value)
+    {
+        var index = new long[count];
+        for (int b = 0; b < RowCount; b++)
+            for (int t = 0; t < (length ?? Length(b)); t++)
+                index[place(b, t)] = value(b, t);
+        return index;
     }
 
     private static Tensor Copy(long[] values, Device device) => tensor(values, int64, device).DetachFromDisposeScope();

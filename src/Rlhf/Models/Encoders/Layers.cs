@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -10,7 +11,7 @@ internal readonly record struct Linear(Parameter Weight, Parameter Bias)
     public static Linear Add(NamedParameters parameters, string name, int inputs, int outputs) =>
         new(parameters.Add(name + ".weight", outputs, inputs), parameters.Add(name + ".bias", outputs));
 
-    public Tensor Apply(Tensor x) => nn.functional.linear(x, Weight, Bias);
+    public Tensor Apply(Tensor x) => MatrixProduct.Linear(x, Weight, Bias);
 }
 
 /// <summary>Layer normalisation over the last dimension.</summary>

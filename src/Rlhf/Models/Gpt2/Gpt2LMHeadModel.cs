@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -8,7 +9,7 @@ namespace Rlhf.Models.Gpt2;
 /// <remarks>B rows, T positions of the longest row, N packed tokens, V vocabulary, D width, H heads.</remarks>
 public sealed class Gpt2LMHeadModel : CausalLM
 {
-    private readonly Block[] blocks;
+    private readonly Gpt2Block[] blocks;
     private readonly Parameter wte, wpe, lnWeight, lnBias;
     private readonly long[] normalized;
 
@@ -26,7 +27,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
         normalized = [config.NEmbd];
         wte = Parameters.Add("transformer.wte.weight", config.VocabSize, config.NEmbd);
         wpe = Parameters.Add("transformer.wpe.weight", config.NPositions, config.NEmbd);
-        blocks = Enumerable.Range(0, config.NLayer).Select(i => new Block(config, i, Parameters)).ToArray();
+        blocks = Enumerable.Range(0, config.NLayer).Select(i => new Gpt2Block(config, i, Parameters)).ToArray();
         lnWeight = Parameters.Add("transformer.ln_f.weight", config.NEmbd);
         lnBias = Parameters.Add("transformer.ln_f.bias", config.NEmbd);
     }
@@ -101,11 +102,13 @@ public sealed class Gpt2LMHeadModel : CausalLM
             throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model " +
                 $"{Config.NPositions}.");
 
-        var step = new DecodingStep(cache, rows, longest, positions, Device);
+        var step = new Gpt2DecodingStep(cache, rows, longest, positions, Device);
         using var at = tensor(positions, int64, Device);
         var x = wte.index_select(0, ids).add_(wpe.index_select(0, at));
+        bool fused = !is_grad_enabled() && Gpt2FusedBlock.Supports(Config, wte);
         for (int i = 0; i < blocks.Length; i++)
-            x = blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
+            x = fused ? Gpt2FusedBlock.Decode(blocks[i], x, step, cache.Keys[i], cache.Values[i])
+                : blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
         for (int b = 0; b < rows; b++)
             cache.Lengths[b]++;
         return FinalNorm(x);
@@ -172,9 +175,22 @@ public sealed class Gpt2LMHeadModel : CausalLM
     private Tensor Forward(PackedBatch batch, KeyValueCache? cache)
     {
         var x = Embed(batch);
+        bool drops = Training && (Config.ResidPdrop > 0 || Config.AttnPdrop > 0);
+        if (!drops && Gpt2FusedBlock.Supports(Config, wte) && (cache is null || !is_grad_enabled()))
+            return FinalNorm(cache is null ? Gpt2FusedTrunk.Apply(x, blocks, batch) : Prefill(x, batch, cache));
         for (int i = 0; i < blocks.Length; i++)
             x = blocks[i].Forward(x, batch, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
         return FinalNorm(x);
+    }
+
+    private Tensor Prefill(Tensor x, PackedBatch batch, KeyValueCache cache)
+    {
+        for (int i = 0; i < blocks.Length; i++)
+        {
+            using var scope = NewDisposeScope();
+            x = Gpt2FusedBlock.Forward(blocks[i], x, batch, (cache.Keys[i], cache.Values[i])).Output.MoveToOuterDisposeScope();
+        }
+        return x;
     }
 
     private Tensor Embed(PackedBatch batch)
@@ -190,128 +206,4 @@ public sealed class Gpt2LMHeadModel : CausalLM
     }
 
     private Tensor FinalNorm(Tensor x) => nn.functional.layer_norm(x, normalized, lnWeight, lnBias, Config.LayerNormEpsilon);
-
-    /// <summary>What all layers share in one decoding step.</summary>
-    private sealed class DecodingStep
-    {
-        public DecodingStep(KeyValueCache cache, int rows, int longest, long[] positions, Device device)
-        {
-            (Rows, Longest) = (rows, longest);
-            for (int b = 0; b < rows; b++)
-                positions[b] += (long)b * cache.MaxLength;
-            Slots = tensor(positions, int64, device);
-            for (int b = 0; b < rows; b++)
-                positions[b] -= (long)b * cache.MaxLength;
-            if (positions.All(p => p == longest - 1))
-                return;
-            var mask = new float[rows * longest];
-            for (int b = 0; b < rows; b++)
-                mask.AsSpan(b * longest + (int)positions[b] + 1, longest - (int)positions[b] - 1).Fill(float.NegativeInfinity);
-            Mask = tensor(mask, [rows, 1, 1, longest], cache.Keys[0].dtype, device);
-        }
-
-        public int Rows { get; }
-
-        public int Longest { get; }
-
-        /// <summary>Where each row's new key goes in the cache seen as [rows · maxLength, D].</summary>
-        public Tensor Slots { get; }
-
-        /// <summary>
-        /// Additive mask [rows, 1, 1, longest] that hides what lies behind each row's end; null when all rows are equally long.
-        /// </summary>
-        public Tensor? Mask { get; }
-    }
-
-    /// <summary>Attention and feed-forward layer, each on the normalised input, each added to the residual stream.</summary>
-    private sealed class Block
-    {
-        private readonly Gpt2Config config;
-        private readonly Parameter ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias;
-        private readonly Parameter ln2Weight, ln2Bias, fcWeight, fcBias, projWeight, projBias;
-        private readonly long[] normalized;
-        private readonly int headSize;
-        private readonly double queryScale;
-
-        public Block(Gpt2Config config, int layer, NamedParameters parameters)
-        {
-            this.config = config;
-            normalized = [config.NEmbd];
-            headSize = config.NEmbd / config.NHead;
-            // Attention itself divides by √(head size).
-            queryScale = (config.ScaleAttnWeights ? 1 : Math.Sqrt(headSize))
-                / (config.ScaleAttnByInverseLayerIdx ? layer + 1 : 1);
-            string at = $"transformer.h.{layer}.";
-            int d = config.NEmbd, inner = config.InnerSize;
-            // Conv1D weights are stored [in, out].
-            ln1Weight = parameters.Add(at + "ln_1.weight", d);
-            ln1Bias = parameters.Add(at + "ln_1.bias", d);
-            attnWeight = parameters.Add(at + "attn.c_attn.weight", d, 3 * d);
-            attnBias = parameters.Add(at + "attn.c_attn.bias", 3 * d);
-            attnProjWeight = parameters.Add(at + "attn.c_proj.weight", d, d);
-            attnProjBias = parameters.Add(at + "attn.c_proj.bias", d);
-            ln2Weight = parameters.Add(at + "ln_2.weight", d);
-            ln2Bias = parameters.Add(at + "ln_2.bias", d);
-            fcWeight = parameters.Add(at + "mlp.c_fc.weight", d, inner);
-            fcBias = parameters.Add(at + "mlp.c_fc.bias", inner);
-            projWeight = parameters.Add(at + "mlp.c_proj.weight", inner, d);
-            projBias = parameters.Add(at + "mlp.c_proj.bias", d);
-        }
-
-        /// <summary>[N, D] to [N, D]; with a cache, keeps the keys and values of every row.</summary>
-        public Tensor Forward(Tensor x, PackedBatch batch, (Tensor Keys, Tensor Values)? cache, bool training)
-        {
-            var qkv = batch.Pad(attnBias.addmm(Normalize(x, ln1Weight, ln1Bias), attnWeight));
-            var (q, k, v) = Split(qkv);
-            if (cache is { } c)
-            {
-                using var noGrad = no_grad();
-                c.Keys.narrow(1, 0, batch.MaxLength).copy_(k);
-                c.Values.narrow(1, 0, batch.MaxLength).copy_(v);
-            }
-            // Rows are padded on the right, so that the causal mask already hides the padding from every token.
-            var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)), Heads(k), Heads(v),
-                p: training ? config.AttnPdrop : 0, is_casual: true);
-            return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training);
-        }
-
-        /// <summary>One token for each row: [rows, D] to [rows, D].</summary>
-        public Tensor Decode(Tensor x, DecodingStep step, Tensor keys, Tensor values)
-        {
-            var qkv = attnBias.addmm(Normalize(x, ln1Weight, ln1Bias), attnWeight);
-            var (q, k, v) = Split(qkv.unsqueeze(1));
-            keys.view(-1, config.NEmbd).index_copy_(0, step.Slots, k.squeeze(1));
-            values.view(-1, config.NEmbd).index_copy_(0, step.Slots, v.squeeze(1));
-            var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)),
-                Heads(keys.narrow(0, 0, step.Rows).narrow(1, 0, step.Longest)),
-                Heads(values.narrow(0, 0, step.Rows).narrow(1, 0, step.Longest)), attn_mask: step.Mask);
-            return FeedForward(Residual(x, attended.transpose(1, 2).reshape(step.Rows, config.NEmbd), false), false);
-        }
-
-        private Tensor Residual(Tensor x, Tensor attended, bool training) =>
-            x + Dropout(attnProjBias.addmm(attended, attnProjWeight), training);
-
-        private Tensor FeedForward(Tensor x, bool training)
-        {
-            var inner = Activations.Apply(config.ActivationFunction, fcBias.addmm(Normalize(x, ln2Weight, ln2Bias), fcWeight));
-            return x + Dropout(projBias.addmm(inner, projWeight), training);
-        }
-
-        private (Tensor Q, Tensor K, Tensor V) Split(Tensor qkv)
-        {
-            int d = config.NEmbd;
-            return (qkv.narrow(2, 0, d), qkv.narrow(2, d, d), qkv.narrow(2, 2 * d, d));
-        }
-
-        private Tensor Scale(Tensor q) => queryScale == 1 ? q : q * queryScale;
-
-        /// <summary>[B, T, D] to [B, H, T, D / H].</summary>
-        private Tensor Heads(Tensor x) => x.view(x.shape[0], x.shape[1], config.NHead, headSize).transpose(1, 2);
-
-        private Tensor Normalize(Tensor x, Tensor weight, Tensor bias) =>
-            nn.functional.layer_norm(x, normalized, weight, bias, config.LayerNormEpsilon);
-
-        private Tensor Dropout(Tensor x, bool training) =>
-            training && config.ResidPdrop > 0 ? nn.functional.dropout(x, config.ResidPdrop, true) : x;
-    }
 }

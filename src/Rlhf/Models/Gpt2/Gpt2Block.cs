@@ -1,0 +1,110 @@
+using Rlhf.Runtime;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models.Gpt2;
+
+/// <summary>Attention and feed-forward layer, each on the normalised input, each added to the residual stream.</summary>
+internal sealed class Gpt2Block
+{
+    private readonly Gpt2Config config;
+    private readonly Parameter ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias;
+    private readonly Parameter ln2Weight, ln2Bias, fcWeight, fcBias, projWeight, projBias;
+    private readonly long[] normalized;
+    private readonly int headSize;
+    private readonly double queryScale;
+
+    public Gpt2Block(Gpt2Config config, int layer, NamedParameters parameters)
+    {
+        this.config = config;
+        normalized = [config.NEmbd];
+        headSize = config.NEmbd / config.NHead;
+        // Attention itself divides by √(head size).
+        queryScale = (config.ScaleAttnWeights ? 1 : Math.Sqrt(headSize))
+            / (config.ScaleAttnByInverseLayerIdx ? layer + 1 : 1);
+        string at = $"transformer.h.{layer}.";
+        int d = config.NEmbd, inner = config.InnerSize;
+        // Conv1D weights are stored [in, out].
+        ln1Weight = parameters.Add(at + "ln_1.weight", d);
+        ln1Bias = parameters.Add(at + "ln_1.bias", d);
+        attnWeight = parameters.Add(at + "attn.c_attn.weight", d, 3 * d);
+        attnBias = parameters.Add(at + "attn.c_attn.bias", 3 * d);
+        attnProjWeight = parameters.Add(at + "attn.c_proj.weight", d, d);
+        attnProjBias = parameters.Add(at + "attn.c_proj.bias", d);
+        ln2Weight = parameters.Add(at + "ln_2.weight", d);
+        ln2Bias = parameters.Add(at + "ln_2.bias", d);
+        fcWeight = parameters.Add(at + "mlp.c_fc.weight", d, inner);
+        fcBias = parameters.Add(at + "mlp.c_fc.bias", inner);
+        projWeight = parameters.Add(at + "mlp.c_proj.weight", inner, d);
+        projBias = parameters.Add(at + "mlp.c_proj.bias", d);
+        Parameters =
+        [
+            ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias, ln2Weight, ln2Bias, fcWeight, fcBias, projWeight, projBias,
+        ];
+    }
+
+    public Gpt2Config Config => config;
+
+    /// <summary>The parameters in the checkpoint's order.</summary>
+    public Tensor[] Parameters { get; }
+
+    /// <summary>What the products of queries and keys are multiplied with.</summary>
+    public double AttentionScale => queryScale / Math.Sqrt(headSize);
+
+    /// <summary>[N, D] to [N, D]; with a cache, keeps the keys and values of every row.</summary>
+    public Tensor Forward(Tensor x, PackedBatch batch, (Tensor Keys, Tensor Values)? cache, bool training)
+    {
+        var qkv = batch.Pad(MatrixProduct.Conv1D(Normalize(x, ln1Weight, ln1Bias), attnWeight, attnBias));
+        var (q, k, v) = Split(qkv);
+        if (cache is { } c)
+        {
+            using var noGrad = no_grad();
+            c.Keys.narrow(1, 0, batch.MaxLength).copy_(k);
+            c.Values.narrow(1, 0, batch.MaxLength).copy_(v);
+        }
+        // Rows are padded on the right, so that the causal mask already hides the padding from every token.
+        var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)), Heads(k), Heads(v),
+            p: training ? config.AttnPdrop : 0, is_casual: true);
+        return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training);
+    }
+
+    /// <summary>One token for each row: [rows, D] to [rows, D].</summary>
+    public Tensor Decode(Tensor x, Gpt2DecodingStep step, Tensor keys, Tensor values)
+    {
+        var qkv = MatrixProduct.Conv1D(Normalize(x, ln1Weight, ln1Bias), attnWeight, attnBias);
+        var (q, k, v) = Split(qkv.unsqueeze(1));
+        keys.view(-1, config.NEmbd).index_copy_(0, step.Slots, k.squeeze(1));
+        values.view(-1, config.NEmbd).index_copy_(0, step.Slots, v.squeeze(1));
+        var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)),
+            Heads(keys.narrow(0, 0, step.Rows).narrow(1, 0, step.Longest)),
+            Heads(values.narrow(0, 0, step.Rows).narrow(1, 0, step.Longest)), attn_mask: step.Mask);
+        return FeedForward(Residual(x, attended.transpose(1, 2).reshape(step.Rows, config.NEmbd), false), false);
+    }
+
+    private Tensor Residual(Tensor x, Tensor attended, bool training) =>
+        x + Dropout(MatrixProduct.Conv1D(attended, attnProjWeight, attnProjBias), training);
+
+    private Tensor FeedForward(Tensor x, bool training)
+    {
+        var inner = Activations.Apply(config.ActivationFunction, MatrixProduct.Conv1D(Normalize(x, ln2Weight, ln2Bias), fcWeight, fcBias));
+        return x + Dropout(MatrixProduct.Conv1D(inner, projWeight, projBias), training);
+    }
+
+    private (Tensor Q, Tensor K, Tensor V) Split(Tensor qkv)
+    {
+        int d = config.NEmbd;
+        return (qkv.narrow(2, 0, d), qkv.narrow(2, d, d), qkv.narrow(2, 2 * d, d));
+    }
+
+    private Tensor Scale(Tensor q) => queryScale == 1 ? q : q * queryScale;
+
+    /// <summary>[B, T, D] to [B, H, T, D / H].</summary>
+    private Tensor Heads(Tensor x) => x.view(x.shape[0], x.shape[1], config.NHead, headSize).transpose(1, 2);
+
+    private Tensor Normalize(Tensor x, Tensor weight, Tensor bias) =>
+        nn.functional.layer_norm(x, normalized, weight, bias, config.LayerNormEpsilon);
+
+    private Tensor Dropout(Tensor x, bool training) =>
+        training && config.ResidPdrop > 0 ? nn.functional.dropout(x, config.ResidPdrop, true) : x;
+}

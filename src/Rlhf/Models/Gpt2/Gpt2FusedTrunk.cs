@@ -1,0 +1,78 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models.Gpt2;
+
+/// <summary>
+/// All blocks as one node of autograd's graph. The backward pass adds to the <c>grad</c> of the blocks' parameters itself and lets go of a
+/// block's tensors as soon as it is through with them.
+/// </summary>
+internal sealed class Gpt2FusedTrunk : autograd.SingleTensorFunction<Gpt2FusedTrunk>
+{
+    public override string Name => "Gpt2Trunk";
+
+    /// <summary>[N, D] to [N, D].</summary>
+    /// <param name="x">Embeddings.</param>
+    /// <param name="blocks">The blocks, from the bottom up.</param>
+    /// <param name="batch">The rows.</param>
+    public static Tensor Apply(Tensor x, Gpt2Block[] blocks, PackedBatch batch)
+    {
+        // Frozen blocks at the bottom, of which nothing needs a gradient.
+        int frozen = x.requires_grad ? 0 : Array.FindIndex(blocks, b => b.Parameters.Any(p => p.requires_grad));
+        if (frozen < 0 || !is_grad_enabled())
+            return Run(x, blocks, batch);
+        using (no_grad())
+            x = Run(x, blocks[..frozen], batch);
+        return apply(x.requires_grad ? x : x.detach().requires_grad_(true), blocks[frozen..], batch);
+    }
+
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (x, blocks, batch) = ((Tensor)vars[0], (Gpt2Block[])vars[1], (PackedBatch)vars[2]);
+        var kept = new Tensor[blocks.Length][];
+        for (int i = 0; i < blocks.Length; i++)
+        {
+            var input = x;
+            (x, kept[i]) = Gpt2FusedBlock.Forward(blocks[i], input, batch, null);
+            if (i > 0)
+                input.Dispose();
+        }
+        ctx.save_data(nameof(blocks), blocks);
+        ctx.save_data(nameof(batch), batch);
+        ctx.save_data(nameof(kept), kept);
+        return x;
+    }
+
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        var blocks = (Gpt2Block[])ctx.get_data("blocks");
+        var batch = (PackedBatch)ctx.get_data("batch");
+        var kept = (Tensor[][])ctx.get_data("kept");
+        using var noGrad = no_grad();
+        var gradient = grad_output;
+        for (int i = blocks.Length - 1; i >= 0; i--)
+        {
+            using var scope = NewDisposeScope();
+            var (input, parameters) = Gpt2FusedBlock.Backward(blocks[i], gradient, kept[i], batch);
+            for (int p = 0; p < parameters.Length; p++)
+                if (blocks[i].Parameters[p] is { requires_grad: true } parameter)
+                    parameter.grad = parameter.grad is { } sum ? sum.add_(parameters[p]) : parameters[p];
+            if (i < blocks.Length - 1)
+                gradient.Dispose();
+            foreach (var tensor in kept[i])
+                tensor.Dispose();
+            gradient = input.MoveToOuterDisposeScope();
+        }
+        return [gradient, null!, null!];
+    }
+
+    private static Tensor Run(Tensor x, Gpt2Block[] blocks, PackedBatch batch)
+    {
+        foreach (var block in blocks)
+        {
+            using var scope = NewDisposeScope();
+            x = Gpt2FusedBlock.Forward(block, x, batch, null).Output.MoveToOuterDisposeScope();
+        }
+        return x;
+    }
+}
