@@ -11,8 +11,10 @@ namespace Rlhf.Models;
 /// <remarks>R rows (the positions whose next token counts), V vocabulary, D width. Logprobs and entropies are in nats.</remarks>
 public static class LmHead
 {
-    // 32 MiB of float32 logits a chunk: enough rows for a fast matrix product, few enough to stay near the cache.
-    private const int ChunkElements = 8 << 20;
+    // 96 MiB of float32 logits a chunk: rows enough for a fast matrix product. Up to three such tensors are alive at a time.
+    private const int ChunkElements = 24 << 20;
+
+    private const int WeightPartElements = 4 << 20;
 
     /// <summary>Rows of one chunk for a vocabulary.</summary>
     public static int ChunkRows(int vocabSize) => Math.Max(32, ChunkElements / vocabSize);
@@ -33,7 +35,7 @@ public static class LmHead
         foreach (var (start, count) in Chunks(rows, (int)weight.shape[0]))
         {
             using var scope = NewDisposeScope();
-            var logits = LogSoftmax_(hidden.narrow(0, start, count), weight);
+            var logits = LogSoftmax(hidden.narrow(0, start, count), weight);
             logprobs.narrow(0, start, count).copy_(Pick(logits, targets.narrow(0, start, count)));
             entropy?.narrow(0, start, count).copy_(Entropy(logits));
         }
@@ -59,8 +61,8 @@ public static class LmHead
         {
             using var scope = NewDisposeScope();
             var target = targets.narrow(0, start, count);
-            var policy = LogSoftmax_(hidden.narrow(0, start, count), weight);
-            var reference = LogSoftmax_(refHidden.narrow(0, start, count), refWeight);
+            var policy = LogSoftmax(hidden.narrow(0, start, count), weight);
+            var reference = LogSoftmax(refHidden.narrow(0, start, count), refWeight);
             logprobs.narrow(0, start, count).copy_(Pick(policy, target));
             refLogprobs.narrow(0, start, count).copy_(Pick(reference, target));
             kl.narrow(0, start, count).copy_(reference.neg_().add_(policy).mul_(policy.exp()).sum(1));
@@ -92,28 +94,40 @@ public static class LmHead
             using var scope = NewDisposeScope();
             var input = constant.narrow(0, start, count);
             var target = targets.narrow(0, start, count);
-            var logSoftmax = LogSoftmax_(input, weight);
+            var logSoftmax = LogSoftmax(input, weight);
             var logprobs = Pick(logSoftmax, target);
             pass.Logprobs.narrow(0, start, count).copy_(logprobs);
-            pass.Entropy?.narrow(0, start, count).copy_(Entropy(logSoftmax));
+            var probabilities = logSoftmax.exp();
+            pass.Entropy?.narrow(0, start, count).copy_(logSoftmax.mul_(probabilities).sum(1).neg_());
+            logSoftmax.Dispose();
             // d logprob / d logits = onehot(target) - softmax
             var g = gradient(start, logprobs).unsqueeze(1);
-            var dLogits = logSoftmax.exp_().mul_(-g).scatter_add_(1, target.unsqueeze(1), g);
+            var dLogits = probabilities.mul_(-g).scatter_add_(1, target.unsqueeze(1), g);
             pass.HiddenGradient.narrow(0, start, count).copy_(MatrixProduct.Of(dLogits, weight));
             if (weight.requires_grad)
-            {
-                var gradientSoFar = weight.grad;
-                weight.grad = MatrixProduct.Accumulate(gradientSoFar, dLogits.t(), input);
-            }
+                AddWeightGradient(weight, dLogits, input);
         }
         return pass;
     }
 
-    /// <summary>log softmax(hidden · weightᵀ) [r, V], computed in the logits' own memory.</summary>
-    private static Tensor LogSoftmax_(Tensor hidden, Tensor weight)
+    /// <summary>log softmax(hidden · weightᵀ) [r, V].</summary>
+    private static Tensor LogSoftmax(Tensor hidden, Tensor weight)
     {
-        var logits = MatrixProduct.Of(hidden, weight.t());
-        return logits.sub_(logits.logsumexp(1, keepdim: true));
+        using var logits = MatrixProduct.Of(hidden, weight.t());
+        return nn.functional.log_softmax(logits, 1);
+    }
+
+    /// <summary>weight.grad [V, D] += dLogitsᵀ · hidden, a part of the vocabulary at a time, so that no second [V, D] is needed.</summary>
+    private static void AddWeightGradient(Tensor weight, Tensor dLogits, Tensor hidden)
+    {
+        var gradient = weight.grad ?? (weight.grad = zeros_like(weight));
+        long vocabSize = weight.shape[0], parts = Math.Max(1, weight.numel() / WeightPartElements);
+        for (long i = 0; i < parts; i++)
+        {
+            long start = vocabSize * i / parts, count = vocabSize * (i + 1) / parts - start;
+            using var part = MatrixProduct.Of(dLogits.narrow(1, start, count).t(), hidden);
+            gradient!.narrow(0, start, count).add_(part);
+        }
     }
 
     private static Tensor Pick(Tensor logSoftmax, Tensor targets) => logSoftmax.gather(1, targets.unsqueeze(1)).squeeze(1);

@@ -60,7 +60,7 @@ public static class MatrixProduct
 
     /// <summary>
     /// For an <see cref="OperatorScript"/>: <c>product(a, b, bias)</c> is a · b and the bias, if any; <c>add_product(sum, a, b, bias)</c>
-    /// adds that to a sum, in new memory.
+    /// adds that to a sum, in new memory; <c>product_gelu</c> applies GELU to it; <c>product_by_transposed(a, b)</c> is a · bᵀ.
     /// </summary>
     internal static string Definitions(MatrixLibrary library) => library == MatrixLibrary.OneDnn
         ? """
@@ -68,6 +68,18 @@ public static class MatrixProduct
           return ops.mkldnn._linear_pointwise(a, torch.t(b), bias, "none", annotate(List[Optional[number]], []), "")
         def add_product(sum: Tensor, a: Tensor, b: Tensor, bias: Optional[Tensor]) -> Tensor:
           return ops.mkldnn._linear_pointwise(a, sum, torch.t(b), bias, "add")
+        def product_gelu(a: Tensor, b: Tensor, bias: Tensor, tanh: bool) -> Tensor:
+          if tanh:
+            y = ops.mkldnn._linear_pointwise(a, torch.t(b), bias, "gelu", annotate(List[Optional[number]], []), "tanh")
+          else:
+            y = ops.mkldnn._linear_pointwise(a, torch.t(b), bias, "gelu", annotate(List[Optional[number]], []), "none")
+          return y
+        def product_by_transposed(a: Tensor, b: Tensor) -> Tensor:
+          if torch.gt(torch.size(b, 1), torch.size(b, 0)):
+            y = torch.contiguous(torch.t(ops.mkldnn._linear_pointwise(b, a, None, "none", annotate(List[Optional[number]], []), "")))
+          else:
+            y = ops.mkldnn._linear_pointwise(a, b, None, "none", annotate(List[Optional[number]], []), "")
+          return y
 
         """
         : """
@@ -82,6 +94,15 @@ public static class MatrixProduct
           if bias is not None:
             y = torch.add_(y, bias)
           return y
+        def product_gelu(a: Tensor, b: Tensor, bias: Tensor, tanh: bool) -> Tensor:
+          y = torch.addmm(bias, a, b)
+          if tanh:
+            y = torch.gelu(y, approximate="tanh")
+          else:
+            y = torch.gelu(y)
+          return y
+        def product_by_transposed(a: Tensor, b: Tensor) -> Tensor:
+          return torch.mm(a, torch.t(b))
 
         """;
 

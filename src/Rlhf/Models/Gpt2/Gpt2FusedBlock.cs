@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Models.Gpt2;
 
 /// <summary>
-/// A block's forward and backward pass on the CPU, each one call into libtorch, with the backward pass written out: it keeps six tensors
-/// of a block, computes cheap ones again, and adds the residual stream within the matrix products.
+/// A block's forward and backward pass on the CPU, each one call into libtorch, with the backward pass written out: it keeps seven
+/// tensors of a block, computes cheap ones again, and adds the residual stream within the matrix products.
 /// </summary>
 /// <remarks>
 /// N packed tokens, B rows of at most T tokens, H heads, D width. The 12 parameters p are those of <see cref="Gpt2Block.Parameters"/>.
@@ -37,7 +37,7 @@ internal static class Gpt2FusedBlock
           if pack is not None:
             y = torch.index_select(y, 0, pack)
           return y
-        def forward(x: Tensor, p: List[Tensor], pad: Optional[Tensor], pack: Optional[Tensor], rows: int, n_head: int, scale: float, eps: float, tanh: bool, keys: Optional[Tensor], values: Optional[Tensor]) -> List[Tensor]:
+        def forward(x: Tensor, p: List[Tensor], pad: Optional[Tensor], pack: Optional[Tensor], rows: int, n_head: int, scale: float, eps: float, tanh: bool, keep: bool, keys: Optional[Tensor], values: Optional[Tensor]) -> List[Tensor]:
           d = torch.size(x, 1)
           h, mean, rstd = torch.native_layer_norm(x, [d], p[0], p[1], eps)
           qkv = self.product(h, p[2], p[3])
@@ -52,23 +52,29 @@ internal static class Gpt2FusedBlock
           out, lse = torch._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0., True, attn_mask=None, scale=scale)
           x1 = self.add_product(x, self.merge(out, pack), p[4], p[5])
           h2, mean2, rstd2 = torch.native_layer_norm(x1, [d], p[6], p[7], eps)
-          u = self.product(h2, p[8], p[9])
-          return [self.add_product(x1, self.gelu(u, tanh), p[10], p[11]), x, qkv, out, lse, x1, u]
+          if keep:
+            u = self.product(h2, p[8], p[9])
+            g = self.gelu(u, tanh)
+            kept = [x, qkv, out, lse, x1, u, g]
+          else:
+            g = self.product_gelu(h2, p[8], p[9], tanh)
+            kept = annotate(List[Tensor], [])
+          return torch.add([self.add_product(x1, g, p[10], p[11])], kept)
         def backward(dy: Tensor, kept: List[Tensor], p: List[Tensor], pack: Optional[Tensor], rows: int, n_head: int, scale: float, eps: float, tanh: bool) -> List[Tensor]:
-          x, qkv, out, lse, x1, u = kept
+          x, qkv, out, lse, x1, u, g = kept
           d = torch.size(x, 1)
           h2, mean2, rstd2 = torch.native_layer_norm(x1, [d], p[6], p[7], eps)
-          dp10 = self.product(torch.t(self.gelu(u, tanh)), dy, None)
+          dp10 = self.product(torch.t(g), dy, None)
           dp11 = torch.sum(dy, [0])
-          du = self.gelu_backward(self.product(dy, torch.t(p[10]), None), u, tanh)
+          du = self.gelu_backward(self.product_by_transposed(dy, p[10]), u, tanh)
           dp8 = self.product(torch.t(h2), du, None)
           dp9 = torch.sum(du, [0])
-          dh2 = self.product(du, torch.t(p[8]), None)
+          dh2 = self.product_by_transposed(du, p[8])
           dn2, dp6, dp7 = torch.native_layer_norm_backward(dh2, x1, [d], mean2, rstd2, p[6], p[7], [True, True, True])
           dx1 = torch.add_(dn2, dy)
           dp4 = self.product(torch.t(self.merge(out, pack)), dx1, None)
           dp5 = torch.sum(dx1, [0])
-          da = self.product(dx1, torch.t(p[4]), None)
+          da = self.product_by_transposed(dx1, p[4])
           if pack is not None:
             da = torch.index_copy_(torch.new_zeros(da, [torch.size(qkv, 0), d]), 0, pack, da)
           t = torch.size(qkv, 0) // rows
@@ -79,7 +85,7 @@ internal static class Gpt2FusedBlock
           h, mean, rstd = torch.native_layer_norm(x, [d], p[0], p[1], eps)
           dp2 = self.product(torch.t(h), dqkv, None)
           dp3 = torch.sum(dqkv, [0])
-          dh = self.product(dqkv, torch.t(p[2]), None)
+          dh = self.product_by_transposed(dqkv, p[2])
           dn, dp0, dp1 = torch.native_layer_norm_backward(dh, x, [d], mean, rstd, p[0], p[1], [True, True, True])
           return [torch.add_(dn, dx1), dp0, dp1, dp2, dp3, dp4, dp5, dp6, dp7, dp8, dp9, dp10, dp11]
         def decode(x: Tensor, p: List[Tensor], keys: Tensor, values: Tensor, slots: Tensor, mask: Optional[Tensor], longest: int, n_head: int, scale: float, eps: float, tanh: bool) -> Tensor:
@@ -95,7 +101,7 @@ internal static class Gpt2FusedBlock
           out, lse = torch._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0., False, attn_mask=mask, scale=scale)
           x1 = self.add_product(x, torch.view(torch.transpose(out, 1, 2), [rows, d]), p[4], p[5])
           h2, mean2, rstd2 = torch.native_layer_norm(x1, [d], p[6], p[7], eps)
-          return self.add_product(x1, self.gelu(self.product(h2, p[8], p[9]), tanh), p[10], p[11])
+          return self.add_product(x1, self.product_gelu(h2, p[8], p[9], tanh), p[10], p[11])
         """;
 
     private static readonly Lazy<OperatorScript>[] Scripts =
@@ -116,15 +122,20 @@ internal static class Gpt2FusedBlock
         Enabled && parameter.device_type == DeviceType.CPU && parameter.dtype == ScalarType.Float32
         && config.ActivationFunction is "gelu" or "gelu_new" or "gelu_pytorch_tanh";
 
-    /// <summary>The block's output [N, D], and what its backward pass needs; keeps keys and values [B, T, D] in a cache's layer.</summary>
-    public static (Tensor Output, Tensor[] Kept) Forward(
-        Gpt2Block block, Tensor x, PackedBatch batch, (Tensor Keys, Tensor Values)? cache)
+    /// <summary>The block's output [N, D], and what its backward pass needs.</summary>
+    public static (Tensor Output, Tensor[] Kept) ForwardToTrain(Gpt2Block block, Tensor x, PackedBatch batch)
     {
-        var results = Script.InvokeList("forward", x, block.Parameters, batch.PadIndex, batch.PackIndex, batch.RowCount,
-            block.Config.NHead, block.AttentionScale, block.Config.LayerNormEpsilon,
-            UsesTanh(block), cache?.Keys, cache?.Values);
+        var results = Forward(block, x, batch, keep: true, null);
         return (results[0], results[1..]);
     }
+
+    /// <summary>The block's output [N, D]; keeps keys and values [B, T, D] in a cache's layer.</summary>
+    public static Tensor Forward(Gpt2Block block, Tensor x, PackedBatch batch, (Tensor Keys, Tensor Values)? cache) =>
+        Forward(block, x, batch, keep: false, cache)[0];
+
+    private static Tensor[] Forward(Gpt2Block block, Tensor x, PackedBatch batch, bool keep, (Tensor Keys, Tensor Values)? cache) =>
+        Script.InvokeList("forward", x, block.Parameters, batch.PadIndex, batch.PackIndex, batch.RowCount, block.Config.NHead,
+            block.AttentionScale, block.Config.LayerNormEpsilon, UsesTanh(block), keep, cache?.Keys, cache?.Values);
 
     /// <summary>Gradients of the block's input [N, D] and of its 12 parameters, from that of its output [N, D].</summary>
     public static (Tensor Input, Tensor[] Parameters) Backward(

@@ -33,7 +33,10 @@ internal sealed class Gpt2FusedTrunk : autograd.SingleTensorFunction<Gpt2FusedTr
         for (int i = 0; i < blocks.Length; i++)
         {
             var input = x;
-            (x, kept[i]) = Gpt2FusedBlock.Forward(blocks[i], input, batch, null);
+            (x, kept[i]) = Gpt2FusedBlock.ForwardToTrain(blocks[i], input, batch);
+            // They belong to the graph, which may outlive the scope that it was made in.
+            foreach (var tensor in kept[i])
+                tensor.DetachFromDisposeScope();
             if (i > 0)
                 input.Dispose();
         }
@@ -71,7 +74,7 @@ internal sealed class Gpt2FusedTrunk : autograd.SingleTensorFunction<Gpt2FusedTr
         foreach (var block in blocks)
         {
             using var scope = NewDisposeScope();
-            x = Gpt2FusedBlock.Forward(block, x, batch, null).Output.MoveToOuterDisposeScope();
+            x = Gpt2FusedBlock.Forward(block, x, batch, null).MoveToOuterDisposeScope();
         }
         return x;
     }

@@ -188,7 +188,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
         for (int i = 0; i < blocks.Length; i++)
         {
             using var scope = NewDisposeScope();
-            x = Gpt2FusedBlock.Forward(blocks[i], x, batch, (cache.Keys[i], cache.Values[i])).Output.MoveToOuterDisposeScope();
+            x = Gpt2FusedBlock.Forward(blocks[i], x, batch, (cache.Keys[i], cache.Values[i])).MoveToOuterDisposeScope();
         }
         return x;
     }

@@ -17,8 +17,11 @@ public sealed class Adam : IDisposable
             torch._fused_adamw_(p, g, m, v, [], t, lr=lr, beta1=b1, beta2=b2, weight_decay=d, eps=e, amsgrad=False, maximize=False, grad_scale=None, found_inf=None)
             return 0
 
+        def row_norms(x: Tensor) -> Tensor:
+            return torch.linalg_vector_norm(torch.reshape(x, [torch.size(x, 0), -1]), 2, [1])
+
         def norm(g: List[Tensor]) -> Tensor:
-            return torch.linalg_vector_norm(torch.stack(torch._foreach_norm(g, 2)), 2)
+            return torch.linalg_vector_norm(torch.cat([row_norms(x) for x in g]), 2)
 
         def scale(g: List[Tensor], factor: float) -> int:
             torch._foreach_mul_(g, factor)
@@ -27,6 +30,9 @@ public sealed class Adam : IDisposable
 
     // A compilation unit's native handle is never freed: one for the process.
     private static readonly Lazy<jit.CompilationUnit> Compiled = new(() => jit.compile(Script + "\n"));
+
+    /// <summary>Gradients of so many elements keep their memory: holes of that size in the heap are soon filled with other things.</summary>
+    private const long KeptGradient = 16 << 20;
 
     private readonly State[] states;
 
@@ -105,7 +111,13 @@ public sealed class Adam : IDisposable
     public void ZeroGradients()
     {
         foreach (var state in states)
-            state.Parameter.grad = null;
+        {
+            using var gradient = state.Parameter.grad;
+            if (gradient is not null && gradient.numel() >= KeptGradient)
+                gradient.zero_();
+            else
+                state.Parameter.grad = null;
+        }
     }
 
     /// <inheritdoc/>
