@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using System.Globalization;
 using Rlhf.Cli.Settings;
 using Rlhf.Data;
 using Rlhf.Runtime;
@@ -37,11 +38,21 @@ internal sealed record DatasetOptions
     [Description("Use at most so many texts, drawn at random.")]
     public int? MaxTexts { get; init; }
 
+    [Description("Use every so-manieth text only: 1/2 and 2/2 are halves that share no text.")]
+    [ValueName("K/N")]
+    public string? Part { get; init; }
+
     public IEnumerable<string> Validate()
     {
         if (LongerThan < 0) yield return $"LongerThan is {LongerThan}; it must be 0 or more, or left out.";
         if (MaxTexts < 1) yield return $"MaxTexts is {MaxTexts}; it must be at least 1, or left out.";
+        if (Part is not null && (ReadPart() is not { } part || part.Number < 1 || part.Number > part.Count))
+            yield return $"Part is '{Part}'; write 1/2 for the first of two parts.";
     }
+
+    private (int Number, int Count)? ReadPart() => Part?.Split('/') is [var k, var n]
+        && int.TryParse(k, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+        && int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out int count) ? (number, count) : null;
 
     /// <summary>Refuses a missing --dataset.</summary>
     /// <exception cref="ConfigurationException">It is missing.</exception>
@@ -68,6 +79,8 @@ internal sealed record DatasetOptions
             LongerThan = LongerThan,
             LineBreaks = LineBreaks,
             Limit = limit ?? MaxTexts,
+            // Other data, to evaluate on, is taken whole.
+            Part = path is null && split is null ? ReadPart() : null,
             ShuffleSeed = seed,
         });
         return reviews.Count > 0 ? reviews : throw new InvalidDataException($"{source} holds no text"

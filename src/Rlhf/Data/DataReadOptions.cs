@@ -12,6 +12,11 @@ public abstract record DataReadOptions
     public string? Split { get; init; }
 
     /// <summary>
+    /// Only every so-manieth row of the source, counted after the filters: (1, 2) and (2, 2) are two halves that share no row. Null: all.
+    /// </summary>
+    public (int Number, int Count)? Part { get; init; }
+
+    /// <summary>
     /// Puts the kept rows into an order drawn from this seed before <see cref="Limit"/> is applied. IMDB's files list all
     /// negative reviews before the positive ones, so a limit without it yields one class only. Null: the order of the source.
     /// </summary>
@@ -33,6 +38,8 @@ public abstract record DataReadOptions
     {
         if (Limit < 0)
             yield return $"Limit is {Limit}; it must be 0 or more, or null for all rows.";
+        if (Part is { } part && (part.Count < 1 || part.Number < 1 || part.Number > part.Count))
+            yield return $"Part is {part.Number} of {part.Count}; parts are numbered from 1 to their count.";
         if (MaxTextLength < 1)
             yield return $"MaxTextLength is {MaxTextLength}; it must be positive.";
         if (Split is { } split && string.IsNullOrWhiteSpace(split))
@@ -42,6 +49,8 @@ public abstract record DataReadOptions
     /// <summary>The rows in the order and number that the options ask for.</summary>
     internal IEnumerable<T> Take<T>(IEnumerable<T> rows)
     {
+        if (Part is { } part)
+            rows = rows.Where((_, index) => index % part.Count == part.Number - 1);
         var ordered = ShuffleSeed is { } seed ? Shuffled(rows, seed) : rows;
         return Limit is { } limit ? ordered.Take(limit) : ordered;
     }

@@ -163,6 +163,18 @@ public sealed class ReviewDatasetTests : IDisposable
     }
 
     [Fact]
+    public void Parts_share_no_row_and_are_everything_together()
+    {
+        string path = Path.Combine(Directory.CreateTempSubdirectory().FullName, "texts.txt");
+        File.WriteAllLines(path, Enumerable.Range(0, 11).Select(i => $"text {i}"));
+        string[] Part(int number) => [.. ReviewDataset.Load(path, new ReviewReadOptions { Part = (number, 3) }).Select(r => r.Text)];
+        Assert.Equal(["text 1", "text 4", "text 7", "text 10"], Part(2));
+        Assert.Equal(11, Part(1).Union(Part(2)).Union(Part(3)).Count());
+        Assert.Throws<ConfigurationException>(() => Part(4));
+        Assert.Throws<ConfigurationException>(() => Part(0));
+    }
+
+    [Fact]
     public void LinesKeepTheirNumbersAcrossBuffers()
     {
         var lines = Enumerable.Range(0, 3000).Select(i => new string((char)('a' + i % 26), i % 97)).ToArray();
