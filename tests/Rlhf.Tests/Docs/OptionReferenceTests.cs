@@ -1,0 +1,63 @@
+using System.CommandLine;
+using System.Text;
+using Rlhf.Cli;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+
+namespace Rlhf.Tests.Docs;
+
+/// <summary>docs/options.md is made from the settings that the verbs bind.</summary>
+public sealed class OptionReferenceTests
+{
+    [Fact]
+    public void The_option_reference_says_what_the_verbs_take() => WrittenFile.Check(Reference(), "docs", "options.md");
+
+    private static string Reference()
+    {
+        var verbs = Verbs(CommandLine.Create()).ToArray();
+        var text = new StringBuilder("""
+            # Options
+
+            Every setting of every command, as the program itself has them: this page is written by
+            [a test](../tests/Rlhf.Tests/Docs/OptionReferenceTests.cs). [`configuration.md`](configuration.md) explains how flags, files and
+            presets go together; `rlhf COMMAND --help` shows the same in a terminal. Every command also takes
+
+
+            """.ReplaceLineEndings("\n"));
+        text.Append("| Flag | |\n|---|---|\n");
+        foreach (var option in verbs[0].CommonOptions)
+            text.Append($"| `{option.Name}{(option.HelpName is { } value ? " " + value : "")}` | {Cell(option.Description ?? "")} |\n");
+        text.Append("\nCommands: ").AppendJoin(", ", verbs.Select(v => $"[`{HelpPage.FullName(v)}`](#{Anchor(v)})")).Append(".\n");
+        foreach (var verb in verbs)
+            Append(text, verb);
+        return text.ToString();
+    }
+
+    private static void Append(StringBuilder text, VerbCommand verb)
+    {
+        text.Append($"\n## {HelpPage.FullName(verb)}\n\nThis command {verb.Description}\n\n```sh\n");
+        foreach (var example in verb.Examples)
+            text.Append(example).Append('\n');
+        text.Append("```\n");
+        foreach (var argument in verb.Arguments)
+            text.Append($"\n`{argument.Name}`: {argument.Description}\n");
+        foreach (var section in verb.Settings.Settings.GroupBy(s => s.Section))
+        {
+            text.Append($"\n**{section.Key}**\n\n| Flag | Key in a file | Value | Default | |\n|---|---|---|---|---|\n");
+            foreach (var s in section)
+                text.Append($"| `{s.Flag}` | `{s.Key}` | {Value(s)} | {Default(s)} | {Cell(s.Help)} |\n");
+        }
+    }
+
+    private static IEnumerable<VerbCommand> Verbs(Command command) =>
+        command.Subcommands.SelectMany(c => c is VerbCommand verb ? [verb] : Verbs(c));
+
+    private static string Anchor(VerbCommand verb) => HelpPage.FullName(verb).Replace(' ', '-');
+
+    private static string Value(Setting setting) => setting.ValueType.IsEnum
+        ? string.Join(", ", setting.ValueName.Split('|').Select(v => $"`{v}`")) : Cell(setting.ValueName);
+
+    private static string Default(Setting setting) => setting.Default is null or "" ? "" : $"`{SettingValue.Format(setting.Default)}`";
+
+    private static string Cell(string text) => text.Replace("|", "\\|").Replace("<", "&lt;").Replace("*", "\\*");
+}
