@@ -21,6 +21,8 @@ public enum MatrixLibrary
 /// <remarks>Shapes: M rows, K inner, N columns. Tensors on other devices or of other types go to libtorch's own product.</remarks>
 public static class MatrixProduct
 {
+    private static MatrixLibrary? library;
+
     private static readonly Lazy<OperatorScript> Script = new(() =>
     {
         LibTorch.Initialize();
@@ -31,7 +33,12 @@ public static class MatrixProduct
     /// The library for float32 on the CPU. A rule decides, and not a measurement, so that the same machine always computes the same
     /// numbers: oneDNN on processors with AVX-512 that are not Intel's. The environment variable RLHF_MATMUL (default or onednn) overrides it.
     /// </summary>
-    public static MatrixLibrary Library { get; set; } = Choose(Environment.GetEnvironmentVariable("RLHF_MATMUL"));
+    /// <exception cref="ConfigurationException">The variable has another value.</exception>
+    public static MatrixLibrary Library
+    {
+        get => library ??= Choose(Environment.GetEnvironmentVariable("RLHF_MATMUL"));
+        set => library = value;
+    }
 
     /// <summary>a [M, K] · b [K, N], and the bias [N] to each row. Without gradient.</summary>
     public static Tensor Of(Tensor a, Tensor b, Tensor? bias = null)
@@ -111,7 +118,7 @@ public static class MatrixProduct
         "onednn" => MatrixLibrary.OneDnn,
         "default" => MatrixLibrary.Default,
         null or "" => Avx512F.IsSupported && !IsIntel() ? MatrixLibrary.OneDnn : MatrixLibrary.Default,
-        _ => throw new ArgumentException($"RLHF_MATMUL is '{setting}'; use default or onednn, or leave it unset."),
+        _ => throw new ConfigurationException([$"RLHF_MATMUL is '{setting}'; use default or onednn, or leave it unset."]),
     };
 
     private static bool UsesOneDnn(Tensor x) =>

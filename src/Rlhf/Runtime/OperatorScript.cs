@@ -23,12 +23,14 @@ internal sealed class OperatorScript
 
     /// <summary>Calls a function.</summary>
     /// <param name="name">Its name.</param>
-    /// <param name="arguments">Tensors, arrays of tensors, numbers, booleans, text, or null for None.</param>
-    public torch.Tensor Invoke(string name, params object?[] arguments) => (torch.Tensor)module.invoke(name, arguments!);
+    /// <param name="arguments">Tensors, arrays of tensors, numbers, booleans, or null for None.</param>
+    public torch.Tensor Invoke(string name, params object?[] arguments) =>
+        (torch.Tensor)ScriptArguments.Call(arguments, prepared => module.invoke(name, prepared))!;
 
     /// <summary>Calls a function that returns a list of tensors.</summary>
     /// <inheritdoc cref="Invoke"/>
-    public torch.Tensor[] InvokeList(string name, params object?[] arguments) => (torch.Tensor[])module.invoke(name, arguments!);
+    public torch.Tensor[] InvokeList(string name, params object?[] arguments) =>
+        (torch.Tensor[])ScriptArguments.Call(arguments, prepared => module.invoke(name, prepared))!;
 
     private static byte[] Archive(string functions)
     {

@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -81,7 +82,7 @@ public sealed class Adam : IDisposable
             var group = states.Where(s => s.Decays == decay).Select(s => (State: s, Gradient: s.Parameter.grad))
                 .Where(s => s.Gradient is not null).ToArray();
             if (group.Length > 0)
-                Compiled.Value.invoke("adam",
+                Invoke("adam",
                     group.Select(s => (Tensor)s.State.Parameter).ToArray(), group.Select(s => s.Gradient!).ToArray(),
                     group.Select(s => s.State.FirstMoment).ToArray(), group.Select(s => s.State.SecondMoment).ToArray(),
                     group.Select(s => s.State.Steps).ToArray(), learningRate, Beta1, Beta2, decay ? WeightDecay : 0.0, Epsilon);
@@ -99,9 +100,9 @@ public sealed class Adam : IDisposable
         var gradients = states.Select(s => s.Parameter.grad).Where(g => g is not null).Select(g => g!).ToArray();
         if (gradients.Length == 0)
             return 0;
-        var norm = (double)((Tensor)Compiled.Value.invoke("norm", [gradients])).item<float>();
+        var norm = (double)((Tensor)Invoke("norm", [gradients])!).item<float>();
         if (maxNorm is { } limit && limit / (norm + 1e-6) is var factor && factor < 1)
-            Compiled.Value.invoke("scale", gradients, factor);
+            Invoke("scale", gradients, factor);
         return norm;
     }
 
@@ -126,6 +127,9 @@ public sealed class Adam : IDisposable
         foreach (var state in states)
             state.Dispose();
     }
+
+    private static object? Invoke(string name, params object?[] arguments) =>
+        ScriptArguments.Call(arguments, prepared => Compiled.Value.invoke(name, prepared));
 
     /// <summary>The optimizer's memory of one parameter.</summary>
     public sealed class State : IDisposable
