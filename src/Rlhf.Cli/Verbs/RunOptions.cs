@@ -16,6 +16,9 @@ internal sealed record ComputeOptions
     [ValueName("N")]
     public int? Threads { get; init; }
 
+    [Description("What matrices are multiplied in: float32, or bfloat16 with float32 sums and weights, faster and less exact.")]
+    public MatrixPrecision MatmulPrecision { get; init; }
+
     public IEnumerable<string> Validate()
     {
         if (Threads is < 1 or > 4096) yield return $"Threads is {Threads}; it must be at least 1, or left out.";
@@ -26,6 +29,7 @@ internal sealed record ComputeOptions
     public torch.Device Start()
     {
         LibTorch.Initialize(Threads);
+        MatrixProduct.Precision = MatmulPrecision;
         return Devices.Resolve(Device);
     }
 }

@@ -58,5 +58,5 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     internal abstract CausalLM CreateFrozenCopy(int sharedLayers);
 
     /// <summary>Logits [.., V] of hidden states [.., D].</summary>
-    public Tensor Logits(Tensor hidden) => MatrixProduct.Of(hidden, LmHeadWeight.t());
+    public Tensor Logits(Tensor hidden) => MatrixProduct.Of(hidden, LmHeadWeight.t(), exact: true);
 }

@@ -113,7 +113,7 @@ public static class LmHead
     /// <summary>log softmax(hidden · weightᵀ) [r, V].</summary>
     private static Tensor LogSoftmax(Tensor hidden, Tensor weight)
     {
-        using var logits = MatrixProduct.Of(hidden, weight.t());
+        using var logits = MatrixProduct.Of(hidden, weight.t(), exact: true);
         return nn.functional.log_softmax(logits, 1);
     }
 

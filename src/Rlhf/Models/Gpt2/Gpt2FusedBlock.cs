@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Rlhf.Runtime;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -104,18 +105,15 @@ internal static class Gpt2FusedBlock
           return self.add_product(x1, self.product_gelu(h2, p[8], p[9], tanh), p[10], p[11])
         """;
 
-    private static readonly Lazy<OperatorScript>[] Scripts =
-    [
-        .. Enum.GetValues<MatrixLibrary>().Select(library =>
-            new Lazy<OperatorScript>(() => new OperatorScript(MatrixProduct.Definitions(library) + Functions))),
-    ];
+    private static readonly ConcurrentDictionary<(MatrixLibrary, MatrixPrecision), OperatorScript> Scripts = [];
 
     /// <summary>
     /// On by default; off, models compose their blocks of libtorch's operators one by one, and autograd derives the backward pass.
     /// </summary>
     public static bool Enabled { get; set; } = true;
 
-    private static OperatorScript Script => Scripts[(int)MatrixProduct.Library].Value;
+    private static OperatorScript Script => Scripts.GetOrAdd((MatrixProduct.Library, MatrixProduct.Precision),
+        kind => new OperatorScript(MatrixProduct.Definitions(kind.Item1, kind.Item2) + Functions));
 
     /// <summary>Can blocks of this shape compute this way?</summary>
     public static bool Supports(Gpt2Config config, Tensor parameter) =>
