@@ -40,10 +40,16 @@ internal static class Markdown
     }
 }
 
-/// <summary>Files that tests write when RLHF_UPDATE_DOCS is 1, and otherwise compare.</summary>
+/// <summary>Files that tests write when RLHF_UPDATE_DOCS is 1 or run, and otherwise compare.</summary>
 internal static class WrittenFile
 {
-    public static bool Update => Environment.GetEnvironmentVariable("RLHF_UPDATE_DOCS") == "1";
+    private static readonly string? Setting = Environment.GetEnvironmentVariable("RLHF_UPDATE_DOCS");
+
+    /// <summary>Write the files anew.</summary>
+    public static bool Update => Setting is "1" or "run";
+
+    /// <summary>And run the tutorial in full, which takes minutes, for what it prints.</summary>
+    public static bool Run => Setting == "run";
 
     public static void Check(string content, params string[] path)
     {

@@ -1,0 +1,37 @@
+using Microsoft.CodeAnalysis.CSharp.Scripting;
+using Microsoft.CodeAnalysis.Scripting;
+
+namespace Rlhf.Tests.Docs;
+
+/// <summary>
+/// The C# in README.md and docs/ compiles. The blocks of a file see what those before them declared; what a block leaves to the
+/// reader's program stands in a comment above it: <c>&lt;!-- csharp: int[][] queries = []; --&gt;</c>.
+/// </summary>
+public sealed class CodeBlockTests
+{
+    private static readonly string[] Rooms =
+        [.. typeof(Rlhf.Runtime.LibTorch).Assembly.GetExportedTypes().Select(t => t.Namespace!).Distinct()];
+
+    public static TheoryData<string> Files() =>
+        [.. MarkdownFiles().Where(file => File.ReadAllText(file).Contains("```csharp", StringComparison.Ordinal))
+            .Select(file => Path.GetRelativePath(Fixtures.Repository(), file).Replace('\\', '/'))];
+
+    [Theory]
+    [MemberData(nameof(Files))]
+    public void The_code_compiles(string file)
+    {
+        var lines = Markdown.Lines(File.ReadAllText(Path.Combine(Fixtures.Repository(), file)));
+        Script<object> script = CSharpScript.Create("", CSharpCode.Options.AddImports(Rooms));
+        foreach (var block in Markdown.Blocks(lines).Where(block => block.Language == "csharp"))
+        {
+            if (Markdown.CommentAbove(lines, block, "csharp") is { } declarations)
+                script = script.ContinueWith(declarations);
+            script = script.ContinueWith(Tutorial.AsCell(block.Text));
+            var errors = CSharpCode.Errors(script);
+            Assert.True(errors.Length == 0, $"{file}, block in line {block.FirstLine + 1}: {string.Join('\n', errors)}");
+        }
+    }
+
+    private static IEnumerable<string> MarkdownFiles() => Directory.EnumerateFiles(Fixtures.Repository(), "*.md")
+        .Concat(Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md", SearchOption.AllDirectories)).Order();
+}
