@@ -1,0 +1,26 @@
+using System.Runtime.Intrinsics.X86;
+using Rlhf.Models.Gpt2;
+using Rlhf.Runtime;
+
+namespace Rlhf.Tests.Models;
+
+/// <summary>Tests that turn process-wide shortcuts on and off; no other test runs beside them.</summary>
+[CollectionDefinition(Name, DisableParallelization = true)]
+public sealed class ShortcutCollection
+{
+    public const string Name = "Shortcuts";
+}
+
+/// <summary>Fused blocks and the matrix library as asked for, until it is disposed.</summary>
+internal sealed class Shortcuts : IDisposable
+{
+    private readonly bool fusedBlocks = Gpt2FusedBlock.Enabled;
+    private readonly MatrixLibrary library = MatrixProduct.Library;
+
+    public Shortcuts(bool fusedBlocks, MatrixLibrary library) => (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
+
+    /// <summary>The matrix libraries that libtorch brings on this machine: oneDNN's operators exist on x86.</summary>
+    public static MatrixLibrary[] Libraries => X86Base.IsSupported ? [MatrixLibrary.Default, MatrixLibrary.OneDnn] : [MatrixLibrary.Default];
+
+    public void Dispose() => (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
+}
