@@ -77,7 +77,7 @@ public sealed class Gpt2ForSequenceClassification : SequenceClassifier
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var weights = score[0];
-        double square = weights.square().sum().item<float>();
+        double square = weights.square().sum().cpu().item<float>();
         if (Labels.Count != 1 || !(square > 0))
             throw new NotSupportedException("GPT-2's head has no bias: only the score of a model with one label and a head "
                 + "other than 0 can be shifted.");

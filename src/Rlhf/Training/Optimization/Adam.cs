@@ -100,7 +100,7 @@ public sealed class Adam : IDisposable
         var gradients = states.Select(s => s.Parameter.grad).Where(g => g is not null).Select(g => g!).ToArray();
         if (gradients.Length == 0)
             return 0;
-        var norm = (double)((Tensor)Invoke("norm", [gradients])!).item<float>();
+        var norm = (double)((Tensor)Invoke("norm", [gradients])!).cpu().item<float>();
         if (maxNorm is { } limit && limit / (norm + 1e-6) is var factor && factor < 1)
             Invoke("scale", gradients, factor);
         return norm;

@@ -235,7 +235,7 @@ public sealed class PpoTrainer : IDisposable
                         all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0));
                         AfterBackward?.Invoke(all[^1]);
                     }
-                    bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.ToDouble() > 0);
+                    bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
                     double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
                     all[^1] = all[^1] with { GradNorm = CheckFinite(norm, "the gradient norm") };
                     optimizer.Step(learningRate);

@@ -163,7 +163,7 @@ public sealed class RewardTrainer : IDisposable
         model.Training = false;
         var (loss, correct) = objective(logits, minibatch);
         (loss / countOfStep).backward();
-        return (loss.item<float>(), correct.item<long>(), batch.TokenCount);
+        return (loss.cpu().item<float>(), correct.cpu().item<long>(), batch.TokenCount);
     }
 
     /// <summary>Mean loss and accuracy without gradient; null when it was cancelled.</summary>
@@ -180,8 +180,8 @@ public sealed class RewardTrainer : IDisposable
             using var scope = NewDisposeScope();
             using var batch = examples.Pack(minibatch, model.Device);
             var part = objective(model.Forward(batch), minibatch);
-            loss += part.Loss.item<float>();
-            correct += part.Correct.item<long>();
+            loss += part.Loss.cpu().item<float>();
+            correct += part.Correct.cpu().item<long>();
         }
         return new(heldOut.Count, loss / heldOut.Count, correct / heldOut.Count);
     }

@@ -109,7 +109,7 @@ public sealed class SftTrainer : IDisposable
             using var batch = PackedBatch.FromRows(minibatch.Select(e => e.Ids).ToArray(), model.Device);
             var (positions, targets) = LossPositions(minibatch, batch);
             var hidden = model.Forward(batch).index_select(0, positions);
-            sum -= LmHead.Logprobs(hidden, model.LmHeadWeight, targets).sum().ToDouble();
+            sum -= LmHead.Logprobs(hidden, model.LmHeadWeight, targets).sum().cpu().ToDouble();
         }
         return sum / heldOut.Sum(e => (long)e.LossTokens);
     }
@@ -129,7 +129,7 @@ public sealed class SftTrainer : IDisposable
         var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, targets,
             (_, logprobs) => full_like(logprobs, -1.0 / lossTokens));
         hidden.backward([pass.HiddenGradient]);
-        return -pass.Logprobs.sum().ToDouble() / lossTokens;
+        return -pass.Logprobs.sum().cpu().ToDouble() / lossTokens;
     }
 
     /// <summary>Packed positions whose next token counts, and those tokens.</summary>
