@@ -21,8 +21,9 @@ public static class LibTorch
         Justification = "Must run before TorchSharp's first native call.")]
     internal static void RegisterResolver()
     {
-        if (OperatingSystem.IsLinux())
-            AssemblyLoadContext.Default.ResolvingUnmanagedDll += ResolveTorchSharp;
+        // Notebooks and scripts load assemblies into contexts of their own.
+        if (OperatingSystem.IsLinux() && AssemblyLoadContext.GetLoadContext(typeof(torch).Assembly) is { } context)
+            context.ResolvingUnmanagedDll += ResolveTorchSharp;
     }
 
     /// <summary>

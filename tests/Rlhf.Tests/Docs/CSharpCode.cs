@@ -5,21 +5,24 @@ using Microsoft.CodeAnalysis.Scripting;
 
 namespace Rlhf.Tests.Docs;
 
-/// <summary>Compiles and runs C# the way a notebook does (cell after cell) and the way a program does (top-level statements).</summary>
+/// <summary>
+/// Compiles and runs C# the way a notebook does (cell after cell) and the way a program does (top-level statements).
+/// </summary>
 internal static class CSharpCode
 {
     // What a project with ImplicitUsings and a C# notebook both have.
     private static readonly string[] Imports =
     [
-        "System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Net.Http", "System.Threading", "System.Threading.Tasks",
+        "System", "System.Collections.Generic", "System.IO", "System.Linq", "System.Net.Http", "System.Threading",
+        "System.Threading.Tasks",
     ];
 
-    public static ScriptOptions Options { get; } = ScriptOptions.Default.WithImports(Imports).AddReferences(
-        [typeof(Enumerable).Assembly, typeof(HttpClient).Assembly, typeof(Rlhf.Runtime.LibTorch).Assembly, typeof(TorchSharp.torch).Assembly])
+    public static ScriptOptions Options { get; } = ScriptOptions.Default.WithImports(Imports)
+        .AddReferences([typeof(Enumerable).Assembly, typeof(HttpClient).Assembly,
+            typeof(Rlhf.Runtime.LibTorch).Assembly, typeof(TorchSharp.torch).Assembly])
         .WithLanguageVersion(LanguageVersion.Latest);
 
-    public static string[] Errors(Script script) =>
-        [.. script.GetCompilation().GetDiagnostics().Where(d => d.Severity == DiagnosticSeverity.Error).Select(d => d.ToString())];
+    public static string[] Errors(Script script) => Errors(script.GetCompilation());
 
     /// <summary>Errors of a program of top-level statements.</summary>
     public static string[] Errors(string program)
@@ -31,6 +34,9 @@ internal static class CSharpCode
         var compilation = CSharpCompilation.Create("Program",
             [CSharpSyntaxTree.ParseText(imports, parsing), CSharpSyntaxTree.ParseText(program, parsing)], platform,
             new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
-        return [.. compilation.GetDiagnostics().Where(d => d.Severity == DiagnosticSeverity.Error).Select(d => d.ToString())];
+        return Errors(compilation);
     }
+
+    private static string[] Errors(Compilation compilation) =>
+        [.. compilation.GetDiagnostics().Where(d => d.Severity == DiagnosticSeverity.Error).Select(d => d.ToString())];
 }

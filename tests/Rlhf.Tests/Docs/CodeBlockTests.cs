@@ -32,6 +32,8 @@ public sealed class CodeBlockTests
         }
     }
 
-    private static IEnumerable<string> MarkdownFiles() => Directory.EnumerateFiles(Fixtures.Repository(), "*.md")
-        .Concat(Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md", SearchOption.AllDirectories)).Order();
+    private static IEnumerable<string> MarkdownFiles() => Directory
+        .EnumerateFiles(Fixtures.Repository(), "*.md")
+        .Concat(Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md", SearchOption.AllDirectories))
+        .Order();
 }

@@ -9,8 +9,9 @@ namespace Rlhf.Tests.Docs;
 public sealed class CommandLineTests
 {
     public static TheoryData<string> Files() =>
-        [.. new[] { "README.md", "models/README.md", "benchmarks/README.md" }.Concat(
-            Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md").Select(f => "docs/" + Path.GetFileName(f)).Order())];
+        [.. new[] { "README.md", "models/README.md", "benchmarks/README.md" }
+            .Concat(Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md")
+                .Select(file => "docs/" + Path.GetFileName(file)).Order())];
 
     [Theory]
     [MemberData(nameof(Files))]
@@ -22,7 +23,8 @@ public sealed class CommandLineTests
             .SelectMany(block => block.Text.Replace("\\\n", " ").Split('\n')).Select(line => line.Trim());
         var root = CommandLine.Create();
         var parsing = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
-        foreach (string line in inText.Concat(inBlocks).Where(line => line.StartsWith("rlhf ", StringComparison.Ordinal) && !line.Contains('…')))
+        var lines = inText.Concat(inBlocks).Where(line => line.StartsWith("rlhf ", StringComparison.Ordinal) && !line.Contains('…'));
+        foreach (string line in lines)
         {
             string command = Regex.Replace(line, @"\s#.*$|\bCOMMAND\b", "")["rlhf ".Length..].Replace("$n", "1");
             var result = root.Parse(command, parsing);

@@ -26,8 +26,9 @@ public sealed class OptionReferenceTests
             """.ReplaceLineEndings("\n"));
         text.Append("| Flag | |\n|---|---|\n");
         foreach (var option in verbs[0].CommonOptions)
-            text.Append($"| `{option.Name}{(option.HelpName is { } value ? " " + value : "")}` | {Cell(option.Description ?? "")} |\n");
-        text.Append("\nCommands: ").AppendJoin(", ", verbs.Select(v => $"[`{HelpPage.FullName(v)}`](#{Anchor(v)})")).Append(".\n");
+            text.Append($"| `{$"{option.Name} {option.HelpName}".Trim()}` | {Cell(option.Description ?? "")} |\n");
+        var links = verbs.Select(verb => $"[`{HelpPage.FullName(verb)}`](#{Anchor(verb)})");
+        text.Append("\nCommands: ").AppendJoin(", ", links).Append(".\n");
         foreach (var verb in verbs)
             Append(text, verb);
         return text.ToString();
@@ -57,7 +58,8 @@ public sealed class OptionReferenceTests
     private static string Value(Setting setting) => setting.ValueType.IsEnum
         ? string.Join(", ", setting.ValueName.Split('|').Select(v => $"`{v}`")) : Cell(setting.ValueName);
 
-    private static string Default(Setting setting) => setting.Default is null or "" ? "" : $"`{SettingValue.Format(setting.Default)}`";
+    private static string Default(Setting setting) =>
+        setting.Default is null or "" ? "" : $"`{SettingValue.Format(setting.Default)}`";
 
     private static string Cell(string text) => text.Replace("|", "\\|").Replace("<", "&lt;").Replace("*", "\\*");
 }

@@ -26,7 +26,8 @@ public sealed class TroubleshootingTests
     [MemberData(nameof(Messages))]
     public void A_message_that_is_quoted_is_in_the_sources(string message)
     {
-        foreach (string part in message.Split('…').Select(part => part.Trim(" .,:;'()".ToCharArray())).Where(part => part.Length > 3))
+        var parts = message.Split('…').Select(part => part.Trim(" .,:;'()".ToCharArray()));
+        foreach (string part in parts.Where(part => part.Length > 3))
             Assert.True(Sources.Value.Contains(part, StringComparison.Ordinal), $"No message of the sources says: {part}");
     }
 
@@ -34,15 +35,17 @@ public sealed class TroubleshootingTests
     public void Links_of_the_documents_lead_somewhere()
     {
         string root = Fixtures.Repository();
-        foreach (string file in Directory.EnumerateFiles(root, "*.md").Concat(Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md")))
+        var files = Directory.EnumerateFiles(root, "*.md").Concat(Directory.EnumerateFiles(Path.Combine(root, "docs"), "*.md"));
+        foreach (string file in files)
         {
             string text = File.ReadAllText(file);
             foreach (Match link in Regex.Matches(text, @"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)"))
             {
-                string target = link.Groups[1].Length == 0 ? file : Path.Combine(Path.GetDirectoryName(file)!, link.Groups[1].Value);
+                var (path, anchor) = (link.Groups[1].Value, link.Groups[2].Value);
+                string target = path.Length == 0 ? file : Path.Combine(Path.GetDirectoryName(file)!, path);
                 Assert.True(Path.Exists(target), $"{file}: {link.Value} leads nowhere.");
-                if (link.Groups[2].Length > 0)
-                    Assert.True(Anchors(File.ReadAllText(target)).Contains(link.Groups[2].Value), $"{file}: {link.Value} has no such heading.");
+                if (anchor.Length > 0)
+                    Assert.True(Anchors(File.ReadAllText(target)).Contains(anchor), $"{file}: {link.Value} has no such heading.");
             }
         }
     }

@@ -121,14 +121,17 @@ internal sealed record Tutorial(IReadOnlyList<Tutorial.Part> Parts)
     public static IReadOnlyList<Part> CodeOf(string notebook)
     {
         static string Joined(JsonNode? lines) => string.Concat(lines!.AsArray().Select(line => (string)line!));
-        return [.. JsonNode.Parse(notebook)!["cells"]!.AsArray().Where(cell => (string)cell!["cell_type"]! == "code").Select(cell => new Part(
+        var cells = JsonNode.Parse(notebook)!["cells"]!.AsArray();
+        return [.. cells.Where(cell => (string)cell!["cell_type"]! == "code").Select(cell => new Part(
             Regex.Replace(Joined(cell!["source"]), @"^#[r!].*$", "", RegexOptions.Multiline), IsCode: true,
             string.Concat(cell["outputs"]!.AsArray().Select(output => Joined(output!["text"])))))];
     }
 
     // Links of docs/ as docs/notebooks/ sees them.
-    private static string FromNotebooks(string markdown) => Regex.Replace(markdown.Replace("<!-- not run -->\n", ""),
-        @"\]\((?!https?:|#)(?:notebooks/([^)]*)|([^)]*))\)", link => $"]({(link.Groups[1].Success ? link.Groups[1] : "../" + link.Groups[2])})");
+    private static string FromNotebooks(string markdown) => Regex.Replace(
+        markdown.Replace("<!-- not run -->\n", "", StringComparison.Ordinal),
+        @"\]\((?!https?:|#)(?:notebooks/([^)]*)|([^)]*))\)",
+        link => $"]({(link.Groups[1].Success ? link.Groups[1] : "../" + link.Groups[2])})");
 
     private static JsonArray SourceLines(string text)
     {

@@ -10,8 +10,6 @@ namespace Rlhf.Tests.Docs;
 /// </summary>
 public sealed class TutorialTests
 {
-    private const string Steps = "int steps = 60;", Models = "\"models\"";
-
     private static string TutorialFile => Path.Combine(Fixtures.Repository(), "docs", "tutorial.md");
 
     [Fact]
@@ -29,16 +27,26 @@ public sealed class TutorialTests
         {
             var code = tutorial.Parts.Where(part => part.IsCode).Select(part => Tutorial.AsCell(part.Text)).ToArray();
             var outputs = new Queue<string>(await Run(code));
-            tutorial = new([.. tutorial.Parts.Select(part => part.IsCode ? part with { Output = outputs.Dequeue().Trim('\n') } : part)]);
+            tutorial = new([.. tutorial.Parts.Select(part =>
+                part.IsCode ? part with { Output = outputs.Dequeue().Trim('\n') } : part)]);
         }
         WrittenFile.Check(tutorial.ToString(), "docs", "tutorial.md");
         WrittenFile.Check(tutorial.ToNotebook(Setup()), "docs", "notebooks", "sentiment-tuning.ipynb");
 
         string notebook = File.ReadAllText(Path.Combine(Fixtures.Repository(), "docs", "notebooks", "sentiment-tuning.ipynb"));
         var cells = Tutorial.CodeOf(notebook);
-        Assert.Contains(cells, cell => cell.Text.Contains(Steps, StringComparison.Ordinal));
-        var printed = await Run([.. cells.Select(cell => cell.Text.Replace(Steps, "int steps = 2;", StringComparison.Ordinal))]);
+        var printed = await Run(Small([.. cells.Select(cell => cell.Text)]));
         Assert.Equal(cells.Select(cell => cell.Output.Length > 0), printed.Select(text => text.Length > 0));
+    }
+
+    /// <summary>The same with few steps on small batches.</summary>
+    private static string[] Small(string[] cells)
+    {
+        var small = cells.Select(cell => Regex.Replace(Regex.Replace(cell, @"int steps = \d+;", "int steps = 2;"),
+            @"BatchSize = \d+", "BatchSize = 8")).ToArray();
+        Assert.Contains(small, cell => cell.Contains("int steps = 2;", StringComparison.Ordinal)
+            && cell.Contains(" BatchSize = 8, MiniBatchSize = 8", StringComparison.Ordinal));
+        return small;
     }
 
     /// <summary>Runs cells as a notebook does, each seeing what those before it declared; gives what each printed.</summary>
@@ -56,7 +64,7 @@ public sealed class TutorialTests
             {
                 using var output = new StringWriter();
                 Console.SetOut(output);
-                string code = cell.Replace(Models, $"\"{models}\"", StringComparison.Ordinal);
+                string code = cell.Replace("\"models\"", $"\"{models}\"", StringComparison.Ordinal);
                 state = await (state is null ? CSharpScript.RunAsync(code, CSharpCode.Options) : state.ContinueWithAsync(code));
                 printed.Add(Regex.Replace(output.ToString().ReplaceLineEndings("\n"), " +$", "", RegexOptions.Multiline));
             }
