@@ -44,7 +44,7 @@ internal sealed record BenchOptions
     [ValueName("MIN..MAX")]
     public string Response { get; init; } = "4..16";
 
-    [Description("Without the shortcuts: one query at a time, and the rollout's logprobs computed anew.")]
+    [Description("Without the shortcuts: one query at a time, the rollout's logprobs computed anew, blocks and products of libtorch's own.")]
     public bool ReferencePath { get; init; }
 
     [Description("Seed of weights and tokens.")]
@@ -100,7 +100,7 @@ internal static class BenchVerb
         return ExitCode.Success;
     }
 
-    private static object Rounded(BenchOptions options, PpoBenchmarkResult r) => new
+    internal static object Rounded(BenchOptions options, PpoBenchmarkResult r) => new
     {
         options.Model,
         options.Reward,
@@ -117,6 +117,10 @@ internal static class BenchVerb
         r.PpoStepS,
         r.ReferenceS,
         r.OptimiseS,
+        r.ForwardS,
+        r.HeadS,
+        r.BackwardS,
+        r.OptimizerS,
         r.TotalS,
         r.TokensPerSecond,
         r.GenerateTokensPerSecond,
@@ -126,29 +130,42 @@ internal static class BenchVerb
         r.LiveTensors,
         r.MatmulGflopsBefore,
         r.MatmulGflopsAfter,
+        r.FastestMatmulGflopsBefore,
+        r.FastestMatmulGflopsAfter,
         r.GenerateGflop,
         r.RewardGflop,
         r.PpoStepGflop,
         r.GenerateFraction,
         r.RewardFraction,
         r.PpoStepFraction,
+        r.GenerateFractionOfFastest,
+        r.RewardFractionOfFastest,
+        r.PpoStepFractionOfFastest,
     };
 
-    private static Table Table(PpoBenchmarkResult r)
+    internal static Table Table(PpoBenchmarkResult r)
     {
         static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
         var table = new Table().Border(TableBorder.Simple).AddColumn("phase")
             .AddColumn(new TableColumn("seconds").RightAligned()).AddColumn(new TableColumn("GFLOP").RightAligned())
-            .AddColumn(new TableColumn("GFLOP/s").RightAligned()).AddColumn(new TableColumn("of matmul").RightAligned());
+            .AddColumn(new TableColumn("GFLOP/s").RightAligned()).AddColumn(new TableColumn("of torch.mm").RightAligned())
+            .AddColumn(new TableColumn("of fastest").RightAligned());
         void Row(string phase, double seconds, double gflop) => table.AddRow(phase, Number(seconds, "F2"), Number(gflop, "N0"),
-            Number(gflop / seconds, "N0"), Number(100 * gflop / seconds / r.MatmulGflops, "F0") + " %");
+            Number(gflop / seconds, "N0"), Number(100 * gflop / seconds / r.MatmulGflops, "F0") + " %",
+            Number(100 * gflop / seconds / r.FastestMatmulGflops, "F0") + " %");
+        void Part(string part, double seconds) => table.AddRow(part, Number(seconds, "F2"), "", "", "", "");
         Row("generate", r.GenerateS, r.GenerateGflop);
         Row("reward", r.RewardS, r.RewardGflop);
         Row("PPO step", r.PpoStepS, r.PpoStepGflop);
-        table.AddRow("  reference", Number(r.ReferenceS, "F2"), "", "", "");
-        table.AddRow("  optimise", Number(r.OptimiseS, "F2"), "", "", "");
+        Part("  reference", r.ReferenceS);
+        Part("  optimise", r.OptimiseS);
+        Part("    forward", r.ForwardS);
+        Part("    head", r.HeadS);
+        Part("    backward", r.BackwardS);
+        Part("    optimizer", r.OptimizerS);
         Row("all", r.TotalS, r.GenerateGflop + r.RewardGflop + r.PpoStepGflop);
-        table.Caption($"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, {Number(r.MatmulGflopsAfter, "F0")} after\n"
+        table.Caption($"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, {Number(r.MatmulGflopsAfter, "F0")} after; "
+            + $"the models' own: {Number(r.FastestMatmulGflopsBefore, "F0")}, {Number(r.FastestMatmulGflopsAfter, "F0")}\n"
             + $"{Number(r.GenerateTokensPerSecond, "N0")} response tokens/s generated, {Number(r.TokensPerSecond, "N0")} in all; "
             + $"{Number(r.PeakMemoryMib, "N0")} MiB at most");
         return table;

@@ -17,6 +17,10 @@ namespace Rlhf.Evaluation.Benchmarks;
 /// <param name="PpoStepS">Seconds of a PPO step.</param>
 /// <param name="ReferenceS">Of which: the reference's forward pass, and the policy's where the rollout is not reused.</param>
 /// <param name="OptimiseS">Of which: epochs of minibatches.</param>
+/// <param name="ForwardS">Of the epochs: forward passes up to the last hidden states.</param>
+/// <param name="HeadS">Of the epochs: the output layer, forward and backward.</param>
+/// <param name="BackwardS">Of the epochs: the rest of the backward passes.</param>
+/// <param name="OptimizerS">Of the epochs: clipping and Adam.</param>
 /// <param name="TotalS">Seconds of all three.</param>
 /// <param name="TokensPerSecond">Response tokens per second of the whole.</param>
 /// <param name="GenerateTokensPerSecond">Response tokens per second of generation.</param>
@@ -24,15 +28,18 @@ namespace Rlhf.Evaluation.Benchmarks;
 /// <param name="ResponseTokens">Response tokens of a batch, mean over steps.</param>
 /// <param name="PeakMemoryMib">Largest resident memory of the process.</param>
 /// <param name="LiveTensors">Live tensors after each step.</param>
-/// <param name="MatmulGflopsBefore">Rate of a 2048³ float32 product in this process, before.</param>
+/// <param name="MatmulGflopsBefore">Rate of a 2048³ float32 product of libtorch (torch.mm) in this process, before.</param>
 /// <param name="MatmulGflopsAfter">The same, after.</param>
+/// <param name="FastestMatmulGflopsBefore">Rate of that product as the models take it (<see cref="MatrixProduct"/>), before.</param>
+/// <param name="FastestMatmulGflopsAfter">The same, after.</param>
 /// <param name="GenerateGflop">Useful arithmetic of generation, mean over steps.</param>
 /// <param name="RewardGflop">Useful arithmetic of the reward.</param>
 /// <param name="PpoStepGflop">Useful arithmetic of the PPO step.</param>
 public sealed record PpoBenchmarkResult(
-    double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimiseS, double TotalS, double TokensPerSecond,
+    double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimiseS, double ForwardS, double HeadS, double BackwardS,
+    double OptimizerS, double TotalS, double TokensPerSecond,
     double GenerateTokensPerSecond, double QueryTokens, double ResponseTokens, double PeakMemoryMib, IReadOnlyList<long> LiveTensors,
-    double MatmulGflopsBefore, double MatmulGflopsAfter, double GenerateGflop, double RewardGflop, double PpoStepGflop)
+    double MatmulGflopsBefore, double MatmulGflopsAfter, double FastestMatmulGflopsBefore, double FastestMatmulGflopsAfter, double GenerateGflop, double RewardGflop, double PpoStepGflop)
 {
     /// <summary>Mean of the two matrix product rates.</summary>
     public double MatmulGflops => (MatmulGflopsBefore + MatmulGflopsAfter) / 2;
@@ -45,6 +52,18 @@ public sealed record PpoBenchmarkResult(
 
     /// <summary>Useful arithmetic of the PPO step per second, over the matrix product rate.</summary>
     public double PpoStepFraction => PpoStepGflop / PpoStepS / MatmulGflops;
+
+    /// <summary>Mean of the two rates of the models' own product.</summary>
+    public double FastestMatmulGflops => (FastestMatmulGflopsBefore + FastestMatmulGflopsAfter) / 2;
+
+    /// <summary>Useful arithmetic of generation per second, over the rate of the models' own product.</summary>
+    public double GenerateFractionOfFastest => GenerateGflop / GenerateS / FastestMatmulGflops;
+
+    /// <summary>Useful arithmetic of the reward per second, over the rate of the models' own product.</summary>
+    public double RewardFractionOfFastest => RewardGflop / RewardS / FastestMatmulGflops;
+
+    /// <summary>Useful arithmetic of the PPO step per second, over the rate of the models' own product.</summary>
+    public double PpoStepFractionOfFastest => PpoStepGflop / PpoStepS / FastestMatmulGflops;
 }
 
 /// <summary>The lesson's workload at a chosen size, on random weights: sample, classify, take a PPO step.</summary>
@@ -68,16 +87,46 @@ public sealed class PpoBenchmark
     /// <summary>Steps that count, after one that warms up.</summary>
     public int Steps { get; init; } = 3;
 
-    /// <summary>Sample one query at a time, as the lesson's notebook does, and compute the rollout's logprobs anew.</summary>
+    /// <summary>
+    /// Sample one query at a time, as the lesson's notebook does, compute the rollout's logprobs anew, and compose blocks and products of
+    /// libtorch's own.
+    /// </summary>
     public bool ReferencePath { get; init; }
 
     /// <summary>Where to compute.</summary>
     public Device Device { get; init; } = CPU;
 
+    /// <summary>Edge of the matrices whose product's rate is measured.</summary>
+    internal int MatmulSize { get; init; } = 2048;
+
     /// <summary>Runs the workload.</summary>
     /// <param name="progress">Called after each step with its number (0 is the warm-up) and its seconds.</param>
     /// <param name="cancellation">Stops between steps.</param>
     public PpoBenchmarkResult Run(Action<int, double>? progress = null, CancellationToken cancellation = default)
+    {
+        double before = MatmulGflops(), fastestBefore = FastestMatmulGflops();
+        var (fusedBlocks, library) = (Gpt2FusedBlock.Enabled, MatrixProduct.Library);
+        PpoBenchmarkResult result;
+        try
+        {
+            if (ReferencePath)
+                (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (false, MatrixLibrary.Default);
+            result = RunSteps(progress, cancellation);
+        }
+        finally
+        {
+            (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
+        }
+        return result with
+        {
+            MatmulGflopsBefore = before,
+            MatmulGflopsAfter = MatmulGflops(),
+            FastestMatmulGflopsBefore = fastestBefore,
+            FastestMatmulGflopsAfter = FastestMatmulGflops(),
+        };
+    }
+
+    private PpoBenchmarkResult RunSteps(Action<int, double>? progress, CancellationToken cancellation)
     {
         using var trunk = new Gpt2LMHeadModel(Policy with { EosTokenId = null, BosTokenId = null }, Device);
         trunk.Initialize(Config.Seed);
@@ -88,7 +137,6 @@ public sealed class PpoBenchmark
         using var trainer = new PpoTrainer(Config, policy);
         var generator = new TextGenerator(policy);
 
-        double before = MatmulGflops();
         List<Step> steps = [];
         List<long> live = [];
         for (int i = 0; i <= Steps; i++)
@@ -103,23 +151,31 @@ public sealed class PpoBenchmark
         double Median(Func<Step, double> value) => SampleStatistics.Of([.. steps.Select(value)]).Median;
         double responseTokens = steps.Average(s => s.Lengths.Responses.Sum());
         return new PpoBenchmarkResult(
-            Median(s => s.Generate), Median(s => s.Reward), Median(s => s.Ppo), Median(s => s.Forward), Median(s => s.Optimise), Median(s => s.Total),
+            Median(s => s.Generate), Median(s => s.Reward), Median(s => s.Ppo), Median(s => s.Phases["time/ppo/forward_pass"]),
+            Median(s => s.Phases["time/ppo/optimize_step"]), Median(s => s.Phases["time/ppo/optimize/forward"]),
+            Median(s => s.Phases["time/ppo/optimize/head"]), Median(s => s.Phases["time/ppo/optimize/backward"]),
+            Median(s => s.Phases["time/ppo/optimize/optimizer"]), Median(s => s.Total),
             responseTokens / Median(s => s.Total), responseTokens / Median(s => s.Generate),
-            steps.Average(s => s.Lengths.Queries.Sum()), responseTokens, PeakMemoryMib(), live, before, MatmulGflops(),
+            steps.Average(s => s.Lengths.Queries.Sum()), responseTokens, PeakMemoryMib(), live, 0, 0, 0, 0,
             steps.Average(s => GenerateFlops(s.Lengths)) / 1e9, steps.Average(s => RewardFlops(s.Lengths)) / 1e9, steps.Average(s => PpoFlops(s.Lengths)) / 1e9);
     }
 
-    /// <summary>Rate of a 2048³ float32 matrix product on the benchmark's device, in GFLOP/s: the median of several.</summary>
-    public double MatmulGflops(int repetitions = 9)
+    /// <summary>Rate of libtorch's 2048³ float32 matrix product on the benchmark's device, in GFLOP/s: the median of several.</summary>
+    public double MatmulGflops(int repetitions = 9) => Rate(repetitions, (a, b, c) => c.addmm_(a, b, beta: 0, alpha: 1));
+
+    /// <summary>The same of the product that the models take.</summary>
+    public double FastestMatmulGflops(int repetitions = 9) => Rate(repetitions, (a, b, _) => MatrixProduct.Of(a, b).Dispose());
+
+    private double Rate(int repetitions, Action<Tensor, Tensor, Tensor> multiply)
     {
-        const int n = 2048;
+        double n = MatmulSize;
         using var scope = NewDisposeScope();
-        Tensor a = randn(n, n, device: Device), b = randn(n, n, device: Device), c = empty(n, n, device: Device);
+        Tensor a = randn(MatmulSize, MatmulSize, device: Device), b = randn(MatmulSize, MatmulSize, device: Device), c = empty_like(a);
         var rates = new double[repetitions];
         for (int i = -2; i < repetitions; i++)
         {
             long start = Stopwatch.GetTimestamp();
-            c.addmm_(a, b, beta: 0, alpha: 1);
+            multiply(a, b, c);
             Synchronize();
             if (i >= 0)
                 rates[i] = 2.0 * n * n * n / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9;
@@ -149,7 +205,7 @@ public sealed class PpoBenchmark
             ReferencePath ? new Rollout(queries, generated.Responses) : new Rollout(queries, generated.Responses, generated.Logprobs, generated.Values), scores);
         Synchronize();
         return new Step(generate, reward, Stopwatch.GetElapsedTime(start).TotalSeconds,
-            statistics.Seconds["time/ppo/forward_pass"], statistics.Seconds["time/ppo/optimize_step"],
+            statistics.Seconds,
             new RowLengths([.. queries.Select(q => q.Length)], [.. generated.Responses.Select(r => r.Length)]));
     }
 
@@ -208,7 +264,7 @@ public sealed class PpoBenchmark
         public IEnumerable<int> Both => Queries.Zip(Responses, (q, r) => q + r);
     }
 
-    private sealed record Step(double Generate, double Reward, double Ppo, double Forward, double Optimise, RowLengths Lengths)
+    private sealed record Step(double Generate, double Reward, double Ppo, IReadOnlyDictionary<string, double> Phases, RowLengths Lengths)
     {
         public double Total => Generate + Reward + Ppo;
     }

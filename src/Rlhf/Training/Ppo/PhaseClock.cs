@@ -16,6 +16,15 @@ internal sealed class PhaseClock
         last = Stopwatch.GetTimestamp();
     }
 
+    /// <summary>Adds the time since a moment to a part of a phase.</summary>
+    /// <returns>Now, the moment at which the next part begins.</returns>
+    public long Add(string part, long since)
+    {
+        long now = Stopwatch.GetTimestamp();
+        seconds[part] = seconds.GetValueOrDefault(part) + Stopwatch.GetElapsedTime(since, now).TotalSeconds;
+        return now;
+    }
+
     /// <summary>All phases so far, and the time since the first began under <paramref name="name"/>.</summary>
     public IReadOnlyDictionary<string, double> Total(string name)
     {

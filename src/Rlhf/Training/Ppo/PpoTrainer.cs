@@ -120,7 +120,7 @@ public sealed class PpoTrainer : IDisposable
         clock.Finish("time/ppo/compute_advantages");
 
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
-        var miniBatches = Optimize(rows, batch, learningRate, out int epochs);
+        var miniBatches = Optimize(rows, batch, learningRate, clock, out int epochs);
         clock.Finish("time/ppo/optimize_step");
 
         var statistics = StepSummary.Of(
@@ -218,7 +218,8 @@ public sealed class PpoTrainer : IDisposable
     }
 
     /// <summary>Epochs of minibatches, in a new order each.</summary>
-    private List<MiniBatchStatistics> Optimize(StepRows rows, PpoBatch batch, double learningRate, out int epochs)
+    private List<MiniBatchStatistics> Optimize(
+        StepRows rows, PpoBatch batch, double learningRate, PhaseClock clock, out int epochs)
     {
         List<MiniBatchStatistics> all = [];
         for (epochs = 0; epochs < Config.PpoEpochs;)
@@ -232,13 +233,15 @@ public sealed class PpoTrainer : IDisposable
                 {
                     for (int i = 0; i < chunks.Length; i++)
                     {
-                        all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0));
+                        all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0, clock));
                         AfterBackward?.Invoke(all[^1]);
                     }
+                    long start = Stopwatch.GetTimestamp();
                     bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
                     double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
                     all[^1] = all[^1] with { GradNorm = CheckFinite(norm, "the gradient norm") };
                     optimizer.Step(learningRate);
+                    clock.Add("time/ppo/optimize/optimizer", start);
                 }
                 finally
                 {
@@ -253,7 +256,7 @@ public sealed class PpoTrainer : IDisposable
     }
 
     /// <summary>Adds the gradient of one minibatch.</summary>
-    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, bool isFirst)
+    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, bool isFirst, PhaseClock clock)
     {
         using var owned = selected;
         using var scope = NewDisposeScope();
@@ -265,8 +268,10 @@ public sealed class PpoTrainer : IDisposable
         Tensor advantages = selected.ToDevice(advantagesOnHost), returns = selected.ToDevice(selected.Gather(batch.Returns));
         double scale = 1.0 / Config.GradientAccumulationSteps;
 
+        long start = Stopwatch.GetTimestamp();
         var hidden = selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch));
         var values = Model.Values(hidden);
+        start = clock.Add("time/ppo/optimize/forward", start);
         var headWeight = Model.PretrainedModel.LmHeadWeight;
         // Where the ratio guard takes the minibatch's gradient away, what was accumulated before it must stay.
         var gradientBefore = !isFirst && headWeight.requires_grad ? headWeight.grad?.clone() : null;
@@ -276,6 +281,7 @@ public sealed class PpoTrainer : IDisposable
             return PpoMath.PolicyLoss(logprobs, oldLogprobs.narrow(0, start, r), advantages.narrow(0, start, r),
                 weight.narrow(0, start, r), Config.ClipRange).Gradient * scale;
         }, withEntropy: true);
+        clock.Add("time/ppo/optimize/head", start);
 
         MiniBatchStatistics statistics;
         Tensor valueGradient;
@@ -295,7 +301,9 @@ public sealed class PpoTrainer : IDisposable
                     _ = gradientBefore is null ? gradient.zero_() : gradient.copy_(gradientBefore);
             }
         }
+        start = Stopwatch.GetTimestamp();
         autograd.backward([hidden, values], [head.HiddenGradient, valueGradient]);
+        clock.Add("time/ppo/optimize/backward", start);
         return statistics;
     }
 
