@@ -39,7 +39,8 @@ public sealed record PpoBenchmarkResult(
     double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimiseS, double ForwardS, double HeadS, double BackwardS,
     double OptimizerS, double TotalS, double TokensPerSecond,
     double GenerateTokensPerSecond, double QueryTokens, double ResponseTokens, double PeakMemoryMib, IReadOnlyList<long> LiveTensors,
-    double MatmulGflopsBefore, double MatmulGflopsAfter, double FastestMatmulGflopsBefore, double FastestMatmulGflopsAfter, double GenerateGflop, double RewardGflop, double PpoStepGflop)
+    double MatmulGflopsBefore, double MatmulGflopsAfter, double FastestMatmulGflopsBefore, double FastestMatmulGflopsAfter,
+    double GenerateGflop, double RewardGflop, double PpoStepGflop)
 {
     /// <summary>Mean of the two matrix product rates.</summary>
     public double MatmulGflops => (MatmulGflopsBefore + MatmulGflopsAfter) / 2;
