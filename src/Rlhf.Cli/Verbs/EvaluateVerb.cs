@@ -133,7 +133,7 @@ internal static class EvaluateVerb
         var screen = context.Screen;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
+        string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
         string source = QueryOptions.Source(dataset);
         var device = context.Settings.Get<ComputeOptions>().Start();

@@ -7,7 +7,7 @@ namespace Rlhf.Cli.Verbs;
 internal static class ModelFolders
 {
     /// <summary>Names of what ships in models/.</summary>
-    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny",
+    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedJudge = "imdb-bert-tiny",
         ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
 
     /// <summary>
@@ -41,6 +41,10 @@ internal static class ModelFolders
         path is not null || HubFiles.RevisionOf(context, flag) is not null ? Resolve(context, flag, path)
         : Shipped(shipped) ?? throw new ConfigurationException(
             [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
+
+    /// <summary>The judge that was named; where reward and judge are not, the judge that ships beside the shipped reward, if there.</summary>
+    public static string? Judge(VerbContext context, string? judge, string? rewardModel) => judge is not null
+        ? Resolve(context, "--judge", judge) : rewardModel is null ? Shipped(ShippedJudge) : null;
 
     /// <summary>The model folder that a path names, or null.</summary>
     public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer

@@ -40,7 +40,8 @@ internal sealed record PpoOptions
     [ValueName("NAME")]
     public string? RewardLabel { get; init; }
 
-    [Description("A second classifier that training never sees, to tell earned reward from a hacked one.")]
+    [Description("A second classifier that training never sees, to tell earned reward from a hacked one; unset: with the reward "
+        + "that ships, the judge that ships.")]
     [ValueName("DIR|ORG/NAME")]
     public string? Judge { get; init; }
 
@@ -93,7 +94,7 @@ internal static class PpoVerb
         string? refFolder = options.RefModel is { } reference ? ModelFolders.Resolve(context, "--ref-model", reference) : null;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        string? judgeFolder = options.Judge is { } path ? ModelFolders.Resolve(context, "--judge", path) : null;
+        string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
         string source = QueryOptions.Source(dataset);
 
         var device = context.Settings.Get<ComputeOptions>().Start();
