@@ -11,8 +11,9 @@ internal static class ModelFolders
         ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
 
     /// <summary>
-    /// A model folder. The folder of a run stands for the model that it saved, and an id such as org/name or org/name@revision,
-    /// where no such folder is, for a model of the Hub, which is downloaded unless the cache holds it.
+    /// A model folder. The folder of a run stands for the model that it saved; where no such folder is, the name of a model that
+    /// ships stands for it, and an id such as org/name or org/name@revision for a model of the Hub, which is downloaded unless
+    /// the cache holds it.
     /// </summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="flag">The flag that names the model.</param>
@@ -24,7 +25,7 @@ internal static class ModelFolders
     {
         if (path is null)
             throw new ConfigurationException([$"{flag} is missing; name a model folder, or a model of the Hub."]);
-        if (Local(path, parts) is { } folder)
+        if ((Local(path, parts) ?? Named(path)) is { } folder)
             return HubFiles.RevisionOf(context, flag) is null ? folder : throw new ConfigurationException(
                 [$"--revision belongs to a model of the Hub; {flag} {path} is a folder here."]);
         if (HubFiles.Model(context, flag, path, parts) is { } snapshot)
@@ -51,9 +52,14 @@ internal static class ModelFolders
         ? Directory.Exists(path) ? path : null
         : new[] { path, Path.Combine(path, "model") }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
 
-    /// <summary>A model's place for people and settings files: its folder, or for one of the Hub, org/name@commit.</summary>
+    /// <summary>
+    /// A model's place for people and settings files: its folder, or for one of the Hub, org/name@commit. For one that an
+    /// installed tool carries, it is models/name: the tool's own folder goes with its version.
+    /// </summary>
     public static string PlaceOf(string folder) =>
-        HubCache.Identify(folder) is { } known ? $"{known.Repo.Id}@{known.Commit}" : folder;
+        HubCache.Identify(folder) is { } known ? $"{known.Repo.Id}@{known.Commit}"
+        : Path.GetDirectoryName(folder) == Path.Combine(AppContext.BaseDirectory, "models") ? $"models/{Path.GetFileName(folder)}"
+        : folder;
 
     /// <summary>The Hub's name of a model that came from there, or null.</summary>
     public static string? BaseModelOf(string folder) => HubCache.Identify(folder)?.Repo.Id;
@@ -67,6 +73,11 @@ internal static class ModelFolders
         string name = Path.GetFileName(path);
         return name == "model" && Path.GetDirectoryName(path) is { } run ? Path.GetFileName(run) : name;
     }
+
+    /// <summary>The model that ships under this name, with models/ before it or without, or null.</summary>
+    private static string? Named(string path) =>
+        (path.StartsWith("models/", StringComparison.Ordinal) ? path[7..] : path) is var name && name.Length > 0
+        && name.AsSpan().IndexOfAny("/\\") < 0 && name is not ("." or "..") ? Shipped(name) : null;
 
     /// <summary>A file or folder of models/, looked for above the current folder and above the program, or null.</summary>
     public static string? Shipped(string name)

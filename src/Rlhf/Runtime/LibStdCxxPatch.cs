@@ -25,14 +25,14 @@ internal static class LibStdCxxPatch
     public static nint TryLoad(Assembly torchSharp, out string? failure)
     {
         failure = null;
-        if (Find(FileName, AppContext.BaseDirectory, Path.GetDirectoryName(torchSharp.Location)) is not { } original)
+        if (NativeFiles.Find(FileName, AppContext.BaseDirectory, Path.GetDirectoryName(torchSharp.Location)) is not { } original)
         {
             failure = $"{FileName} was not found beside the program.";
             return 0;
         }
         // The dependencies first, from where the original lies: the copy's own folder does not hold them.
         foreach (var dependency in (string[])["libgomp-98b21ff3.so.1", "libc10.so", "libtorch_cpu.so", "libtorch.so"])
-            if (Find(dependency, Path.GetDirectoryName(original)) is { } path)
+            if (NativeFiles.Find(dependency, Path.GetDirectoryName(original)) is { } path)
                 NativeLibrary.TryLoad(path, out _);
 
         byte[] image = File.ReadAllBytes(original);
@@ -53,18 +53,6 @@ internal static class LibStdCxxPatch
             return handle;
         failure = $"Neither {original} nor its adapted copy {copy} could be loaded.";
         return 0;
-    }
-
-    /// <summary>
-    /// A native file beside the program, in the runtimes folder there, or where the host looks for native libraries.
-    /// </summary>
-    private static string? Find(string name, params IEnumerable<string?> besides)
-    {
-        var probing = (AppContext.GetData("NATIVE_DLL_SEARCH_DIRECTORIES") as string ?? "")
-            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries);
-        return besides.OfType<string>()
-            .SelectMany(folder => (string[])[folder, Path.Combine(folder, "runtimes", "linux-x64", "native")])
-            .Concat(probing).Select(folder => Path.Combine(folder, name)).FirstOrDefault(File.Exists);
     }
 
     private static string WriteOnce(byte[] image, byte[] hash)

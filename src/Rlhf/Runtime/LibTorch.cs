@@ -1,3 +1,4 @@
+using System.Reflection;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Loader;
@@ -49,10 +50,8 @@ public static class LibTorch
                 {
                     throw new PlatformNotSupportedException(
                         $"libtorch could not be loaded on {RuntimeInformation.OSDescription} " +
-                        $"({RuntimeInformation.RuntimeIdentifier}). " +
-                        (loadFailure ?? e.GetBaseException().Message) +
-                        " Install the libtorch package of this platform (libtorch-cpu-linux-x64, -win-x64 or -osx-arm64) and, " +
-                        "on Linux, libstdc++6 and libgomp1.", e);
+                        $"({NativeFiles.Platform}). " +
+                        Remedy(NativeFiles.Platform, HasLibTorch(), loadFailure ?? e.GetBaseException().Message), e);
                 }
                 initialized = true;
             }
@@ -66,7 +65,35 @@ public static class LibTorch
 
     private static string? loadFailure;
 
-    private static nint ResolveTorchSharp(System.Reflection.Assembly assembly, string name)
+    /// <summary>What to do about a libtorch that could not be loaded.</summary>
+    /// <param name="platform">What <see cref="NativeFiles.Platform"/> says.</param>
+    /// <param name="present">Whether the library lies where it is looked for.</param>
+    /// <param name="failure">Why it could not be loaded.</param>
+    internal static string Remedy(string platform, bool present, string failure)
+    {
+        if (platform.StartsWith("linux-musl", StringComparison.Ordinal))
+            return "libtorch needs glibc, which this Linux lacks: use Debian, Ubuntu, Fedora or another with glibc.";
+        if (platform is not ("linux-x64" or "win-x64" or "win-arm64" or "osx-arm64"))
+            return $"libtorch {Version} has packages for linux-x64, win-x64, win-arm64 and osx-arm64 only.";
+        if (!present)
+            return $"The program carries no libtorch. Add it: dotnet add package libtorch-cpu-{platform} --version {Version}";
+        return failure + (platform switch
+        {
+            "linux-x64" => " Install libstdc++6 and libgomp1.",
+            "win-x64" or "win-arm64" => " Install the Microsoft Visual C++ Redistributable.",
+            _ => "",
+        }) + $" The package libtorch-cpu-{platform} must have version {Version}.";
+    }
+
+    /// <summary>The version of libtorch that this build's TorchSharp is made for.</summary>
+    internal static string Version => typeof(LibTorch).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>()
+        .Single(metadata => metadata.Key == "LibTorchVersion").Value!;
+
+    private static bool HasLibTorch() => NativeFiles.Find(
+        OperatingSystem.IsWindows() ? "torch_cpu.dll" : OperatingSystem.IsMacOS() ? "libtorch_cpu.dylib" : "libtorch_cpu.so",
+        AppContext.BaseDirectory, Path.GetDirectoryName(typeof(torch).Assembly.Location)) is not null;
+
+    private static nint ResolveTorchSharp(Assembly assembly, string name)
     {
         if (name != "LibTorchSharp" || assembly.GetName().Name != "TorchSharp")
             return 0;
