@@ -4,7 +4,7 @@ using Microsoft.CodeAnalysis.Scripting;
 namespace Rlhf.Tests.Docs;
 
 /// <summary>
-/// The C# in README.md and docs/ compiles. The blocks of a file see what those before them declared; what a block leaves to the
+/// The C# in README.md, docs/ and the packages' pages compiles. The blocks of a file see what those before them declared; what a block leaves to the
 /// reader's program stands in a comment above it: <c>&lt;!-- csharp: int[][] queries = []; --&gt;</c>.
 /// </summary>
 public sealed class CodeBlockTests
@@ -34,6 +34,7 @@ public sealed class CodeBlockTests
 
     private static IEnumerable<string> MarkdownFiles() => Directory
         .EnumerateFiles(Fixtures.Repository(), "*.md")
-        .Concat(Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md", SearchOption.AllDirectories))
+        .Concat(((string[])["docs", "packaging"]).SelectMany(folder => Directory.EnumerateFiles(
+            Path.Combine(Fixtures.Repository(), folder), "*.md", SearchOption.AllDirectories)))
         .Order();
 }

@@ -9,7 +9,7 @@ namespace Rlhf.Tests.Docs;
 public sealed class CommandLineTests
 {
     public static TheoryData<string> Files() =>
-        [.. new[] { "README.md", "models/README.md", "benchmarks/README.md" }
+        [.. new[] { "README.md", "models/README.md", "benchmarks/README.md", "packaging/Rlhf.Cli.md" }
             .Concat(Directory.EnumerateFiles(Path.Combine(Fixtures.Repository(), "docs"), "*.md")
                 .Select(file => "docs/" + Path.GetFileName(file)).Order())];
 
