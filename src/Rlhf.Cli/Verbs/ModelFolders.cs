@@ -77,7 +77,8 @@ internal static class ModelFolders
     /// <summary>The model that ships under this name, with models/ before it or without, or null.</summary>
     private static string? Named(string path) =>
         (path.StartsWith("models/", StringComparison.Ordinal) ? path[7..] : path) is var name && name.Length > 0
-        && name.AsSpan().IndexOfAny("/\\") < 0 && name is not ("." or "..") ? Shipped(name) : null;
+        && name.AsSpan().IndexOfAny("/\\") < 0 && name is not ("." or "..")
+        && Shipped(name) is { } folder && Directory.Exists(folder) ? folder : null;
 
     /// <summary>A file or folder of models/, looked for above the current folder and above the program, or null.</summary>
     public static string? Shipped(string name)
