@@ -25,14 +25,19 @@ internal static class LibStdCxxPatch
     public static nint TryLoad(Assembly torchSharp, out string? failure)
     {
         failure = null;
-        if (NativeFiles.Find(FileName, AppContext.BaseDirectory, Path.GetDirectoryName(torchSharp.Location)) is not { } original)
+        // Notebooks load packages from where NuGet unpacked them: torchsharp/0.107.0/lib/net8.0/TorchSharp.dll.
+        string? folder = Path.GetDirectoryName(torchSharp.Location);
+        string? package = Path.GetDirectoryName(Path.GetDirectoryName(folder));
+        string? packages = Path.GetDirectoryName(Path.GetDirectoryName(package));
+        if (NativeFiles.Find(FileName, AppContext.BaseDirectory, folder, package) is not { } original)
         {
             failure = $"{FileName} was not found beside the program.";
             return 0;
         }
         // The dependencies first, from where the original lies: the copy's own folder does not hold them.
         foreach (var dependency in (string[])["libgomp-98b21ff3.so.1", "libc10.so", "libtorch_cpu.so", "libtorch.so"])
-            if (NativeFiles.Find(dependency, Path.GetDirectoryName(original)) is { } path)
+            if (NativeFiles.Find(dependency, Path.GetDirectoryName(original), packages is null ? null
+                : Path.Combine(packages, $"libtorch-cpu-{NativeFiles.Platform}", LibTorch.Version)) is { } path)
                 NativeLibrary.TryLoad(path, out _);
 
         byte[] image = File.ReadAllBytes(original);

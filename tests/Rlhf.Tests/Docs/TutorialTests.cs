@@ -85,7 +85,7 @@ public sealed class TutorialTests
         string packages = File.ReadAllText(Path.Combine(Fixtures.Repository(), "Directory.Packages.props"));
         string libtorch = Regex.Match(packages, "<LibTorchVersion>(.*)</LibTorchVersion>").Groups[1].Value;
         return $"""
-            // libtorch of your platform: libtorch-cpu-linux-x64, libtorch-cpu-win-x64 or libtorch-cpu-osx-arm64.
+            // libtorch of your platform: libtorch-cpu-linux-x64, -win-x64, -win-arm64 or -osx-arm64.
             #r "nuget: libtorch-cpu-linux-x64, {libtorch}"
             #r "nuget: Rlhf, {version}"
 
