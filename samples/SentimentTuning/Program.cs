@@ -23,7 +23,7 @@ string rewardFolder = args.ElementAtOrDefault(1) ?? Path.Combine(models, "imdb-d
 // 3  Configuration: the lesson's for its own models. The small model learns with a larger rate and smaller batches.
 var config = lesson
     ? new PpoConfig { LearningRate = 1.41e-5 }
-    : new PpoConfig { LearningRate = 1.2e-4, InitKlCoef = 0.035, BatchSize = 64, MiniBatchSize = 32 };
+    : new PpoConfig { LearningRate = 1.2e-4, InitKlCoef = 0.07, BatchSize = 64, MiniBatchSize = 32 };
 int steps = lesson ? 194 : 60;
 var device = Devices.Resolve("auto");
 
