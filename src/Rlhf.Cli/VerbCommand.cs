@@ -16,8 +16,13 @@ internal sealed record VerbContext(
     /// <summary>What "--flag org/name" turned out to mean, for settings files: org/name@commit.</summary>
     public Dictionary<string, string> Pins { get; } = [];
 
-    /// <summary>The command line as a shell takes it.</summary>
-    public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(t.Value)).Prepend("rlhf"));
+    /// <summary>
+    /// The command line as a shell takes it, for people elsewhere: of a path from the root, such as a home folder, the last part alone.
+    /// </summary>
+    public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(WithoutFolders(t.Value))).Prepend("rlhf"));
+
+    internal static string WithoutFolders(string word) => Path.IsPathRooted(word)
+        && Path.GetFileName(Path.TrimEndingDirectorySeparator(word)) is { Length: > 0 } name ? name : word;
 
     /// <summary>A word as a shell takes it.</summary>
     public static string Quoted(string word) =>

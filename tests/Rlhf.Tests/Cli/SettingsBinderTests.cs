@@ -1,4 +1,5 @@
 using CsCheck;
+using Rlhf.Cli;
 using Rlhf.Cli.Settings;
 using Rlhf.Generation;
 using Rlhf.Runtime;
@@ -216,4 +217,13 @@ public class SettingsBinderTests
     [InlineData("", "abc", 3)]
     [InlineData("kitten", "sitting", 3)]
     public void Distance_counts_edits(string a, string b, int distance) => Assert.Equal(distance, NearestName.Distance(a, b));
+
+    [Theory]
+    [InlineData("/home/me/models/gpt2/", "gpt2")]
+    [InlineData("/", "/")]
+    [InlineData("runs/my-ppo", "runs/my-ppo")]
+    [InlineData("1/2", "1/2")]
+    [InlineData("--steps", "--steps")]
+    public void A_model_card_names_no_folders_of_this_machine(string word, string expected) =>
+        Assert.Equal(expected, VerbContext.WithoutFolders(word));
 }
