@@ -44,11 +44,9 @@ internal static partial class HubFiles
         using var hub = new HubClient();
         if (Meant(HubRepoType.Model, text, hub.Cache) is not { } meant)
             return null;
-        string? revision = RevisionOf(context, flag);
-        if (revision is not null && meant.Revision is not null)
-            throw new ConfigurationException([$"{flag} {text} names a revision, and so does --revision; name one."]);
+        string? revision = OneRevision($"{flag} {text}", meant.Revision, RevisionOf(context, flag));
         var snapshot = Bring(context, flag, text, meant.Repo, progress => hub.DownloadModelAsync(
-            meant.Repo.Id, meant.Revision ?? revision, progress, parts, context.Stop));
+            meant.Repo.Id, revision, progress, parts, context.Stop));
         return snapshot.Folder;
     }
 
@@ -72,6 +70,11 @@ internal static partial class HubFiles
             meant.Repo.Id, split, subset, meant.Revision, progress, context.Stop));
         return (Pattern(snapshot.Files), null);
     }
+
+    /// <summary>The revision that a name has after its @, or else that of --revision.</summary>
+    /// <exception cref="ConfigurationException">There are two.</exception>
+    public static string? OneRevision(string named, string? ofName, string? ofFlag) => ofName is null || ofFlag is null ? ofName ?? ofFlag
+        : throw new ConfigurationException([$"{named} names a revision, and so does --revision; name one."]);
 
     /// <summary>The --revision of a verb, for the flag that it is about.</summary>
     public static string? RevisionOf(VerbContext context, string flag) =>

@@ -107,9 +107,9 @@ internal static class HubVerbs
     {
         var (options, screen) = (context.Settings.Get<HubDownloadOptions>(), context.Screen);
         using var hub = new HubClient();
-        var (name, revision) = id.Split('@', 2) is [var first, var second] ? (first, second) : (id, options.Revision);
-        if (name != id && options.Revision is not null)
-            throw new ConfigurationException([$"{id} names a revision, and so does --revision; name one."]);
+        var named = id.Split('@', 2);
+        string name = named[0];
+        string? revision = HubFiles.OneRevision(id, named.ElementAtOrDefault(1), options.Revision);
         var repo = new HubRepo(options.RepoType, name);
         var snapshot = HubFiles.Noted(screen, HubFiles.Fetch(screen, $"Downloading {id}", progress =>
             files.Length > 0 ? hub.DownloadFilesAsync(repo, files, revision, progress, context.Stop)

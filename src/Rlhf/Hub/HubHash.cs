@@ -31,10 +31,7 @@ internal static class HubHash
     public static async Task<string> GitBlobAsync(string path, CancellationToken cancellation)
     {
         using var stream = Open(path);
-#pragma warning disable CA5350 // git's own choice
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA1);
-#pragma warning restore CA5350
-        hash.AppendData(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {stream.Length}\0")));
+        using var hash = NewGitBlob(stream.Length);
         var buffer = new byte[1 << 18];
         for (int read; (read = await stream.ReadAsync(buffer, cancellation).ConfigureAwait(false)) > 0;)
             hash.AppendData(buffer.AsSpan(0, read));
@@ -44,12 +41,18 @@ internal static class HubHash
     /// <summary>As <see cref="GitBlobAsync"/>, of bytes.</summary>
     public static string GitBlob(ReadOnlySpan<byte> content)
     {
-#pragma warning disable CA5350 // git's own choice
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA1);
-#pragma warning restore CA5350
-        hash.AppendData(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {content.Length}\0")));
+        using var hash = NewGitBlob(content.Length);
         hash.AppendData(content);
         return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static IncrementalHash NewGitBlob(long length)
+    {
+#pragma warning disable CA5350 // git's own choice
+        var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA1);
+#pragma warning restore CA5350
+        hash.AppendData(Encoding.ASCII.GetBytes(string.Create(CultureInfo.InvariantCulture, $"blob {length}\0")));
+        return hash;
     }
 
     private static FileStream Open(string path) =>

@@ -121,10 +121,8 @@ public static class LmHead
     private static void AddWeightGradient(Tensor weight, Tensor dLogits, Tensor hidden)
     {
         var gradient = weight.grad ?? (weight.grad = zeros_like(weight));
-        long vocabSize = weight.shape[0], parts = Math.Max(1, weight.numel() / WeightPartElements);
-        for (long i = 0; i < parts; i++)
+        foreach (var (start, count) in EqualParts(weight.shape[0], weight.numel() / WeightPartElements))
         {
-            long start = vocabSize * i / parts, count = vocabSize * (i + 1) / parts - start;
             using var part = MatrixProduct.Of(dLogits.narrow(1, start, count).t(), hidden);
             gradient!.narrow(0, start, count).add_(part);
         }
@@ -134,13 +132,16 @@ public static class LmHead
 
     private static Tensor Entropy(Tensor logSoftmax) => logSoftmax.exp().mul_(logSoftmax).sum(1).neg_();
 
-    private static IEnumerable<(long Start, long Count)> Chunks(long rows, int vocabSize)
+    private static IEnumerable<(long Start, long Count)> Chunks(long rows, int vocabSize) =>
+        EqualParts(rows, (rows + ChunkRows(vocabSize) - 1) / ChunkRows(vocabSize));
+
+    /// <summary>Parts of equal size but for one, so that no product is left with a few rows; at least one.</summary>
+    private static IEnumerable<(long Start, long Count)> EqualParts(long total, long parts)
     {
-        // Chunks of equal size, so that no product is left with a few rows.
-        long chunks = Math.Max(1, (rows + ChunkRows(vocabSize) - 1) / ChunkRows(vocabSize));
-        for (long i = 0, start = 0; i < chunks; i++)
+        parts = Math.Max(1, parts);
+        for (long i = 0, start = 0; i < parts; i++)
         {
-            long end = rows * (i + 1) / chunks;
+            long end = total * (i + 1) / parts;
             yield return (start, end - start);
             start = end;
         }

@@ -113,12 +113,13 @@ public sealed class PackedBatch : IDisposable
     }
 
     /// <summary>Packed token of each padded position [B · T]: a row's padding is its last token. Null when there is no padding.</summary>
-    internal Tensor? PadIndex => padIndex ??= IsUniform ? null : Copy(Index(RowCount * MaxLength, (b, t) => b * MaxLength + t, MaxLength,
-        (b, t) => Offsets[b] + Math.Min(t, Length(b) - 1)), Device);
+    internal Tensor? PadIndex => padIndex ??= IsUniform ? null : Copy(
+        [.. Enumerable.Range(0, RowCount).SelectMany(b =>
+            Enumerable.Range(0, MaxLength).Select(t => (long)Offsets[b] + Math.Min(t, Length(b) - 1)))], Device);
 
     /// <summary>Padded position of each packed token [N]. Null when there is no padding.</summary>
-    internal Tensor? PackIndex => packIndex ??= IsUniform ? null : Copy(Index(TokenCount, (b, t) => Offsets[b] + t, null,
-        (b, t) => (long)b * MaxLength + t), Device);
+    internal Tensor? PackIndex => packIndex ??= IsUniform ? null : Copy(
+        [.. Enumerable.Range(0, RowCount).SelectMany(b => Enumerable.Range(0, Length(b)).Select(t => (long)b * MaxLength + t))], Device);
 
     /// <summary>Packed [N, …] to padded [B, T, …], rows padded on the right with a repeated token of theirs.</summary>
     public Tensor Pad(Tensor packed)
@@ -185,15 +186,6 @@ public sealed class PackedBatch : IDisposable
         TokenTypeIds?.Dispose();
         padIndex?.Dispose();
         packIndex?.Dispose();
-    }
-
-    private long[] Index(int count, Func<int, int, int> place, int? length, Func<int, int, long> value)
-    {
-        var index = new long[count];
-        for (int b = 0; b < RowCount; b++)
-            for (int t = 0; t < (length ?? Length(b)); t++)
-                index[place(b, t)] = value(b, t);
-        return index;
     }
 
     private static Tensor Copy(long[] values, Device device) => tensor(values, int64, device).DetachFromDisposeScope();

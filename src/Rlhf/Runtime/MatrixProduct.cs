@@ -34,6 +34,16 @@ public enum MatrixPrecision
 /// <remarks>Shapes: M rows, K inner, N columns. Tensors on other devices or of other types go to libtorch's own product.</remarks>
 public static class MatrixProduct
 {
+    private const string GeluDefinition = """
+        def gelu(u: Tensor, tanh: bool) -> Tensor:
+          if tanh:
+            y = torch.gelu(u, approximate="tanh")
+          else:
+            y = torch.gelu(u)
+          return y
+
+        """;
+
     private const string OneDnnDefinitions = """
         def product(a: Tensor, b: Tensor, bias: Optional[Tensor]) -> Tensor:
           return ops.mkldnn._linear_pointwise(a, torch.t(b), bias, "none", annotate(List[Optional[number]], []), "")
@@ -78,12 +88,7 @@ public static class MatrixProduct
         def add_product(sum: Tensor, a: Tensor, b: Tensor, bias: Optional[Tensor]) -> Tensor:
           return torch.add_(self.product(a, b, bias), sum)
         def product_gelu(a: Tensor, b: Tensor, bias: Tensor, tanh: bool) -> Tensor:
-          y = self.product(a, b, bias)
-          if tanh:
-            y = torch.gelu(y, approximate="tanh")
-          else:
-            y = torch.gelu(y)
-          return y
+          return self.gelu(self.product(a, b, bias), tanh)
         def product_by_transposed(a: Tensor, b: Tensor) -> Tensor:
           return self.product(a, torch.t(b), None)
 
@@ -149,12 +154,13 @@ public static class MatrixProduct
 
     /// <summary>
     /// For an <see cref="OperatorScript"/>: <c>product(a, b, bias)</c> is a · b and the bias, if any; <c>add_product(sum, a, b, bias)</c>
-    /// adds that to a sum, in new memory; <c>product_gelu</c> applies GELU to it; <c>product_by_transposed(a, b)</c> is a · bᵀ.
+    /// adds that to a sum, in new memory; <c>gelu(u, tanh)</c> is GELU and
+    /// <c>product_gelu(a, b, bias, tanh)</c> that of a product; <c>product_by_transposed(a, b)</c> is a · bᵀ.
     /// </summary>
     internal static string Definitions(MatrixLibrary library, MatrixPrecision precision = MatrixPrecision.Float32) =>
-        precision == MatrixPrecision.Bfloat16 ? BFloat16Definitions + PlainDefinitions
+        GeluDefinition + (precision == MatrixPrecision.Bfloat16 ? BFloat16Definitions + PlainDefinitions
         : library == MatrixLibrary.OneDnn ? OneDnnDefinitions
-        : DefaultDefinitions + PlainDefinitions;
+        : DefaultDefinitions + PlainDefinitions);
 
     internal static MatrixLibrary Choose(string? setting) => setting switch
     {

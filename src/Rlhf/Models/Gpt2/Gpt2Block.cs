@@ -8,7 +8,6 @@ namespace Rlhf.Models.Gpt2;
 /// <summary>Attention and feed-forward layer, each on the normalised input, each added to the residual stream.</summary>
 internal sealed class Gpt2Block
 {
-    private readonly Gpt2Config config;
     private readonly Parameter ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias;
     private readonly Parameter ln2Weight, ln2Bias, fcWeight, fcBias, projWeight, projBias;
     private readonly long[] normalized;
@@ -17,7 +16,7 @@ internal sealed class Gpt2Block
 
     public Gpt2Block(Gpt2Config config, int layer, NamedParameters parameters)
     {
-        this.config = config;
+        Config = config;
         normalized = [config.NEmbd];
         headSize = config.NEmbd / config.NHead;
         // Attention itself divides by √(head size).
@@ -44,7 +43,7 @@ internal sealed class Gpt2Block
         ];
     }
 
-    public Gpt2Config Config => config;
+    public Gpt2Config Config { get; }
 
     /// <summary>The parameters in the checkpoint's order.</summary>
     public Tensor[] Parameters { get; }
@@ -65,7 +64,7 @@ internal sealed class Gpt2Block
         }
         // Rows are padded on the right, so that the causal mask already hides the padding from every token.
         var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)), Heads(k), Heads(v),
-            p: training ? config.AttnPdrop : 0, is_casual: true);
+            p: training ? Config.AttnPdrop : 0, is_casual: true);
         return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training);
     }
 
@@ -74,12 +73,12 @@ internal sealed class Gpt2Block
     {
         var qkv = MatrixProduct.Conv1D(Normalize(x, ln1Weight, ln1Bias), attnWeight, attnBias);
         var (q, k, v) = Split(qkv.unsqueeze(1));
-        keys.view(-1, config.NEmbd).index_copy_(0, step.Slots, k.squeeze(1));
-        values.view(-1, config.NEmbd).index_copy_(0, step.Slots, v.squeeze(1));
+        keys.view(-1, Config.NEmbd).index_copy_(0, step.Slots, k.squeeze(1));
+        values.view(-1, Config.NEmbd).index_copy_(0, step.Slots, v.squeeze(1));
         var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)),
             Heads(keys.narrow(0, 0, step.Rows).narrow(1, 0, step.Longest)),
             Heads(values.narrow(0, 0, step.Rows).narrow(1, 0, step.Longest)), attn_mask: step.Mask);
-        return FeedForward(Residual(x, attended.transpose(1, 2).reshape(step.Rows, config.NEmbd), false), false);
+        return FeedForward(Residual(x, attended.transpose(1, 2).reshape(step.Rows, Config.NEmbd), false), false);
     }
 
     private Tensor Residual(Tensor x, Tensor attended, bool training) =>
@@ -87,24 +86,24 @@ internal sealed class Gpt2Block
 
     private Tensor FeedForward(Tensor x, bool training)
     {
-        var inner = Activations.Apply(config.ActivationFunction, MatrixProduct.Conv1D(Normalize(x, ln2Weight, ln2Bias), fcWeight, fcBias));
+        var inner = Activations.Apply(Config.ActivationFunction, MatrixProduct.Conv1D(Normalize(x, ln2Weight, ln2Bias), fcWeight, fcBias));
         return x + Dropout(MatrixProduct.Conv1D(inner, projWeight, projBias), training);
     }
 
     private (Tensor Q, Tensor K, Tensor V) Split(Tensor qkv)
     {
-        int d = config.NEmbd;
+        int d = Config.NEmbd;
         return (qkv.narrow(2, 0, d), qkv.narrow(2, d, d), qkv.narrow(2, 2 * d, d));
     }
 
     private Tensor Scale(Tensor q) => queryScale == 1 ? q : q * queryScale;
 
     /// <summary>[B, T, D] to [B, H, T, D / H].</summary>
-    private Tensor Heads(Tensor x) => x.view(x.shape[0], x.shape[1], config.NHead, headSize).transpose(1, 2);
+    private Tensor Heads(Tensor x) => x.view(x.shape[0], x.shape[1], Config.NHead, headSize).transpose(1, 2);
 
     private Tensor Normalize(Tensor x, Tensor weight, Tensor bias) =>
-        nn.functional.layer_norm(x, normalized, weight, bias, config.LayerNormEpsilon);
+        nn.functional.layer_norm(x, normalized, weight, bias, Config.LayerNormEpsilon);
 
     private Tensor Dropout(Tensor x, bool training) =>
-        training && config.ResidPdrop > 0 ? nn.functional.dropout(x, config.ResidPdrop, true) : x;
+        training && Config.ResidPdrop > 0 ? nn.functional.dropout(x, Config.ResidPdrop, true) : x;
 }

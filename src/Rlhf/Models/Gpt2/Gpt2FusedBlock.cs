@@ -16,12 +16,6 @@ namespace Rlhf.Models.Gpt2;
 internal static class Gpt2FusedBlock
 {
     private const string Functions = """
-        def gelu(u: Tensor, tanh: bool) -> Tensor:
-          if tanh:
-            y = torch.gelu(u, approximate="tanh")
-          else:
-            y = torch.gelu(u)
-          return y
         def gelu_backward(dy: Tensor, u: Tensor, tanh: bool) -> Tensor:
           if tanh:
             du = torch.gelu_backward(dy, u, approximate="tanh")

@@ -275,11 +275,11 @@ public sealed class PpoTrainer : IDisposable
         var headWeight = Model.PretrainedModel.LmHeadWeight;
         // Where the ratio guard takes the minibatch's gradient away, what was accumulated before it must stay.
         var gradientBefore = !isFirst && headWeight.requires_grad ? headWeight.grad?.clone() : null;
-        var head = LmHead.ForwardBackward(hidden, headWeight, selected.Targets, (start, logprobs) =>
+        var head = LmHead.ForwardBackward(hidden, headWeight, selected.Targets, (first, logprobs) =>
         {
             long r = logprobs.shape[0];
-            return PpoMath.PolicyLoss(logprobs, oldLogprobs.narrow(0, start, r), advantages.narrow(0, start, r),
-                weight.narrow(0, start, r), Config.ClipRange).Gradient * scale;
+            return PpoMath.PolicyLoss(logprobs, oldLogprobs.narrow(0, first, r), advantages.narrow(0, first, r),
+                weight.narrow(0, first, r), Config.ClipRange).Gradient * scale;
         }, withEntropy: true);
         clock.Add("time/ppo/optimize/head", start);
 
