@@ -161,6 +161,12 @@ internal sealed class BoundSettings(
     /// <summary>Was the property given by flag or file?</summary>
     public bool IsGiven(string property) => given.Any(s => s.Property.Name == property);
 
+    /// <summary>Flags by property name.</summary>
+    public IReadOnlyDictionary<string, string> Flags => settings.ToDictionary(s => s.Property.Name, s => s.Flag);
+
+    /// <summary>The flag of a key of a settings file.</summary>
+    public string FlagOf(string key) => settings.FirstOrDefault(s => s.Key == key)?.Flag ?? key;
+
     /// <inheritdoc cref="SettingsBinder.NameFlags(string)"/>
     public string NameFlags(string message) => SettingsBinder.NameFlags(message, settings);
 

@@ -13,12 +13,13 @@ internal sealed class ProgressDisplay
     private readonly Screen screen;
     private readonly string title, unit, sizeUnit;
     private readonly ProgressTask? task;
+    private readonly long first;
     private long total;
     private TimeSpan lastLine = -BetweenLines;
 
-    private ProgressDisplay(Screen screen, string title, string unit, long total, ProgressTask? task) =>
-        (this.screen, this.title, this.unit, this.total, this.task, sizeUnit) =
-            (screen, title, unit, total, task, unit == "MB" ? " MB" : "");
+    private ProgressDisplay(Screen screen, string title, string unit, long total, ProgressTask? task, long first) =>
+        (this.screen, this.title, this.unit, this.total, this.task, this.first, sizeUnit) =
+            (screen, title, unit, total, task, first, unit == "MB" ? " MB" : "");
 
     /// <summary>Shows progress while <paramref name="work"/> runs.</summary>
     /// <param name="screen">Where.</param>
@@ -26,10 +27,11 @@ internal sealed class ProgressDisplay
     /// <param name="unit">What is counted, in the singular: step; or MB.</param>
     /// <param name="total">How many there are.</param>
     /// <param name="work">The work; it calls <see cref="Report"/>.</param>
-    public static T Run<T>(Screen screen, string title, string unit, long total, Func<ProgressDisplay, T> work)
+    /// <param name="first">How many were done before the work began.</param>
+    public static T Run<T>(Screen screen, string title, string unit, long total, Func<ProgressDisplay, T> work, long first = 0)
     {
         if (!screen.IsLive)
-            return work(new(screen, title, unit, total, null));
+            return work(new(screen, title, unit, total, null, first));
         return new Progress(screen.People!) { ExcludeVerticalPadding = true }
             .Columns(
                 new TaskDescriptionColumn { Alignment = Justify.Left },
@@ -44,7 +46,7 @@ internal sealed class ProgressDisplay
             .Start(context =>
             {
                 var task = context.AddTask(Screen.Safe(title), maxValue: Math.Max(1, total));
-                return work(new(screen, title, unit, total, task));
+                return work(new(screen, title, unit, total, task, first));
             });
     }
 
@@ -78,9 +80,9 @@ internal sealed class ProgressDisplay
     private string Pace(long done)
     {
         double seconds = watch.Elapsed.TotalSeconds;
-        if (done <= 0 || seconds <= 0)
+        if (done <= first || seconds <= 0)
             return "";
-        double each = seconds / done;
+        double each = seconds / (done - first);
         string plural = sizeUnit == "" ? unit + "s" : unit;
         string rate = each >= 1 ? Number(each, 1) + $" s/{unit}" : Number(1 / each, 1) + $" {plural}/s";
         return done >= total ? $"{rate}  {Time(watch.Elapsed)}"

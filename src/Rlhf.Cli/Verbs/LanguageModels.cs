@@ -1,7 +1,6 @@
 using Rlhf.Models;
 using Rlhf.Tokenizers;
 using TorchSharp;
-using static TorchSharp.torch;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -19,22 +18,6 @@ internal static class LanguageModels
         return tokenizer.EosTokenId ?? model.EosTokenId
             ?? throw new InvalidDataException(
                 $"{folder}: neither the tokenizer nor config.json names an end token (eos_token_id).");
-    }
-
-    /// <summary>After a run that failed: saves the weights if they can still be used, and says where good ones are.</summary>
-    /// <param name="parameters">The model's parameters.</param>
-    /// <param name="save">Saves the model.</param>
-    /// <param name="folder">Where it saves to.</param>
-    /// <param name="source">The model that training began with.</param>
-    public static void Rescue(IEnumerable<Tensor> parameters, Action save, string folder, string source)
-    {
-        using var scope = torch.NewDisposeScope();
-        bool finite = parameters.All(p => p.isfinite().all().ToBoolean());
-        if (finite)
-            save();
-        Console.Error.WriteLine(finite
-            ? $"rlhf: the weights from before the step that failed are in {folder}; the run began with {source}."
-            : $"rlhf: the weights are not finite any more and were not saved; begin again with {source}.");
     }
 
     /// <summary>A device for people: cpu with its threads, or cuda:0.</summary>

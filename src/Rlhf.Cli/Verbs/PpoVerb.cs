@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.ComponentModel;
-using System.Diagnostics;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
@@ -12,6 +11,7 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
+using Rlhf.Training.Optimization;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 
@@ -74,19 +74,19 @@ internal static class PpoVerb
             .Add("PPO", new PpoConfig(), c => c.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Run", new OutputOptions())
+            .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
             .Add("Tracking", new TrackingOptions())
             .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run,
         // The models that ship come with settings that suit them.
-        defaultConfig: command =>
+        defaultConfig: command => RunFolder.ConfigOf("ppo", command) ?? (
             command.GetResult("--model") is null && command.GetResult("--preset") is null
-                ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null,
+                ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null),
         preset: settings => settings.Get<PpoOptions>().Preset is { } chosen ? PpoPresets.Settings(chosen) : []);
 
     private static int Run(VerbContext context)
     {
-        var clock = Stopwatch.StartNew();
         var (options, config, screen) = (context.Settings.Get<PpoOptions>(), context.Settings.Get<PpoConfig>(), context.Screen);
         var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
         HubSettings.CheckPush(context);
@@ -113,14 +113,17 @@ internal static class PpoVerb
         using var trainer = new PpoTrainer(config, policy, refModel, steps);
         var generation = context.Settings.Get<GenerationConfig>();
         var run = new PpoRun(trainer, tokenizer, reward, train, generation, lengths.ResponseLengths);
-        var folder = RunFolder.Create("ppo", context.Settings.Get<OutputOptions>());
+        using var folder = RunFolder.Open("ppo", context);
         folder.WriteConfig(context, "ppo", new Dictionary<string, object?>
         {
             [nameof(PpoOptions.Model)] = ModelFolders.PlaceOf(policyFolder),
             [nameof(PpoOptions.RewardModel)] = ModelFolders.PlaceOf(rewardFolder),
+            [nameof(PpoOptions.Judge)] = judgeFolder is null ? null : ModelFolders.PlaceOf(judgeFolder),
             [nameof(PpoOptions.Steps)] = steps,
             [nameof(DatasetOptions.LongerThan)] = dataset.LongerThan,
-        });
+        }, MayChange(config));
+        if (folder.SayIfFinished(screen))
+            return ExitCode.Success;
         screen.Facts("PPO",
         [
             ("model", ModelFolders.PlaceOf(policyFolder)),
@@ -132,22 +135,34 @@ internal static class PpoVerb
             ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
         ]);
 
-        void Save()
+        void SaveAs(string path, torch.ScalarType? storage)
         {
-            policy.SavePretrained(folder.Model, options.Storage.ToScalarType());
-            tokenizer.SavePretrained(folder.Model);
+            policy.SavePretrained(path, storage);
+            tokenizer.SavePretrained(path);
         }
+        var inputs = new Dictionary<string, string>
+        {
+            ["--model"] = Fingerprint.OfModel(policyFolder),
+            ["--reward-model"] = Fingerprint.OfModel(rewardFolder),
+            ["--dataset"] = Fingerprint.OfTokens(train.Select(q => q.TokenIds)),
+        };
+        if (refFolder is not null)
+            inputs["--ref-model"] = Fingerprint.OfModel(refFolder);
+        var checkpoints = new RunCheckpoints(context, "ppo", folder, trainer, path => SaveAs(path, null), inputs);
+        long? resumedAfter = checkpoints.Restore();
         try
         {
-            using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
-            Train(context, run, steps, sinks);
+            using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen, resumedAfter);
+            Train(context, run, steps, sinks, checkpoints, resumedAfter ?? 0);
         }
         catch (Exception e) when (e is TrainingDivergedException or RewardException)
         {
-            LanguageModels.Rescue(policy.NamedParameters.Select(p => p.Value), Save, folder.Model, policyFolder);
+            checkpoints.Failed(policyFolder);
             throw;
         }
-        Save();
+        if (context.Stop.IsCancellationRequested)
+            checkpoints.Stopped();
+        SaveAs(folder.Model, options.Storage.ToScalarType());
         var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
         {
             Generation = generation,
@@ -157,7 +172,9 @@ internal static class PpoVerb
         // What the policy was before training is the reference, unless that is another model.
         using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
         var comparison = Compare(context, evaluator, before ?? trainer.ReferenceModel, trainer.Model.PretrainedModel);
-        Finish(context, folder, policyFolder, rewardFolder, trainer, clock.Elapsed, comparison);
+        Finish(context, folder, policyFolder, rewardFolder, trainer, checkpoints.Elapsed, comparison);
+        if (comparison is not null)
+            folder.MarkFinished();
         return HubSettings.Push(context, folder.Model);
     }
 
@@ -206,7 +223,15 @@ internal static class PpoVerb
         yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
     }
 
-    private static void Train(VerbContext context, PpoRun run, long steps, IMetricSink sinks)
+    /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
+    private static string[] MayChange(PpoConfig config) =>
+    [
+        nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm), nameof(PpoConfig.Target),
+        .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoOptions.Steps)] : Array.Empty<string>(),
+    ];
+
+    private static void Train(
+        VerbContext context, PpoRun run, long steps, IMetricSink sinks, RunCheckpoints checkpoints, long first)
     {
         var warned = new HashSet<string>();
         void Warn(long step, string warning)
@@ -223,7 +248,8 @@ internal static class PpoVerb
             display.Report(step.Step,
                 ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)),
                 ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
-        }, context.Stop));
+            checkpoints.AfterStep(step.Statistics.RewardMean);
+        }, context.Stop), first);
     }
 
     /// <summary>The comparison, or null when the run was interrupted.</summary>

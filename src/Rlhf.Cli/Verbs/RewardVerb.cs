@@ -10,6 +10,7 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
+using Rlhf.Training.Optimization;
 using Rlhf.Training.RewardModeling;
 using TorchSharp;
 
@@ -58,10 +59,12 @@ internal static class RewardVerb
             .Add("Evaluation", new HeldOutOptions { MaxEvalTexts = 2000 }, o => o.Validate())
             .Add("Training", new RewardConfig(), c => c.Validate())
             .Add("Run", new OutputOptions())
+            .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
             .Add("Tracking", new TrackingOptions())
             .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
-        Run);
+        Run,
+        defaultConfig: command => RunFolder.ConfigOf("reward", command));
 
     private static int Run(VerbContext context)
     {
@@ -93,8 +96,10 @@ internal static class RewardVerb
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = Open(source, options, config, device);
         using var trainer = new RewardTrainer(model, tokenizer, config);
-        var folder = RunFolder.Create("reward", context.Settings.Get<OutputOptions>());
-        folder.WriteConfig(context, "reward");
+        using var folder = RunFolder.Open("reward", context);
+        folder.WriteConfig(context, "reward", mayChange: MayChange(config));
+        if (folder.SayIfFinished(screen))
+            return ExitCode.Success;
         long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
         double stepsPerEpoch = Math.Ceiling(rows.Train.Count / (double)perStep);
         long steps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * stepsPerEpoch));
@@ -108,13 +113,20 @@ internal static class RewardVerb
             ("output", folder.Path),
         ]);
 
-        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
         RewardEvaluation? evaluation = null;
-        void Save()
+        void SaveAs(string path, torch.ScalarType? storage)
         {
-            model.SavePretrained(folder.Model, options.Storage.ToScalarType());
-            tokenizer.SavePretrained(folder.Model);
+            model.SavePretrained(path, storage);
+            tokenizer.SavePretrained(path);
         }
+        var checkpoints = new RunCheckpoints(context, "reward", folder, trainer, path => SaveAs(path, null),
+            new Dictionary<string, string>
+            {
+                ["--model"] = Fingerprint.OfModel(source),
+                [options.Pairs is null ? "--dataset" : "--pairs"] = Fingerprint.OfTexts(rows.Train.Select(r => r!.ToString()!)),
+            });
+        long? resumedAfter = checkpoints.Restore();
+        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen, resumedAfter);
         RewardProgress last;
         try
         {
@@ -122,13 +134,16 @@ internal static class RewardVerb
             {
                 evaluation = state.Evaluation ?? evaluation;
                 Report(display, sinks, state, evaluation);
-            }));
+                checkpoints.AfterStep(-state.Evaluation?.Loss);
+            }), resumedAfter ?? 0);
         }
         catch (TrainingDivergedException)
         {
-            LanguageModels.Rescue(model.Parameters.Tensors, Save, folder.Model, source);
+            checkpoints.Failed(source);
             throw;
         }
+        if (context.Stop.IsCancellationRequested)
+            checkpoints.Stopped();
         PairReport.Outcome? pairs = null;
         try
         {
@@ -137,9 +152,11 @@ internal static class RewardVerb
         }
         finally
         {
-            Save(); // what was trained is kept, whatever the measuring comes to
+            SaveAs(folder.Model, options.Storage.ToScalarType()); // what was trained is kept, whatever the measuring comes to
         }
         Finish(context, folder, source, config, last, pairs);
+        if (last.Step >= steps && !context.Stop.IsCancellationRequested)
+            folder.MarkFinished();
         return HubSettings.Push(context, folder.Model);
     }
 
@@ -182,6 +199,15 @@ internal static class RewardVerb
             return AutoModelForSequenceClassification.FromPretrained(folder, device, NewHead.Scalar(config.Seed));
         return AutoModelForSequenceClassification.FromPretrained(folder, device);
     }
+
+    /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
+    private static string[] MayChange(RewardConfig config) =>
+    [
+        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.EvalSteps),
+        nameof(RewardOptions.NormalizeReward),
+        .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
+            ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),
+    ];
 
     private static void Report(ProgressDisplay display, IMetricSink sinks, RewardProgress state, RewardEvaluation? evaluation)
     {

@@ -1,9 +1,11 @@
+using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Runtime;
+using Rlhf.Training.Checkpointing;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -27,38 +29,93 @@ internal sealed record OutputOptions
     }
 }
 
-/// <summary>The folder of one run: config.yaml, metrics.jsonl, samples.jsonl, summary.json and the model in model/.</summary>
-internal sealed class RunFolder
+/// <summary>
+/// The folder of one run: config.yaml, metrics.jsonl, samples.jsonl, summary.json, checkpoints/ and the model in model/. The process
+/// has it for itself until it is disposed.
+/// </summary>
+internal sealed class RunFolder : IDisposable
 {
-    // What a run writes and what --overwrite may therefore remove; nothing else is ever touched.
-    private static readonly string[] OwnFiles = ["config.yaml", "metrics.jsonl", "samples.jsonl", "summary.json"];
-    private static readonly string[] OwnFolders = ["model", "tensorboard"];
+    private const string ConfigFile = "config.yaml", FinishedFile = ".finished", CheckpointsFolder = "checkpoints";
 
-    private RunFolder(string path) => Path = path;
+    // What a run writes and what --overwrite may therefore remove; nothing else is ever touched.
+    private static readonly string[] OwnFiles = [ConfigFile, "metrics.jsonl", "samples.jsonl", "summary.json", FinishedFile];
+    private static readonly string[] OwnFolders = ["model", "tensorboard", CheckpointsFolder];
+
+    // Of this run of the command alone, not of what is trained.
+    private static readonly string[] NotOfTheRun =
+    [
+        nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite), nameof(CheckpointOptions.Resume),
+        nameof(HubSettings.PushToHub), nameof(HubSettings.Private), nameof(HubSettings.Revision), // which is pinned
+    ];
+
+    // Which name a model or data has may change: that their content is the same is checked with the checkpoint.
+    private static readonly string[] MayAlwaysChange =
+    [
+        nameof(CheckpointOptions.SaveEvery), nameof(CheckpointOptions.KeepLast), nameof(TrackingOptions.LogWith),
+        nameof(PpoOptions.Storage), nameof(ComputeOptions.Threads), nameof(ComputeOptions.Device), nameof(PpoOptions.Model),
+        nameof(PpoOptions.RefModel), nameof(PpoOptions.RewardModel), nameof(PpoOptions.Judge), nameof(DatasetOptions.Dataset),
+        nameof(HeldOutOptions.EvalDataset), nameof(RewardOptions.Pairs),
+    ];
+
+    private readonly RunLock guard;
+    private IReadOnlyDictionary<string, FileEntry>? recorded;
+    private bool settingsChanged;
+
+    private RunFolder(string path, RunLock guard) => (Path, this.guard) = (path, guard);
 
     public string Path { get; }
 
     /// <summary>Where the run saves its model.</summary>
     public string Model => this["model"];
 
+    /// <summary>Where the run's checkpoints lie.</summary>
+    public string Checkpoints => this[CheckpointsFolder];
+
+    /// <summary>Does an earlier process' run go on?</summary>
+    public bool Resumes => recorded is not null;
+
+    /// <summary>Use no checkpoint of a later step, when one was named to go on from.</summary>
+    public long ResumeAtMost { get; private init; } = long.MaxValue;
+
     /// <summary>Path of a file of the run.</summary>
     public string this[string name] => System.IO.Path.Combine(Path, name);
 
-    /// <summary>Makes the folder, or refuses one that holds something.</summary>
-    /// <exception cref="ConfigurationException">It is not empty and --overwrite was not given, or the path is a file.</exception>
-    public static RunFolder Create(string verb, OutputOptions options)
+    /// <summary>Makes the folder of a new run, or opens that of the run to go on with, and locks it.</summary>
+    /// <exception cref="ConfigurationException">It holds something and neither --overwrite nor --resume was given, the path is a file,
+    /// there is no such run, or another process has it.</exception>
+    public static RunFolder Open(string verb, VerbContext context)
     {
-        var folder = new RunFolder(options.Output ?? NewPath(verb));
-        RefuseIfTaken(folder.Path, options.Overwrite);
-        if (Directory.Exists(folder.Path))
+        var (output, resume) = (context.Settings.Get<OutputOptions>(), context.Settings.Get<CheckpointOptions>().Resume);
+        if (resume is not null && output.Overwrite)
+            throw new ConfigurationException(["--resume goes on with a run and --overwrite removes it; give one of the two."]);
+        var (found, atMost) = resume is null ? (null, long.MaxValue) : Find(verb, resume, output.Output);
+        string path = found ?? output.Output ?? NewPath(verb);
+        if (found is null)
+            RefuseIfTaken(path, output.Overwrite);
+        Directory.CreateDirectory(path);
+        var folder = new RunFolder(path, RunLock.Take(path)) { ResumeAtMost = atMost };
+        try
         {
-            foreach (var name in OwnFiles)
-                File.Delete(folder[name]);
-            foreach (var name in OwnFolders.Where(name => Directory.Exists(folder[name])))
-                Directory.Delete(folder[name], recursive: true);
+            if (found is not null)
+                folder.recorded = ReadConfig(folder[ConfigFile], verb);
+            else
+                folder.Clear();
+            return folder;
         }
-        Directory.CreateDirectory(folder.Path);
-        return folder;
+        catch
+        {
+            folder.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The settings file of the run that --resume names on a command line, or null.</summary>
+    public static string? ConfigOf(string verb, ParseResult command)
+    {
+        string? resume = command.GetResult("--resume") is null ? null : command.GetValue<string>("--resume");
+        string? output = command.GetResult("--output") is null ? null : command.GetValue<string>("--output");
+        return resume is { Length: > 0 } && Find(verb, resume, output).Folder is { } folder
+            ? System.IO.Path.Combine(folder, ConfigFile) : null;
     }
 
     /// <summary>Refuses a path where something is in the way.</summary>
@@ -67,27 +124,116 @@ internal sealed class RunFolder
     {
         if (File.Exists(path))
             throw new ConfigurationException([$"--output {path} is a file; name a folder."]);
-        if (!overwrite && Directory.Exists(path) && Directory.EnumerateFileSystemEntries(path).Any())
-            throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite."]);
+        if (overwrite || !Directory.Exists(path))
+            return;
+        var held = Directory.EnumerateFileSystemEntries(path).Select(e => System.IO.Path.GetFileName(e)).Where(e => e != RunLock.FileName);
+        if (held.Any())
+            throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite"
+                + (File.Exists(System.IO.Path.Combine(path, ConfigFile)) ? $", or go on with that run: --resume {path}." : ".")]);
     }
 
-    /// <summary>Writes the settings of the run, so that --config can repeat it.</summary>
-    public void WriteConfig(VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null) =>
-        AtomicFile.WriteAllText(this["config.yaml"], context.Settings.ToYaml(
-            $"rlhf {verb} --config config.yaml repeats this run.", resolved,
-            [
-                nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite),
-                nameof(HubSettings.PushToHub), nameof(HubSettings.Private), nameof(HubSettings.Revision), // which is pinned
-            ], context.Pins));
+    /// <summary>
+    /// Writes the settings of the run, so that --config can repeat it. Where a run goes on, refuses settings that it cannot go on with.
+    /// </summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="verb">Its name.</param>
+    /// <param name="resolved">Values that were resolved later than binding, by property name.</param>
+    /// <param name="mayChange">Properties that a run may go on with another value of.</param>
+    /// <exception cref="ConfigurationException">Lists every other setting that is not the run's.</exception>
+    public void WriteConfig(
+        VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? mayChange = null)
+    {
+        string text = context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved, NotOfTheRun, context.Pins);
+        if (recorded is not null)
+            CompareSettings(context, text, [.. MayAlwaysChange, .. mayChange ?? []]);
+        AtomicFile.WriteAllText(this[ConfigFile], text);
+    }
 
     /// <summary>Writes summary.json.</summary>
     public void WriteSummary<T>(T summary) =>
         AtomicFile.WriteAllText(this["summary.json"], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
+    /// <summary>True, and says so, where the run to go on with is done and no changed setting asks for more.</summary>
+    public bool SayIfFinished(Screen screen)
+    {
+        if (!Resumes || settingsChanged || !File.Exists(this[FinishedFile]))
+            return false;
+        screen.Line($"{Screen.Safe(Path)} is finished: its model is in {Screen.Safe(Model)}. There is nothing to go on with.");
+        return true;
+    }
+
+    /// <summary>Notes that all steps are done and everything is saved.</summary>
+    public void MarkFinished() => AtomicFile.WriteAllText(this[FinishedFile], "");
+
+    public void Dispose() => guard.Dispose();
+
+    private void Clear()
+    {
+        foreach (var name in OwnFiles)
+            File.Delete(this[name]);
+        foreach (var name in OwnFolders.Where(name => Directory.Exists(this[name])))
+            Directory.Delete(this[name], recursive: true);
+    }
+
+    /// <summary>The folder of the run to go on with, and the step of the checkpoint if one was named; null for auto when there is none.</summary>
+    private static (string? Folder, long AtMost) Find(string verb, string resume, string? output)
+    {
+        bool IsRun(string folder) => File.Exists(System.IO.Path.Combine(folder, ConfigFile));
+        if (resume == CheckpointOptions.Auto)
+            return (output is not null ? IsRun(output) ? output : null
+                : Directory.Exists(RunsFolder) ? Directory.EnumerateDirectories(RunsFolder, verb + "-*").Where(IsRun)
+                    .MaxBy(folder => File.GetLastWriteTimeUtc(System.IO.Path.Combine(folder, ConfigFile))) : null, long.MaxValue);
+        string named = System.IO.Path.TrimEndingDirectorySeparator(resume);
+        if (!Directory.Exists(named))
+            throw new ConfigurationException([$"--resume {resume} does not exist; name the folder of a run, or auto."]);
+        long step = CheckpointStore.StepOf(named);
+        string folder = step < 0 ? named
+            : System.IO.Path.GetDirectoryName(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(named))) ?? named;
+        if (!IsRun(folder))
+            throw new ConfigurationException([$"--resume {resume} is no run: there is no {ConfigFile} in {folder}."]);
+        if (output is not null && System.IO.Path.GetFullPath(output) != System.IO.Path.GetFullPath(folder))
+            throw new ConfigurationException([$"--resume {resume} goes on in its own folder; leave --output {output} out."]);
+        return (folder, step < 0 ? long.MaxValue : step);
+    }
+
+    private static Dictionary<string, FileEntry> ReadConfig(string path, string verb)
+    {
+        string firstLine = File.ReadLines(path).FirstOrDefault() ?? "";
+        if (firstLine.Split(' ') is ["#", "rlhf", var other, ..] && other != verb)
+            throw new ConfigurationException([$"--resume names a run of rlhf {other}; go on with it by: rlhf {other} --resume "
+                + $"{System.IO.Path.GetDirectoryName(path)}"]);
+        return YamlSettingsFile.Read(path).ToDictionary(e => e.Key);
+    }
+
+    private void CompareSettings(VerbContext context, string text, string[] mayChange)
+    {
+        var flags = context.Settings.Flags;
+        var allowed = mayChange.Where(flags.ContainsKey).Select(name => flags[name]).Distinct().Order(StringComparer.Ordinal).ToArray();
+        List<string> refused = [];
+        foreach (var entry in YamlSettingsFile.Parse(text, ConfigFile))
+            if (recorded!.TryGetValue(entry.Key, out var was) && (was.Value, was.IsNull) != (entry.Value, entry.IsNull))
+            {
+                string flag = context.Settings.FlagOf(entry.Key);
+                settingsChanged = true;
+                string change = $"{flag} is {Shown(entry)}, and the run began with {Shown(was)}";
+                if (!allowed.Contains(flag))
+                    refused.Add($"{change}.");
+                else
+                    context.Screen.Line($"[yellow]{Screen.Safe(change)}.[/]");
+            }
+        if (refused.Count > 0)
+            throw new ConfigurationException([.. refused, $"{Path} goes on with its own settings; only these may change: "
+                + string.Join(", ", allowed) + ". Begin a new run in another folder for others."]);
+    }
+
+    private static string Shown(FileEntry entry) => entry.IsNull ? "unset" : entry.Value;
+
+    private const string RunsFolder = "runs";
+
     private static string NewPath(string verb)
     {
         string time = DateTime.Now.ToString("yyyyMMdd-HHmmss", CultureInfo.InvariantCulture);
-        string path = System.IO.Path.Combine("runs", $"{verb}-{time}");
+        string path = System.IO.Path.Combine(RunsFolder, $"{verb}-{time}");
         string candidate = path;
         for (int n = 2; Directory.Exists(candidate); n++)
             candidate = $"{path}-{n}";

@@ -8,6 +8,7 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
+using Rlhf.Training.Optimization;
 using Rlhf.Training.Sft;
 using TorchSharp;
 
@@ -63,10 +64,12 @@ internal static class SftVerb
             .Add("Evaluation", new HeldOutOptions(), o => o.Validate())
             .Add("Training", new SftConfig(), c => c.Validate())
             .Add("Run", new OutputOptions())
+            .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
             .Add("Tracking", new TrackingOptions())
             .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
-        Run);
+        Run,
+        defaultConfig: command => RunFolder.ConfigOf("sft", command));
 
     private static int Run(VerbContext context)
     {
@@ -86,8 +89,10 @@ internal static class SftVerb
         var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
         long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
         long steps = config.MaxSteps ?? Math.Max(1, (long)(texts.Train.Count * config.NumTrainEpochs / perStep));
-        var folder = RunFolder.Create("sft", context.Settings.Get<OutputOptions>());
-        folder.WriteConfig(context, "sft");
+        using var folder = RunFolder.Open("sft", context);
+        folder.WriteConfig(context, "sft", mayChange: MayChange(config));
+        if (folder.SayIfFinished(screen))
+            return ExitCode.Success;
         screen.Facts("Supervised fine-tuning",
         [
             ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
@@ -98,28 +103,50 @@ internal static class SftVerb
             ("output", folder.Path),
         ]);
 
-        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen);
         using var trainer = new SftTrainer(model, config);
-        void Save()
+        void SaveAs(string path, torch.ScalarType? storage)
         {
-            model.SavePretrained(folder.Model, options.Storage.ToScalarType());
-            tokenizer.SavePretrained(folder.Model);
+            model.SavePretrained(path, storage);
+            tokenizer.SavePretrained(path);
         }
+        var checkpoints = new RunCheckpoints(context, "sft", folder, trainer, path => SaveAs(path, null), new Dictionary<string, string>
+        {
+            ["--model"] = Fingerprint.OfModel(source),
+            ["--dataset"] = Fingerprint.OfTokens(texts.Train.Select(t => t.Ids)),
+        });
+        long? resumedAfter = checkpoints.Restore();
+        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen, resumedAfter);
         SftProgress last;
         try
         {
-            last = ProgressDisplay.Run(screen, "Training", "step", steps,
-                display => trainer.Train(texts.Train, texts.HeldOut, state => Report(display, sinks, state), context.Stop));
+            last = ProgressDisplay.Run(screen, "Training", "step", steps, display =>
+                trainer.Train(texts.Train, texts.HeldOut, state =>
+                {
+                    Report(display, sinks, state);
+                    checkpoints.AfterStep(-state.EvalLoss);
+                }, context.Stop), resumedAfter ?? 0);
         }
         catch (TrainingDivergedException)
         {
-            LanguageModels.Rescue(model.Parameters.Tensors, Save, folder.Model, source);
+            checkpoints.Failed(source);
             throw;
         }
-        Save();
+        if (context.Stop.IsCancellationRequested)
+            checkpoints.Stopped();
+        SaveAs(folder.Model, options.Storage.ToScalarType());
         Finish(context, folder, source, config, last);
+        if (last.Step >= steps)
+            folder.MarkFinished();
         return HubSettings.Push(context, folder.Model);
     }
+
+    /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
+    private static string[] MayChange(SftConfig config) =>
+    [
+        nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.EvalSteps),
+        .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
+            ? [nameof(SftConfig.MaxSteps), nameof(SftConfig.NumTrainEpochs)] : Array.Empty<string>(),
+    ];
 
     private static void Report(ProgressDisplay display, IMetricSink sinks, SftProgress state)
     {

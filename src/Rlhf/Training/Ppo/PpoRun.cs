@@ -15,14 +15,12 @@ namespace Rlhf.Training.Ppo;
 /// <param name="Statistics">What the trainer measured.</param>
 /// <param name="Completions">The step's queries and responses.</param>
 /// <param name="Scores">Score of each of them.</param>
-/// <param name="Elapsed">Time since the run began.</param>
+/// <param name="Elapsed">Time since <see cref="PpoRun.Train"/> was called.</param>
 /// <param name="Metrics">All numbers under TRL's names, time per phase included.</param>
 public sealed record PpoProgress(
     long Step, long TotalSteps, PpoStatistics Statistics, IReadOnlyList<Completion> Completions, IReadOnlyList<float> Scores,
     TimeSpan Elapsed, MetricRecord Metrics)
 {
-    /// <summary>Time left, from the mean time of the steps so far.</summary>
-    public TimeSpan Remaining => Elapsed / Step * (TotalSteps - Step);
 
     /// <summary>The lesson's <c>game_log</c>: query, response and reward of the step's first rows.</summary>
     public SampleTable GameLog(int rows = 16) => new("game_log", Step, ["query", "response", "reward"],

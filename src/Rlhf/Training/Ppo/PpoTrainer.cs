@@ -1,8 +1,12 @@
 using System.Diagnostics;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Runtime;
+using Rlhf.Training.Checkpointing;
 using Rlhf.Training.Optimization;
 using TorchSharp;
+using Parameter = TorchSharp.Modules.Parameter;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;
@@ -12,7 +16,7 @@ namespace Rlhf.Training.Ppo;
 /// held near a reference by a KL penalty. The steppable trainer of TRL 0.11.4, number for number.
 /// </summary>
 /// <remarks>Notation: B rows, N packed tokens of queries and responses, R response tokens, V vocabulary, D width.</remarks>
-public sealed class PpoTrainer : IDisposable
+public sealed class PpoTrainer : IResumable, IDisposable
 {
     /// <summary>torch.finfo(float32).eps.</summary>
     private const float FloatEpsilon = 1.1920929e-7f;
@@ -20,6 +24,7 @@ public sealed class PpoTrainer : IDisposable
     private readonly Adam optimizer;
     private readonly IKlController klController;
     private readonly bool ownsReference;
+    private readonly RandomStream order;
 
     /// <summary>Prepares the trainer.</summary>
     /// <param name="config">The settings.</param>
@@ -46,7 +51,8 @@ public sealed class PpoTrainer : IDisposable
             : new FixedKlController(config.InitKlCoef);
         LearningRateFactor = step =>
             Schedules.Factor(config.LearningRateSchedule, step, config.WarmupSteps, totalSteps ?? long.MaxValue);
-        DrawPermutation = new RandomStream(config.Seed, "ppo/order").NextPermutation;
+        order = new RandomStream(config.Seed, "ppo/order");
+        DrawPermutation = order.NextPermutation;
     }
 
     /// <summary>The settings.</summary>
@@ -80,7 +86,13 @@ public sealed class PpoTrainer : IDisposable
     internal Action<MiniBatchStatistics>? AfterBackward { get; set; }
 
     /// <summary>The optimizer, for its moments.</summary>
-    internal Adam Optimizer => optimizer;
+    public Adam Optimizer => optimizer;
+
+    /// <inheritdoc/>
+    public bool IsBetweenSteps { get; private set; } = true;
+
+    /// <inheritdoc/>
+    IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => Model.NamedParameters;
 
     /// <summary>One PPO step on responses whose logprobs and values are computed anew, as TRL does.</summary>
     /// <param name="queries">Token ids of each query.</param>
@@ -120,6 +132,7 @@ public sealed class PpoTrainer : IDisposable
         clock.Finish("time/ppo/compute_advantages");
 
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
+        IsBetweenSteps = false;
         var miniBatches = Optimize(rows, batch, learningRate, clock, out int epochs);
         clock.Finish("time/ppo/optimize_step");
 
@@ -127,8 +140,28 @@ public sealed class PpoTrainer : IDisposable
             StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
         klController.Update(statistics.Kl, Config.BatchSize);
         StepCount++;
+        IsBetweenSteps = true;
         return statistics;
     }
+
+    /// <summary>The step, the KL coefficient, the scores' moments, and how far the random order is.</summary>
+    public JsonNode CaptureState() => JsonSerializer.SerializeToNode(
+        new SavedState(StepCount, klController.Value, ScoreMoments.Mean, ScoreMoments.Std, ScoreMoments.Var, ScoreMoments.Count,
+            order.Position), CheckpointJson.Options)!;
+
+    /// <inheritdoc/>
+    public void RestoreState(JsonElement state)
+    {
+        var saved = state.Deserialize<SavedState>(CheckpointJson.Options)!;
+        StepCount = saved.Step;
+        (klController as AdaptiveKlController)?.Restore(saved.KlCoef);
+        ScoreMoments.Restore(saved.ScoreMean, saved.ScoreStd, saved.ScoreVar, saved.ScoreCount);
+        order.Position = saved.OrderPosition;
+        IsBetweenSteps = true;
+    }
+
+    private sealed record SavedState(
+        long Step, double KlCoef, double ScoreMean, double ScoreStd, double ScoreVar, double ScoreCount, long OrderPosition);
 
     /// <inheritdoc/>
     public void Dispose()

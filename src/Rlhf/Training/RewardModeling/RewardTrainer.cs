@@ -1,10 +1,14 @@
 using System.Diagnostics;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Training.Checkpointing;
 using Rlhf.Training.Optimization;
 using TorchSharp;
+using Parameter = TorchSharp.Modules.Parameter;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.RewardModeling;
@@ -18,12 +22,13 @@ namespace Rlhf.Training.RewardModeling;
 /// weights.
 /// The model belongs to the caller; it is in evaluation mode between steps.
 /// </remarks>
-public sealed class RewardTrainer : IDisposable
+public sealed class RewardTrainer : IResumable, IDisposable
 {
     private readonly SequenceClassifier model;
     private readonly RewardConfig config;
     private readonly RewardExamples examples;
     private readonly Adam optimizer;
+    private RewardProgress? last;
 
     /// <summary>A trainer for a model with the tokenizer of its folder.</summary>
     /// <exception cref="ConfigurationException">A setting cannot be used, alone or with this model.</exception>
@@ -37,6 +42,15 @@ public sealed class RewardTrainer : IDisposable
         examples = new RewardExamples(tokenizer, config.MaxLength ?? model.MaxPositions);
         optimizer = new Adam(model.Parameters, config.WeightDecay);
     }
+
+    /// <inheritdoc/>
+    public long StepCount => last?.Step ?? 0;
+
+    /// <inheritdoc/>
+    public Adam Optimizer => optimizer;
+
+    /// <inheritdoc/>
+    IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => model.Parameters;
 
     /// <summary>
     /// A loss over a minibatch's logits [rows, labels]: summed loss with gradient, and the number of right answers (both
@@ -91,6 +105,12 @@ public sealed class RewardTrainer : IDisposable
     /// <summary>Loss and accuracy on pairs.</summary>
     public RewardEvaluation Evaluate(IReadOnlyList<PreferencePair> pairs) => Evaluate(Encode(pairs), Preference, default)!;
 
+    /// <summary>The last step's progress.</summary>
+    public JsonNode CaptureState() => JsonSerializer.SerializeToNode(last, CheckpointJson.Options) ?? new JsonObject();
+
+    /// <inheritdoc/>
+    public void RestoreState(JsonElement state) => last = state.Deserialize<RewardProgress>(CheckpointJson.Options);
+
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();
 
@@ -107,17 +127,18 @@ public sealed class RewardTrainer : IDisposable
         var dropout = new RandomStream(config.Seed, "reward/dropout");
         optimizer.ZeroGradients();
         var clock = Stopwatch.StartNew();
-        var trainingTime = TimeSpan.Zero;
-        RewardExample[][][] epoch = [];
-        var state = new RewardProgress(0, totalSteps, 0, double.NaN, double.NaN, 0, 0, 0, 0, TimeSpan.Zero, null);
+        RewardExample[][][]? epoch = null;
+        var state = last ?? new RewardProgress(0, totalSteps, 0, double.NaN, double.NaN, 0, 0, 0, 0, TimeSpan.Zero, null);
+        var before = state.Elapsed;
+        var trainingTime = TimeSpan.FromSeconds(state.Tokens / Math.Max(1, state.TokensPerSecond));
 
-        for (long step = 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
+        for (long step = state.Step + 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
             var started = clock.Elapsed;
 
             // 1. The step's minibatches; a new order (and new crops) at the start of each epoch.
             int stepOfEpoch = (int)((step - 1) % stepsPerEpoch);
-            if (stepOfEpoch == 0)
+            if (stepOfEpoch == 0 || epoch is null)
                 epoch = [.. Minibatches(train, (step - 1) / stepsPerEpoch).Chunk(config.GradientAccumulationSteps)];
             var minibatches = epoch[stepOfEpoch];
             int count = minibatches.Sum(m => m.Length);
@@ -145,8 +166,8 @@ public sealed class RewardTrainer : IDisposable
             // 4. Held-out data and the report.
             bool evaluates = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             var evaluation = evaluates ? Evaluate(heldOut, objective, cancellation) : null;
-            state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate,
-                gradNorm, tokens, tokens / trainingTime.TotalSeconds, clock.Elapsed, evaluation);
+            last = state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate,
+                gradNorm, tokens, tokens / trainingTime.TotalSeconds, before + clock.Elapsed, evaluation);
             progress?.Invoke(state);
         }
         return state;

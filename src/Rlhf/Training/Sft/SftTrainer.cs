@@ -1,9 +1,13 @@
 using System.Diagnostics;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Runtime;
+using Rlhf.Training.Checkpointing;
 using Rlhf.Training.Optimization;
 using TorchSharp;
+using Parameter = TorchSharp.Modules.Parameter;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Sft;
@@ -28,11 +32,12 @@ public sealed record SftProgress(
 /// <summary>
 /// Stage 1 of RLHF: a causal language model learns texts, or completions of prompts, by next-token cross entropy.
 /// </summary>
-public sealed class SftTrainer : IDisposable
+public sealed class SftTrainer : IResumable, IDisposable
 {
     private readonly CausalLM model;
     private readonly SftConfig config;
     private readonly Adam optimizer;
+    private SftProgress? last;
 
     /// <summary>Prepares a run.</summary>
     /// <param name="model">The model to train, in place.</param>
@@ -45,7 +50,19 @@ public sealed class SftTrainer : IDisposable
         optimizer = new Adam(model.Parameters, config.WeightDecay);
     }
 
-    /// <summary>Trains, calling back after every optimizer step; stops between steps when cancelled.</summary>
+    /// <inheritdoc/>
+    public long StepCount => last?.Step ?? 0;
+
+    /// <inheritdoc/>
+    public Adam Optimizer => optimizer;
+
+    /// <inheritdoc/>
+    IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => model.Parameters;
+
+    /// <summary>
+    /// Trains until all steps are done, those before a restored checkpoint included, calling back after every optimizer step; stops
+    /// between steps when cancelled.
+    /// </summary>
     /// <param name="train">Sequences to learn.</param>
     /// <param name="heldOut">Sequences that are only evaluated; may be empty.</param>
     /// <param name="progress">Called after every optimizer step.</param>
@@ -63,14 +80,19 @@ public sealed class SftTrainer : IDisposable
         var order = new ShuffledBatches(train.Count, (int)Math.Min(sequencesPerStep, train.Count), config.Seed);
         long totalSteps = config.MaxSteps ?? Math.Max(1, (long)(config.NumTrainEpochs * order.BatchesPerEpoch));
         long warmupSteps = (long)Math.Round(totalSteps * config.WarmupRatio);
-        random.manual_seed(config.Seed);
+        var dropout = new RandomStream(config.Seed, "sft/dropout");
         optimizer.ZeroGradients();
 
         var clock = Stopwatch.StartNew();
-        long tokens = 0;
-        var state = new SftProgress(0, totalSteps, double.NaN, 0, 0, 0, TimeSpan.Zero, null);
-        for (long step = 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
+        var state = last ?? new SftProgress(0, totalSteps, double.NaN, 0, 0, 0, TimeSpan.Zero, null);
+        var before = state.Elapsed;
+        long tokens = state.Tokens;
+        for (long step = state.Step + 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
+            // Data and dropout are functions of the seed and the step, so that a run can be continued.
+            random.manual_seed((long)(dropout.Fork(step).NextUInt64() >> 1));
+            var (epoch, batchOfEpoch) = Math.DivRem(step - 1, (long)order.BatchesPerEpoch);
+            order.State = new BatchPosition(epoch, (int)batchOfEpoch * order.BatchSize);
             var examples = order.Next().Select(i => train[i]).ToArray();
             int lossTokens = examples.Sum(e => e.LossTokens);
             double loss = 0;
@@ -91,7 +113,8 @@ public sealed class SftTrainer : IDisposable
 
             bool evaluate = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             double? evalLoss = evaluate ? Evaluate(heldOut) : null;
-            state = new SftProgress(step, totalSteps, loss, learningRate, gradNorm, tokens, clock.Elapsed, evalLoss);
+            last = state = new SftProgress(
+                step, totalSteps, loss, learningRate, gradNorm, tokens, before + clock.Elapsed, evalLoss);
             progress?.Invoke(state);
         }
         return state;
@@ -113,6 +136,12 @@ public sealed class SftTrainer : IDisposable
         }
         return sum / heldOut.Sum(e => (long)e.LossTokens);
     }
+
+    /// <summary>The last step's progress.</summary>
+    public JsonNode CaptureState() => JsonSerializer.SerializeToNode(last, CheckpointJson.Options) ?? new JsonObject();
+
+    /// <inheritdoc/>
+    public void RestoreState(JsonElement state) => last = state.Deserialize<SftProgress>(CheckpointJson.Options);
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();

@@ -1,0 +1,52 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>SHA-256 of what a run works on, to notice on resuming that it has changed.</summary>
+internal static class Fingerprint
+{
+    private static readonly string[] ModelFiles = [".json", ".txt", ".model", ".safetensors", ".bin"];
+
+    /// <summary>Of a model folder: the names and contents of its configuration, tokenizer and weights.</summary>
+    public static string OfModel(string folder)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[1 << 20];
+        foreach (var path in Directory.EnumerateFiles(folder).Where(f => ModelFiles.Contains(Path.GetExtension(f))).Order(StringComparer.Ordinal))
+        {
+            Add(hash, Path.GetFileName(path));
+            using var stream = File.OpenRead(path);
+            for (int read; (read = stream.Read(buffer)) > 0;)
+                hash.AppendData(buffer, 0, read);
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Of rows of token ids, in their order.</summary>
+    public static string OfTokens(IEnumerable<int[]> rows)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var row in rows)
+        {
+            hash.AppendData(MemoryMarshal.AsBytes([row.Length]));
+            hash.AppendData(MemoryMarshal.AsBytes<int>(row));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Of texts, in their order.</summary>
+    public static string OfTexts(IEnumerable<string> texts)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var text in texts)
+            Add(hash, text);
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static void Add(IncrementalHash hash, string text)
+    {
+        hash.AppendData(MemoryMarshal.AsBytes([text.Length]));
+        hash.AppendData(MemoryMarshal.AsBytes(text.AsSpan())); // as UTF-16, which unlike UTF-8 holds every string
+    }
+}

@@ -1,0 +1,118 @@
+using System.Diagnostics;
+using Rlhf.Cli.Terminal;
+using Rlhf.Training.Checkpointing;
+using TorchSharp;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>When a run is saved, and what is said about it. A checkpoint that cannot be written never ends the run.</summary>
+internal sealed class RunCheckpoints
+{
+    private static readonly TimeSpan Unset = TimeSpan.FromMinutes(10);
+    private readonly Stopwatch clock = Stopwatch.StartNew();
+    private readonly VerbContext context;
+    private readonly RunFolder folder;
+    private readonly string verb;
+    private readonly IResumable trainer;
+    private readonly Action<string> saveModel;
+    private readonly CheckpointStore store;
+    private readonly int? saveEvery;
+    private readonly List<double> scores = [];
+    private TimeSpan before, lastSave;
+    private long? savedStep;
+
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="verb">Its name.</param>
+    /// <param name="folder">The run's folder.</param>
+    /// <param name="trainer">What is saved.</param>
+    /// <param name="saveModel">Writes the model in float32, and its tokenizer, into a folder.</param>
+    /// <param name="inputs">Fingerprints of models and data, by flag.</param>
+    public RunCheckpoints(VerbContext context, string verb, RunFolder folder, IResumable trainer, Action<string> saveModel,
+        IReadOnlyDictionary<string, string> inputs)
+    {
+        (this.context, this.verb, this.folder, this.trainer, this.saveModel) = (context, verb, folder, trainer, saveModel);
+        var options = context.Settings.Get<CheckpointOptions>();
+        saveEvery = options.SaveEvery;
+        store = new(folder.Checkpoints) { KeepLast = options.KeepLast, Inputs = inputs };
+    }
+
+    /// <summary>Time that the run has taken, in this process and before.</summary>
+    public TimeSpan Elapsed => before + clock.Elapsed;
+
+    /// <summary>Where a run goes on, brings the trainer to its newest whole checkpoint.</summary>
+    /// <returns>The step of that checkpoint: what was logged of later ones is void. Null for a new run.</returns>
+    public long? Restore()
+    {
+        if (!folder.Resumes)
+            return null;
+        var found = store.Restore(trainer, (path, why) => Console.Error.WriteLine(
+            $"rlhf: checkpoint {path} is damaged and was set aside: {Screen.Clean(why)}"), folder.ResumeAtMost);
+        if (found is var (checkpoint, elapsed))
+        {
+            (before, savedStep) = (elapsed, checkpoint.Step);
+            context.Screen.Line($"Going on after step {checkpoint.Step:N0}, from {Screen.Safe(checkpoint.Folder)}.\n");
+            return checkpoint.Step;
+        }
+        context.Screen.Line($"{Screen.Safe(folder.Path)} holds no checkpoint that can be used: the run begins again at step 1.\n");
+        return 0;
+    }
+
+    /// <summary>Saves a checkpoint when it is time for one.</summary>
+    /// <param name="score">How good the step was, larger is better; null: not known.</param>
+    public void AfterStep(double? score = null)
+    {
+        if (score is { } known)
+            scores.Add(known);
+        bool isTime = saveEvery is { } every ? every > 0 && trainer.StepCount % every == 0 : clock.Elapsed - lastSave >= Unset;
+        if (isTime)
+            Save();
+    }
+
+    /// <summary>After a run that was stopped: saves where it is, and says how it goes on.</summary>
+    public void Stopped()
+    {
+        if (saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
+            Save();
+        if (savedStep is not null)
+            context.Screen.Line($"Go on later with: rlhf {verb} --resume {Screen.Safe(VerbContext.Quoted(folder.Path))}");
+    }
+
+    /// <summary>After a run that failed: saves what is sound of it, and names the last good checkpoint.</summary>
+    /// <param name="source">The model that training began with.</param>
+    public void Failed(string source)
+    {
+        bool finite = AllFinite();
+        if (finite && trainer.IsBetweenSteps && saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
+            Save();
+        if (finite)
+            saveModel(folder.Model);
+        Console.Error.WriteLine(finite
+            ? $"rlhf: the weights from before the update that failed are in {folder.Model}; the run began with {source}."
+            : $"rlhf: the weights are not finite any more and were not saved; the run began with {source}.");
+        if (savedStep is { } step)
+            Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {step:N0}, is {store.PathOf(step)}. Go on from there, with "
+                + $"another setting, by: rlhf {verb} --resume {VerbContext.Quoted(folder.Path)}");
+    }
+
+    private bool AllFinite()
+    {
+        using var scope = torch.NewDisposeScope();
+        return trainer.ResumableParameters.All(p => p.Value.isfinite().all().cpu().item<bool>());
+    }
+
+    private void Save()
+    {
+        lastSave = clock.Elapsed;
+        try
+        {
+            store.Save(trainer, saveModel, scores.Count > 0 ? scores.Average() : null, Elapsed);
+            savedStep = trainer.StepCount;
+            scores.Clear();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"rlhf: step {trainer.StepCount:N0} could not be saved in {folder.Checkpoints}: {e.Message} "
+                + (savedStep is { } step ? $"The checkpoint of step {step:N0} is whole; the run goes on." : "The run goes on."));
+        }
+    }
+}
