@@ -71,7 +71,8 @@ internal static class PpoVerb
             .Add("Models", new PpoOptions(), o => o.Validate())
             .Add("Queries", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
             .Add("Lengths and evaluation", new QueryOptions(), o => o.Validate())
-            .Add("PPO", new PpoConfig(), c => c.Validate())
+            .Add("PPO", new PpoConfig(), c => c.Validate(), hide: nameof(PpoConfig.Divergence))
+            .Add("Divergence", new DivergenceConfig(), c => c.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Run", new OutputOptions())
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
@@ -87,7 +88,8 @@ internal static class PpoVerb
 
     private static int Run(VerbContext context)
     {
-        var (options, config, screen) = (context.Settings.Get<PpoOptions>(), context.Settings.Get<PpoConfig>(), context.Screen);
+        var (options, screen) = (context.Settings.Get<PpoOptions>(), context.Screen);
+        var config = context.Settings.Get<PpoConfig>() with { Divergence = context.Settings.Get<DivergenceConfig>() };
         var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
         HubSettings.CheckPush(context);
         string policyFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
@@ -227,6 +229,7 @@ internal static class PpoVerb
     private static string[] MayChange(PpoConfig config) =>
     [
         nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm), nameof(PpoConfig.Target),
+        .. typeof(DivergenceConfig).GetProperties().Select(p => p.Name),
         .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoOptions.Steps)] : Array.Empty<string>(),
     ];
 

@@ -134,6 +134,7 @@ internal static class RewardVerb
             {
                 evaluation = state.Evaluation ?? evaluation;
                 Report(display, sinks, state, evaluation);
+                context.Warn(state.Warning);
                 checkpoints.AfterStep(-state.Evaluation?.Loss);
             }), resumedAfter ?? 0);
         }
@@ -203,7 +204,7 @@ internal static class RewardVerb
     /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
     private static string[] MayChange(RewardConfig config) =>
     [
-        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.EvalSteps),
+        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.MaxBadSteps), nameof(RewardConfig.EvalSteps),
         nameof(RewardOptions.NormalizeReward),
         .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
             ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),
@@ -219,6 +220,7 @@ internal static class RewardVerb
             ["train/learning_rate"] = state.LearningRate,
             ["train/grad_norm"] = state.GradNorm,
             ["train/num_tokens"] = state.Tokens,
+            ["train/guard/skipped_steps"] = state.Warning is null ? 0 : 1,
             ["train/tokens_per_second"] = state.TokensPerSecond,
         };
         if (state.Evaluation is { } now)

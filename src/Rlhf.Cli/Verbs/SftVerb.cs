@@ -123,6 +123,7 @@ internal static class SftVerb
                 trainer.Train(texts.Train, texts.HeldOut, state =>
                 {
                     Report(display, sinks, state);
+                    context.Warn(state.Warning);
                     checkpoints.AfterStep(-state.EvalLoss);
                 }, context.Stop), resumedAfter ?? 0);
         }
@@ -143,7 +144,7 @@ internal static class SftVerb
     /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
     private static string[] MayChange(SftConfig config) =>
     [
-        nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.EvalSteps),
+        nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.MaxBadSteps), nameof(SftConfig.EvalSteps),
         .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
             ? [nameof(SftConfig.MaxSteps), nameof(SftConfig.NumTrainEpochs)] : Array.Empty<string>(),
     ];
@@ -157,6 +158,7 @@ internal static class SftVerb
             ["train/learning_rate"] = state.LearningRate,
             ["train/grad_norm"] = state.GradNorm,
             ["train/num_tokens"] = state.Tokens,
+            ["train/guard/skipped_steps"] = state.Warning is null ? 0 : 1,
             ["train/tokens_per_second"] = speed,
         };
         if (state.EvalLoss is { } evalLoss)

@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -26,15 +27,16 @@ internal static class TokenEmbedding
             return table.index_select(0, ids);
         }
 
-        public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
-        {
-            var saved = ctx.get_saved_variables();
-            var (table, ids) = (saved[0], saved[1]);
-            using var noGrad = no_grad();
-            if (table.grad is null)
-                table.grad = zeros_like(table);
-            table.grad!.index_add_(0, ids, grad_output, 1);
-            return [null!, null!];
-        }
+        public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output) =>
+            BackwardPass.Guard(null, grad_output, inputs: 2, () =>
+            {
+                var saved = ctx.get_saved_variables();
+                var (table, ids) = (saved[0], saved[1]);
+                using var noGrad = no_grad();
+                if (table.grad is null)
+                    table.grad = zeros_like(table);
+                table.grad!.index_add_(0, ids, grad_output, 1);
+                return null;
+            });
     }
 }

@@ -12,17 +12,22 @@ public static class RewardChecks
     public static IReadOnlyList<float> ScoreChecked(this IRewardFunction reward, IReadOnlyList<Completion> completions) =>
         completions.Count == 0 ? [] : Check(reward.Name, completions, reward.Score(completions));
 
-    internal static IReadOnlyList<float> Check(string reward, IReadOnlyList<Completion> completions, IReadOnlyList<float> scores)
+    internal static IReadOnlyList<float> Check(
+        string reward, IReadOnlyList<Completion> completions, IReadOnlyList<float> scores, bool requireFinite = true)
     {
         if (scores.Count != completions.Count)
             throw new RewardException($"Reward '{reward}' gave {scores.Count} scores for {completions.Count} completions.");
         for (int i = 0; i < scores.Count; i++)
-            if (!float.IsFinite(scores[i]))
-                throw new RewardException($"Reward '{reward}' gave {scores[i]} for sample {i}: " +
-                    $"query {Quote(completions[i].Query)}, response {Quote(completions[i].Response)}. A score must be finite.",
+            if (requireFinite && !float.IsFinite(scores[i]))
+                throw new RewardException($"Reward '{reward}' gave {scores[i]} for sample {i}: {completions[i].Quoted()}. " +
+                    "A score must be finite.",
                     completions[i]);
         return scores;
     }
+
+    /// <summary>A sample for a message.</summary>
+    internal static string Quoted(this Completion completion) =>
+        $"query {Quote(completion.Query)}, response {Quote(completion.Response)}";
 
     private static string Quote(string text) => text.Length <= QuotedLength ? $"\"{text}\"" : $"\"{text[..QuotedLength]}…\"";
 }

@@ -194,9 +194,15 @@ public static class MatrixProduct
 
         public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
         {
+            var saved = ctx.get_saved_variables();
+            return BackwardPass.Guard(saved[0].requires_grad ? () => saved[0].shape : null, grad_output, inputs: 4,
+                () => Gradients(ctx, saved, grad_output));
+        }
+
+        private static Tensor? Gradients(autograd.AutogradContext ctx, List<Tensor> saved, Tensor grad_output)
+        {
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
-            var saved = ctx.get_saved_variables();
             var (x, weight, bias) = (saved[0], saved[1], saved[2]);
             bool isTransposed = (bool)ctx.get_data(nameof(isTransposed));
             if (weight.requires_grad)
@@ -206,8 +212,7 @@ public static class MatrixProduct
                 var gradient = grad_output.sum([0L]);
                 bias.grad = bias.grad is { } sum ? sum.add_(gradient) : gradient;
             }
-            var dx = x.requires_grad ? Of(grad_output, isTransposed ? weight : weight.t()).MoveToOuterDisposeScope() : null!;
-            return [dx, null!, null!, null!];
+            return x.requires_grad ? Of(grad_output, isTransposed ? weight : weight.t()).MoveToOuterDisposeScope() : null;
         }
     }
 }

@@ -13,7 +13,7 @@ namespace Rlhf.Tests.Cli;
 public class SettingsBinderTests
 {
     private static SettingsBinder Ppo() => new SettingsBinder()
-        .Add("PPO", new PpoConfig(), c => c.Validate())
+        .Add("PPO", new PpoConfig(), c => c.Validate(), hide: nameof(PpoConfig.Divergence))
         .Add("Generation", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens));
 
     private static BoundSettings Bind(string yaml, params (string Flag, string Value)[] flags) =>
@@ -34,7 +34,7 @@ public class SettingsBinderTests
     public void A_verb_may_have_defaults_of_its_own_and_they_stay_untouched()
     {
         var defaults = new PpoConfig { LearningRate = 3e-4, MaxGradNorm = 0.5 };
-        var bound = new SettingsBinder().Add("PPO", defaults).Bind(new Dictionary<string, string> { ["--batch-size"] = "8" }, []);
+        var bound = new SettingsBinder().Add("PPO", defaults, null, nameof(PpoConfig.Divergence)).Bind(new Dictionary<string, string> { ["--batch-size"] = "8" }, []);
         Assert.Equal(defaults with { BatchSize = 8 }, bound.Get<PpoConfig>());
         Assert.Equal(128, defaults.BatchSize);
     }
@@ -192,7 +192,7 @@ public class SettingsBinderTests
     [Fact]
     public void A_name_can_only_be_in_one_record() =>
         Assert.Contains("--learning-rate", Assert.Throws<ArgumentException>(() =>
-            new SettingsBinder().Add("A", new PpoConfig()).Add("B", new RewardConfig())).Message);
+            new SettingsBinder().Add("A", new PpoConfig(), null, nameof(PpoConfig.Divergence)).Add("B", new RewardConfig())).Message);
 
     [Fact]
     public void Every_setting_of_the_library_has_help()

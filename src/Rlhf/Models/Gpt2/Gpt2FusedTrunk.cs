@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -48,9 +49,21 @@ internal sealed class Gpt2FusedTrunk : autograd.SingleTensorFunction<Gpt2FusedTr
 
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
-        var blocks = (Gpt2Block[])ctx.get_data("blocks");
-        var batch = (PackedBatch)ctx.get_data("batch");
         var kept = (Tensor[][])ctx.get_data("kept");
+        try
+        {
+            return BackwardPass.Guard(() => grad_output.shape, grad_output, inputs: 3,
+                () => Gradient((Gpt2Block[])ctx.get_data("blocks"), (PackedBatch)ctx.get_data("batch"), kept, grad_output));
+        }
+        finally
+        {
+            foreach (var tensor in kept.SelectMany(block => block))
+                tensor.Dispose(); // those of a pass that failed
+        }
+    }
+
+    private static Tensor Gradient(Gpt2Block[] blocks, PackedBatch batch, Tensor[][] kept, Tensor grad_output)
+    {
         using var noGrad = no_grad();
         var gradient = grad_output;
         for (int i = blocks.Length - 1; i >= 0; i--)
@@ -66,7 +79,7 @@ internal sealed class Gpt2FusedTrunk : autograd.SingleTensorFunction<Gpt2FusedTr
                 tensor.Dispose();
             gradient = input.MoveToOuterDisposeScope();
         }
-        return [gradient, null!, null!];
+        return gradient;
     }
 
     private static Tensor Run(Tensor x, Gpt2Block[] blocks, PackedBatch batch)

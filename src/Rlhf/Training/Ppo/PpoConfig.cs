@@ -132,6 +132,9 @@ public sealed record PpoConfig
     [Description("Bottom layers shared with the reference and frozen.")]
     public int? NumSharedLayers { get; init; }
 
+    /// <summary>When a run is taken to diverge, and what it does then.</summary>
+    public DivergenceConfig Divergence { get; init; } = new();
+
     /// <summary>Seed of the minibatch order.</summary>
     [Description("Seed of every random choice.")]
     public long Seed { get; init; }
@@ -169,6 +172,8 @@ public sealed record PpoConfig
             yield return $"ScoreClip is {clip}; it must be above 0, or left out for no clipping.";
         if (NumSharedLayers is < 1)
             yield return $"NumSharedLayers is {NumSharedLayers}; it must be at least 1, or left out to share none.";
+        foreach (var problem in Divergence.Validate())
+            yield return problem;
     }
 
     /// <summary>Throws when a setting cannot be used.</summary>

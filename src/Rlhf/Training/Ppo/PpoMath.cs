@@ -28,7 +28,7 @@ public static class PpoMath
         };
     }
 
-    /// <summary>Mean over the tokens that count.</summary>
+    /// <summary>Mean over the tokens that count; 0 where none does.</summary>
     public static double MaskedMean(ReadOnlySpan<float> values, ReadOnlySpan<float> mask)
     {
         double sum = 0, count = 0;
@@ -37,7 +37,7 @@ public static class PpoMath
             sum += (double)values[i] * mask[i];
             count += mask[i];
         }
-        return sum / count;
+        return count > 0 ? sum / count : 0;
     }
 
     /// <summary>Variance over the tokens that count, with Bessel's correction; 0 where fewer than two count.</summary>
@@ -67,7 +67,7 @@ public static class PpoMath
         return whitened;
     }
 
-    /// <summary>Per-token rewards: -β · KL everywhere, plus each row's score on its last counted token.</summary>
+    /// <summary>Per-token rewards: -β · KL everywhere, plus each row's score on its last counted token, if it has one.</summary>
     public static (float[] NonScoreRewards, float[] Rewards) Rewards(
         ReadOnlySpan<float> kls, ReadOnlySpan<float> mask, int[] offsets, IReadOnlyList<float> scores, double klCoef)
     {
@@ -76,7 +76,8 @@ public static class PpoMath
             nonScoreRewards[i] = (float)(-klCoef * kls[i]);
         var rewards = (float[])nonScoreRewards.Clone();
         for (int b = 0; b < scores.Count; b++)
-            rewards[offsets[b] + mask[offsets[b]..offsets[b + 1]].LastIndexOfAnyExcept(0f)] += scores[b];
+            if (mask[offsets[b]..offsets[b + 1]].LastIndexOfAnyExcept(0f) is >= 0 and var last)
+                rewards[offsets[b] + last] += scores[b];
         return (nonScoreRewards, rewards);
     }
 

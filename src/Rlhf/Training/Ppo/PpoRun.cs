@@ -86,8 +86,9 @@ public sealed class PpoRun
     /// Takes steps until <paramref name="totalSteps"/> are done, calling back after each; stops between steps when cancelled.
     /// </summary>
     /// <returns>Steps done.</returns>
-    /// <exception cref="TrainingDivergedException">The loss is not finite.</exception>
-    /// <exception cref="RewardException">The reward function failed, or returned a score that is not finite.</exception>
+    /// <exception cref="TrainingDivergedException"><see cref="PpoConfig.Divergence"/> says to stop.</exception>
+    /// <exception cref="RewardException">The reward function failed, or returned a score that is not finite and such samples are not
+    /// left out.</exception>
     public long Train(long totalSteps, Action<PpoProgress>? progress = null, CancellationToken cancellation = default)
     {
         var clock = Stopwatch.StartNew();
@@ -100,17 +101,22 @@ public sealed class PpoRun
             int[][] queryIds = [.. batch.Select(q => q.TokenIds)];
 
             var lengths = responseLengths.Sample(lengthStream.Fork(step), batch.Length);
-            var generated = generator.Generate(queryIds, generation, lengths, samplingStream.Fork(step));
+            var generated = Generate(queryIds, lengths, step);
             var generationTime = clock.Elapsed;
 
             Completion[] completions = [.. batch.Zip(generated.Responses,
                 (q, r) => new Completion(q.Text, tokenizer.Decode(r, skipSpecialTokens: true)))];
-            var scores = reward.ScoreChecked(completions);
+            var scores = Score(completions, step);
             var rewardTime = clock.Elapsed;
 
             // Logprobs of a warped distribution are not those of the policy that drew the tokens; the trainer then computes its own.
             var statistics = trainer.Step(new Rollout(queryIds, generated.Responses,
                 generated.FromPolicy ? generated.Logprobs : null, generated.FromPolicy ? generated.Values : null), scores);
+            if (statistics.LargestRatioRow is { } row)
+                statistics = statistics with
+                {
+                    Warnings = [.. statistics.Warnings, $"The largest ratio was that of sample {row}: {completions[row].Quoted()}."],
+                };
 
             var metrics = new Dictionary<string, double>(statistics.Scalars())
             {
@@ -121,6 +127,25 @@ public sealed class PpoRun
             progress?.Invoke(new PpoProgress(step, totalSteps, statistics, completions, scores, clock.Elapsed,
                 new MetricRecord(step, DateTimeOffset.UtcNow, metrics, statistics.Distributions())));
         }
+        if (trainer.StepCount >= totalSteps)
+            trainer.Guards.EndRun(totalSteps);
         return trainer.StepCount;
     }
+
+    private GenerationResult Generate(int[][] queryIds, int[] lengths, long step)
+    {
+        try
+        {
+            return generator.Generate(queryIds, generation, lengths, samplingStream.Fork(step));
+        }
+        catch (ArithmeticException error) when (error.GetType() == typeof(ArithmeticException))
+        {
+            throw new TrainingDivergedException(step, error.Message.TrimEnd('.'),
+                $"LearningRate was {trainer.Config.LearningRate}; MaxGradNorm limits an update.", setting: nameof(PpoConfig.LearningRate));
+        }
+    }
+
+    private IReadOnlyList<float> Score(Completion[] completions, long step) =>
+        RewardChecks.Check(reward.Name, completions, PpoFaults.Scores(trainer.Faults, step, reward.Score(completions)),
+            requireFinite: trainer.Config.Divergence.NonFiniteRewardAction == GuardAction.Stop);
 }

@@ -25,6 +25,14 @@ public sealed record MiniBatchStatistics(
     /// <summary>The gradient was taken away because the mean ratio was over <see cref="PpoConfig.RatioThreshold"/>.</summary>
     public bool SkippedByRatioThreshold { get; init; }
 
+    /// <summary>What of it is NaN or infinite, loss or logits; such a minibatch is not applied. Null: nothing.</summary>
+    internal string? NonFinite { get; init; }
+
+    /// <summary>
+    /// Where the ratio guard skipped the minibatch: which of the step's response tokens had the largest ratio. Null elsewhere.
+    /// </summary>
+    public int? LargestRatioToken { get; init; }
+
     /// <summary>Ratio of each token of the minibatch, row after row.</summary>
     public float[] Ratios { get; init; } = [];
 
@@ -74,7 +82,7 @@ public sealed record PpoStatistics
     /// <summary>Tokens of each response [B].</summary>
     public required float[] ResponseLengths { get; init; }
 
-    /// <summary>Every minibatch of every epoch that ran, in order.</summary>
+    /// <summary>Every minibatch of every epoch that ran, in order; those that were not finite are not among them.</summary>
     public required IReadOnlyList<MiniBatchStatistics> MiniBatches { get; init; }
 
     /// <summary>Epochs that ran: fewer than configured when the step stopped early.</summary>
@@ -90,16 +98,24 @@ public sealed record PpoStatistics
     /// and optimizer (on a GPU: on handing it the work).</summary>
     public required IReadOnlyDictionary<string, double> Seconds { get; init; }
 
+    /// <summary>What the guards against divergence found, under <c>ppo/guard/</c>.</summary>
+    public IReadOnlyDictionary<string, double> Guards { get; init; } = new Dictionary<string, double>();
+
     /// <summary>What looks wrong, each with its likely cause and the setting to change.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 
     /// <summary>Mean of the scores as they were given (env/reward_mean).</summary>
     public double RewardMean => Scores.Average(s => (double)s);
 
-    /// <summary>Single numbers under TRL's names.</summary>
+    /// <summary>The sample whose token had the largest ratio among the minibatches that the ratio guard skipped, or null.</summary>
+    public int? LargestRatioRow { get; init; }
+
+    /// <summary>
+    /// Single numbers under TRL's names; those of minibatches are absent where a guard left all of the step's updates out.
+    /// </summary>
     public IReadOnlyDictionary<string, double> Scalars()
     {
-        double Mean(Func<MiniBatchStatistics, double> value) => MiniBatches.Average(value);
+        double Mean(Func<MiniBatchStatistics, double> value) => MiniBatches.Count > 0 ? MiniBatches.Average(value) : double.NaN;
         var scalars = new Dictionary<string, double>
         {
             ["objective/kl"] = Kl,
@@ -126,7 +142,7 @@ public sealed record PpoStatistics
             ["ppo/val/var"] = Mean(m => m.ValueVar),
             ["ppo/val/var_explained"] = Mean(m => m.ReturnsVar) is > 0 and var variance
                 ? 1 - Mean(m => m.ValueError) / variance : 0,
-            ["ppo/grad_norm"] = MiniBatches.Average(m => m.GradNorm) ?? 0,
+            ["ppo/grad_norm"] = MiniBatches.Count > 0 ? MiniBatches.Average(m => m.GradNorm) ?? 0 : double.NaN,
             ["ppo/ratio_guard_skipped"] = MiniBatches.Count(m => m.SkippedByRatioThreshold),
             ["env/reward_mean"] = RewardMean,
             ["env/reward_std"] = Std(Scores),
@@ -135,8 +151,11 @@ public sealed record PpoStatistics
             ["tokens/responses_len_mean"] = ResponseLengths.Average(),
             ["tokens/responses_len_std"] = Std(ResponseLengths),
         };
-        foreach (var (name, seconds) in Seconds)
-            scalars[name] = seconds;
+        if (MiniBatches.Count == 0)
+            foreach (var name in scalars.Where(s => double.IsNaN(s.Value)).Select(s => s.Key).ToArray())
+                scalars.Remove(name);
+        foreach (var (name, value) in Guards.Concat(Seconds))
+            scalars[name] = value;
         return scalars;
     }
 

@@ -46,6 +46,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         ownsReference = refModel is null;
         ReferenceModel = refModel ?? model.CreateReferenceModel(config.NumSharedLayers);
         optimizer = new Adam(model.NamedParameters);
+        Guards = new PpoGuards(config);
         klController = config.AdaptiveKlControl
             ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon)
             : new FixedKlController(config.InitKlCoef);
@@ -85,6 +86,12 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <summary>Called before each optimizer step with the minibatch's statistics.</summary>
     internal Action<MiniBatchStatistics>? AfterBackward { get; set; }
 
+    /// <summary>Watches for divergence.</summary>
+    internal PpoGuards Guards { get; }
+
+    /// <summary>Faults that tests put into the run.</summary>
+    internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
+
     /// <summary>The optimizer, for its moments.</summary>
     public Adam Optimizer => optimizer;
 
@@ -111,15 +118,20 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <param name="scores">One finite score per response.</param>
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
     /// <exception cref="ArgumentException">The batch has the wrong size, an empty row, or a score that is not finite.</exception>
-    /// <exception cref="TrainingDivergedException">The loss is not finite; that update was not applied.</exception>
+    /// <exception cref="TrainingDivergedException"><see cref="PpoConfig.Divergence"/> says to stop; the update that failed was not
+    /// applied.</exception>
     public PpoStatistics Step(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null)
     {
         var rows = new StepRows(rollout, responseMasks, Config, Model.PretrainedModel.MaxPositions, Compatibility);
+        Guards.Begin(StepCount + 1);
+        scores = Guards.CheckScores(rows, scores);
         rows.CheckScores(scores, StepCount + 1);
         var clock = new PhaseClock();
 
         var scoresUsed = ScaleScores(scores);
         var (logprobs, values, refLogprobs, kls) = ForwardPasses(rows, rollout);
+        PpoFaults.BeforeUpdates(Faults, StepCount + 1, logprobs, kls);
+        bool trains = Guards.CheckBeforeUpdates(rows, logprobs, values, refLogprobs, kls, scores);
         clock.Finish("time/ppo/forward_pass");
 
         double klCoef = klController.Value;
@@ -133,11 +145,13 @@ public sealed class PpoTrainer : IResumable, IDisposable
 
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
         IsBetweenSteps = false;
-        var miniBatches = Optimize(rows, batch, learningRate, clock, out int epochs);
+        int epochs = 0;
+        var miniBatches = trains ? Optimize(rows, batch, learningRate, clock, out epochs) : [];
+        Guards.End(miniBatches);
         clock.Finish("time/ppo/optimize_step");
 
         var statistics = StepSummary.Of(
-            StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock);
+            StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock, Guards);
         klController.Update(statistics.Kl, Config.BatchSize);
         StepCount++;
         IsBetweenSteps = true;
@@ -147,7 +161,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <summary>The step, the KL coefficient, the scores' moments, and how far the random order is.</summary>
     public JsonNode CaptureState() => JsonSerializer.SerializeToNode(
         new SavedState(StepCount, klController.Value, ScoreMoments.Mean, ScoreMoments.Std, ScoreMoments.Var, ScoreMoments.Count,
-            order.Position), CheckpointJson.Options)!;
+            order.Position, Guards.BadStepsInARow), CheckpointJson.Options)!;
 
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
@@ -157,11 +171,13 @@ public sealed class PpoTrainer : IResumable, IDisposable
         (klController as AdaptiveKlController)?.Restore(saved.KlCoef);
         ScoreMoments.Restore(saved.ScoreMean, saved.ScoreStd, saved.ScoreVar, saved.ScoreCount);
         order.Position = saved.OrderPosition;
+        Guards.BadStepsInARow = saved.BadStepsInARow;
         IsBetweenSteps = true;
     }
 
     private sealed record SavedState(
-        long Step, double KlCoef, double ScoreMean, double ScoreStd, double ScoreVar, double ScoreCount, long OrderPosition);
+        long Step, double KlCoef, double ScoreMean, double ScoreStd, double ScoreVar, double ScoreCount, long OrderPosition,
+        int BadStepsInARow);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -264,16 +280,26 @@ public sealed class PpoTrainer : IResumable, IDisposable
                 var chunks = accumulated.Chunk(Config.MiniBatchSize).ToArray();
                 try
                 {
-                    for (int i = 0; i < chunks.Length; i++)
+                    List<MiniBatchStatistics> update = [];
+                    while (update.Count < chunks.Length && (update.Count == 0 || update[^1].NonFinite is null))
                     {
-                        all.Add(ForwardBackward(rows.Select(chunks[i], Model.Device), batch, isFirst: i == 0, clock));
-                        AfterBackward?.Invoke(all[^1]);
+                        var selected = rows.Select(chunks[update.Count], Model.Device);
+                        update.Add(ForwardBackward(selected, batch, isFirst: update.Count == 0, clock));
+                        AfterBackward?.Invoke(update[^1]);
                     }
+                    TrainingFaults.AfterBackward(Faults, StepCount + 1, optimizer);
                     long start = Stopwatch.GetTimestamp();
                     bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
                     double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
-                    all[^1] = all[^1] with { GradNorm = CheckFinite(norm, "the gradient norm") };
-                    optimizer.Step(learningRate);
+                    if (update[^1].NonFinite is { } what)
+                        Guards.NonFinite(what, update[^1].TotalLoss, chunks.Length);
+                    else if (!double.IsFinite(norm))
+                        Guards.NonFinite("gradient", norm, chunks.Length);
+                    else
+                    {
+                        optimizer.Step(learningRate);
+                        all.AddRange([.. update[..^1], update[^1] with { GradNorm = norm }]);
+                    }
                     clock.Add("time/ppo/optimize/optimizer", start);
                 }
                 finally
@@ -282,7 +308,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
                     optimizer.ZeroGradients();
                 }
             }
-            if (Config.EarlyStopping && all[^1].PolicyKl > 1.5 * Config.TargetKl)
+            if (Config.EarlyStopping && all.Count > 0 && all[^1].PolicyKl > 1.5 * Config.TargetKl)
                 break;
         }
         return all;
@@ -294,6 +320,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         using var owned = selected;
         using var scope = NewDisposeScope();
         float[] maskOnHost = selected.Gather(batch.Mask), advantagesOnHost = selected.Gather(batch.Advantages);
+        PpoFaults.BeforeForward(Faults, StepCount + 1, advantagesOnHost);
         double counted = Math.Max(1, maskOnHost.Sum());
         var weight = selected.ToDevice(maskOnHost).div_(counted);
         Tensor oldLogprobs = selected.ToDevice(selected.Gather(batch.Logprobs));
@@ -302,7 +329,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         double scale = 1.0 / Config.GradientAccumulationSteps;
 
         long start = Stopwatch.GetTimestamp();
-        var hidden = selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch));
+        var hidden = PpoFaults.Hidden(Faults, StepCount + 1, selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch)));
         var values = Model.Values(hidden);
         start = clock.Add("time/ppo/optimize/forward", start);
         var headWeight = Model.PretrainedModel.LmHeadWeight;
@@ -323,10 +350,10 @@ public sealed class PpoTrainer : IResumable, IDisposable
             var policyLoss = PpoMath.PolicyLoss(head.Logprobs, oldLogprobs, advantages, weight, Config.ClipRange);
             var valueLoss = PpoMath.ValueLoss(values, oldValues, returns, weight, Config.ClipRangeValue);
             statistics = StepSummary.OfMiniBatch(Config, policyLoss, valueLoss, head.Entropy!, values, weight,
-                maskOnHost, advantagesOnHost, selected.Gather(batch.Returns), selected.Gather(batch.Values));
-            CheckFinite(statistics.TotalLoss, "the loss");
+                maskOnHost, advantagesOnHost, selected.Gather(batch.Returns), selected.Gather(batch.Values), selected.Tokens);
             valueGradient = valueLoss.Gradient * (Config.VfCoef * scale);
-            if (statistics.SkippedByRatioThreshold)
+            // The backward pass is run all the same: it lets go of what the forward pass kept.
+            if (statistics.SkippedByRatioThreshold || statistics.NonFinite is not null)
             {
                 head.HiddenGradient.zero_();
                 valueGradient.zero_();
@@ -335,13 +362,8 @@ public sealed class PpoTrainer : IResumable, IDisposable
             }
         }
         start = Stopwatch.GetTimestamp();
-        autograd.backward([hidden, values], [head.HiddenGradient, valueGradient]);
+        BackwardPass.Run(() => autograd.backward([hidden, values], [head.HiddenGradient, valueGradient]));
         clock.Add("time/ppo/optimize/backward", start);
         return statistics;
     }
-
-    private double CheckFinite(double value, string what) => double.IsFinite(value) ? value
-        : throw new TrainingDivergedException(StepCount + 1, $"{what} is {value}",
-            $"Lower LearningRate ({Config.LearningRate}), set MaxGradNorm, or scale the scores with UseScoreScaling and " +
-            "ScoreClip.");
 }

@@ -58,6 +58,12 @@ internal sealed class StepRows
 
     public int QueryLength(int row) => queryLengths[row];
 
+    /// <summary>The row that one of the R response tokens belongs to.</summary>
+    public int RowOf(int token) => Array.BinarySearch(Offsets, token) is var found && found >= 0 ? found : ~found - 1;
+
+    /// <summary>Nothing of this row is learnt from.</summary>
+    public void LeaveOut(int row) => Mask.AsSpan(Offsets[row]..Offsets[row + 1]).Clear();
+
     public void CheckScores(IReadOnlyList<float> scores, long step)
     {
         if (scores.Count != Count)
@@ -150,6 +156,9 @@ internal sealed class SelectedRows : IDisposable
 
     /// <summary>Hidden states [r, D] at the positions that predict the response tokens.</summary>
     public Tensor ResponseHidden(Tensor hidden) => hidden.index_select(0, positions);
+
+    /// <summary>Which of the step's R response tokens they are [r].</summary>
+    public IReadOnlyList<int> Tokens => tokens;
 
     /// <summary>These rows' part [r] of a per-token array [R].</summary>
     public float[] Gather(float[] perToken) => Array.ConvertAll(tokens, t => perToken[t]);

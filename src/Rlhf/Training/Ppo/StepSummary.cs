@@ -8,7 +8,8 @@ internal static class StepSummary
 {
     public static PpoStatistics Of(
         long step, PpoConfig config, StepRows rows, PpoBatch batch, IReadOnlyList<float> scores, IReadOnlyList<float> scoresUsed,
-        List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock)
+        List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock,
+        PpoGuards guards)
     {
         float[] PerRow(Func<int, double> value) => Enumerable.Range(0, rows.Count).Select(b => (float)value(b)).ToArray();
         double MaskedSum(float[] perToken, int b)
@@ -21,6 +22,8 @@ internal static class StepSummary
         var klDist = PerRow(b => MaskedSum(batch.Kls, b));
         var used = scoresUsed.ToArray();
         double kl = klDist.Average(k => (double)k);
+        int? ratioRow = miniBatches.Where(m => m.SkippedByRatioThreshold).MaxBy(m => m.Ratios.Max())?.LargestRatioToken is { } token
+            ? rows.RowOf(token) : null;
         clock.Finish("time/ppo/calc_stats");
         return new PpoStatistics
         {
@@ -41,7 +44,9 @@ internal static class StepSummary
             LearningRate = learningRate,
             Batch = batch,
             Seconds = clock.Total("time/ppo/total"),
-            Warnings = [.. Warnings(config, rows, kl, miniBatches)],
+            Guards = guards.Counts,
+            LargestRatioRow = ratioRow,
+            Warnings = [.. guards.Warnings, .. Warnings(config, rows, miniBatches)],
         };
     }
 
@@ -50,7 +55,7 @@ internal static class StepSummary
     /// </summary>
     public static MiniBatchStatistics OfMiniBatch(
         PpoConfig config, PolicyLoss policy, ValueLoss value, Tensor entropy, Tensor values, Tensor weight,
-        float[] mask, float[] advantages, float[] returns, float[] oldValues)
+        float[] mask, float[] advantages, float[] returns, float[] oldValues, IReadOnlyList<int> tokens)
     {
         // One transfer from the device: the per-token terms, each a masked mean.
         var terms = stack([policy.Losses, value.Losses, entropy, policy.LogRatio.square().mul_(0.5), -policy.LogRatio,
@@ -58,22 +63,23 @@ internal static class StepSummary
         var means = terms.mul(weight).sum(1, type: float64).cpu().data<double>().ToArray();
         double policyLoss = means[0], valueLoss = means[1], total = policyLoss + config.VfCoef * valueLoss, meanRatio = means[9];
         bool skipped = double.IsFinite(total) && meanRatio > config.RatioThreshold;
+        var ratios = policy.Ratio.cpu().data<float>().ToArray();
         return new MiniBatchStatistics(
             skipped ? 0 : policyLoss, skipped ? 0 : valueLoss, skipped ? 0 : total, means[2], means[3], means[4], means[5],
             PpoMath.MaskedMean(advantages, mask), PpoMath.MaskedMean(returns, mask), PpoMath.MaskedVar(returns, mask),
             means[6], means[7], means[8], PpoMath.MaskedMean(oldValues, mask), PpoMath.MaskedVar(oldValues, mask), meanRatio)
         {
             SkippedByRatioThreshold = skipped,
-            Ratios = policy.Ratio.cpu().data<float>().ToArray(),
+            LargestRatioToken = skipped ? tokens[Array.IndexOf(ratios, ratios.Max())] : null,
+            // Every quantity of the loss is finite as long as the logits are, but for the advantages and returns.
+            NonFinite = double.IsFinite(total) ? null : double.IsFinite(means[2]) && double.IsFinite(means[4]) ? "loss" : "logits",
+            Ratios = ratios,
             Advantages = advantages,
         };
     }
 
-    private static IEnumerable<string> Warnings(PpoConfig config, StepRows rows, double kl, List<MiniBatchStatistics> miniBatches)
+    private static IEnumerable<string> Warnings(PpoConfig config, StepRows rows, List<MiniBatchStatistics> miniBatches)
     {
-        if (kl < -1)
-            yield return $"objective/kl is {kl:F2}: the responses were not drawn from the policy's own distribution. "
-                + "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
         int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
         if (skipped > 0)
             yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold "

@@ -16,7 +16,14 @@ namespace Rlhf.Training.RewardModeling;
 /// <param name="Evaluation">Result on held-out data when this step ended with an evaluation.</param>
 public sealed record RewardProgress(
     long Step, long TotalSteps, double Epoch, double Loss, double Accuracy, double LearningRate, double GradNorm, long Tokens,
-    double TokensPerSecond, TimeSpan Elapsed, RewardEvaluation? Evaluation);
+    double TokensPerSecond, TimeSpan Elapsed, RewardEvaluation? Evaluation)
+{
+    /// <summary>Steps in a row, up to this one, whose update was left out because loss or gradient was not finite.</summary>
+    public int BadStepsInARow { get; init; }
+
+    /// <summary>What to say of the step if its update was left out; null elsewhere.</summary>
+    public string? Warning => BadStepsInARow > 0 ? BadSteps.Warning(Step, Loss, GradNorm) : null;
+}
 
 /// <summary>How a reward model does on data that it was not trained on.</summary>
 /// <param name="Examples">Texts or pairs.</param>

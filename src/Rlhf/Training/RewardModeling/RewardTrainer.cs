@@ -28,6 +28,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
     private readonly RewardConfig config;
     private readonly RewardExamples examples;
     private readonly Adam optimizer;
+    private readonly BadSteps badSteps;
     private RewardProgress? last;
 
     /// <summary>A trainer for a model with the tokenizer of its folder.</summary>
@@ -41,6 +42,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
         (this.model, this.config) = (model, config);
         examples = new RewardExamples(tokenizer, config.MaxLength ?? model.MaxPositions);
         optimizer = new Adam(model.Parameters, config.WeightDecay);
+        badSteps = new BadSteps(config.MaxBadSteps);
     }
 
     /// <inheritdoc/>
@@ -51,6 +53,9 @@ public sealed class RewardTrainer : IResumable, IDisposable
 
     /// <inheritdoc/>
     IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => model.Parameters;
+
+    /// <summary>Faults that tests put into the run.</summary>
+    internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
 
     /// <summary>
     /// A loss over a minibatch's logits [rows, labels]: summed loss with gradient, and the number of right answers (both
@@ -67,8 +72,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <exception cref="ArgumentException">There is no text, a text has no label, or a label is not one of the
     /// model's.</exception>
     /// <exception cref="ConfigurationException">A setting applies to pairs only.</exception>
-    /// <exception cref="TrainingDivergedException">Loss or gradient is not finite; the model keeps the weights of the step
-    /// before.</exception>
+    /// <exception cref="TrainingDivergedException">Loss or gradient was not finite in more than
+    /// <see cref="RewardConfig.MaxBadSteps"/> steps in a row; the model keeps the weights from before them.</exception>
     public RewardProgress Train(
         IReadOnlyList<Review> reviews, IReadOnlyList<Review>? heldOut = null, Action<RewardProgress>? progress = null,
         CancellationToken cancellation = default)
@@ -87,8 +92,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is no pair, or the model has more than one label.</exception>
     /// <exception cref="ConfigurationException">A setting applies to labelled texts only.</exception>
-    /// <exception cref="TrainingDivergedException">Loss or gradient is not finite; the model keeps the weights of the step
-    /// before.</exception>
+    /// <exception cref="TrainingDivergedException">Loss or gradient was not finite in more than
+    /// <see cref="RewardConfig.MaxBadSteps"/> steps in a row; the model keeps the weights from before them.</exception>
     public RewardProgress Train(
         IReadOnlyList<PreferencePair> pairs, IReadOnlyList<PreferencePair>? heldOut = null,
         Action<RewardProgress>? progress = null, CancellationToken cancellation = default)
@@ -109,7 +114,11 @@ public sealed class RewardTrainer : IResumable, IDisposable
     public JsonNode CaptureState() => JsonSerializer.SerializeToNode(last, CheckpointJson.Options) ?? new JsonObject();
 
     /// <inheritdoc/>
-    public void RestoreState(JsonElement state) => last = state.Deserialize<RewardProgress>(CheckpointJson.Options);
+    public void RestoreState(JsonElement state)
+    {
+        last = state.Deserialize<RewardProgress>(CheckpointJson.Options);
+        badSteps.InARow = last?.BadStepsInARow ?? 0;
+    }
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();
@@ -154,12 +163,14 @@ public sealed class RewardTrainer : IResumable, IDisposable
             }
 
             // 3. The update, from finite numbers only.
+            loss = TrainingFaults.Loss(Faults, step, loss);
+            TrainingFaults.AfterBackward(Faults, step, optimizer);
             double gradNorm = optimizer.ClipGradients(config.MaxGradNorm);
-            if (!double.IsFinite(loss) || !double.IsFinite(gradNorm))
-                throw Diverged(step, loss, gradNorm);
+            bool isGood = badSteps.Accept(step, totalSteps, loss, gradNorm, config.LearningRate, config.MaxGradNorm);
             double learningRate = config.LearningRate
                 * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
-            optimizer.Step(learningRate);
+            if (isGood)
+                optimizer.Step(learningRate);
             optimizer.ZeroGradients();
             trainingTime += clock.Elapsed - started;
 
@@ -167,7 +178,10 @@ public sealed class RewardTrainer : IResumable, IDisposable
             bool evaluates = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             var evaluation = evaluates ? Evaluate(heldOut, objective, cancellation) : null;
             last = state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate,
-                gradNorm, tokens, tokens / trainingTime.TotalSeconds, before + clock.Elapsed, evaluation);
+                gradNorm, tokens, tokens / trainingTime.TotalSeconds, before + clock.Elapsed, evaluation)
+            {
+                BadStepsInARow = badSteps.InARow,
+            };
             progress?.Invoke(state);
         }
         return state;
@@ -183,7 +197,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
         var logits = model.Forward(batch);
         model.Training = false;
         var (loss, correct) = objective(logits, minibatch);
-        (loss / countOfStep).backward();
+        BackwardPass.Run(() => (loss / countOfStep).backward());
         return (loss.cpu().item<float>(), correct.cpu().item<long>(), batch.TokenCount);
     }
 
@@ -248,11 +262,6 @@ public sealed class RewardTrainer : IResumable, IDisposable
 
     private RewardExample[] Encode(IReadOnlyList<PreferencePair> pairs) => model.Labels.Count == 1 ? examples.Encode(pairs)
         : throw new ArgumentException($"The model has {model.Labels.Count} labels; pairs need a reward model with a single one.");
-
-    private TrainingDivergedException Diverged(long step, double loss, double gradNorm) =>
-        new(step, $"the loss is {loss} and the gradient norm {gradNorm}",
-            $"Lower LearningRate ({config.LearningRate}), lengthen the warm-up or clip harder with MaxGradNorm " +
-            $"({config.MaxGradNorm?.ToString() ?? "off"}).");
 
     private static int DivideUp(int items, int size) => (int)(((long)items + size - 1) / size);
 }

@@ -57,6 +57,12 @@ public sealed record SftConfig
     [Description("Largest gradient norm; unset: no clipping.")]
     public double? MaxGradNorm { get; init; } = 1.0;
 
+    /// <summary>
+    /// Steps in a row whose loss or gradient is not finite and that are left out, before the run stops; 0 stops at the first.
+    /// </summary>
+    [Description(BadSteps.Help)]
+    public int MaxBadSteps { get; init; } = 5;
+
     /// <summary>Optimizer steps between evaluations on held-out text; 0 evaluates at the end only.</summary>
     [Description("Steps between evaluations; 0: at the end only.")]
     public int EvalSteps { get; init; }
@@ -78,6 +84,7 @@ public sealed record SftConfig
             yield return $"GradientAccumulationSteps is {GradientAccumulationSteps}; it must be at least 1.";
         if (MaxLength is < 2) yield return $"MaxLength is {MaxLength}; it must be at least 2, or left out.";
         if (MaxGradNorm is { } norm && !(norm > 0)) yield return $"MaxGradNorm is {norm}; it must be above 0, or left out.";
+        if (MaxBadSteps < 0) yield return $"MaxBadSteps is {MaxBadSteps}; it must be 0 or more.";
         if (EvalSteps < 0) yield return $"EvalSteps is {EvalSteps}; it must be 0 or more.";
     }
 

@@ -25,6 +25,12 @@ public sealed record SftProgress(
     long Step, long TotalSteps, double Loss, double LearningRate, double GradNorm, long Tokens, TimeSpan Elapsed,
     double? EvalLoss)
 {
+    /// <summary>Steps in a row, up to this one, whose update was left out because loss or gradient was not finite.</summary>
+    public int BadStepsInARow { get; init; }
+
+    /// <summary>What to say of the step if its update was left out; null elsewhere.</summary>
+    public string? Warning => BadStepsInARow > 0 ? BadSteps.Warning(Step, Loss, GradNorm) : null;
+
     /// <summary>exp of the held-out loss.</summary>
     public double? EvalPerplexity => EvalLoss is { } loss ? Math.Exp(loss) : null;
 }
@@ -37,6 +43,7 @@ public sealed class SftTrainer : IResumable, IDisposable
     private readonly CausalLM model;
     private readonly SftConfig config;
     private readonly Adam optimizer;
+    private readonly BadSteps badSteps;
     private SftProgress? last;
 
     /// <summary>Prepares a run.</summary>
@@ -48,6 +55,7 @@ public sealed class SftTrainer : IResumable, IDisposable
         config.ThrowIfInvalid();
         (this.model, this.config) = (model, config);
         optimizer = new Adam(model.Parameters, config.WeightDecay);
+        badSteps = new BadSteps(config.MaxBadSteps);
     }
 
     /// <inheritdoc/>
@@ -59,6 +67,9 @@ public sealed class SftTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => model.Parameters;
 
+    /// <summary>Faults that tests put into the run.</summary>
+    internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
+
     /// <summary>
     /// Trains until all steps are done, those before a restored checkpoint included, calling back after every optimizer step; stops
     /// between steps when cancelled.
@@ -69,8 +80,8 @@ public sealed class SftTrainer : IResumable, IDisposable
     /// <param name="cancellation">Stops the run after the step it is in.</param>
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is nothing to learn, or a sequence is longer than the model reads.</exception>
-    /// <exception cref="TrainingDivergedException">The loss or the gradient is not finite; the model
-    /// keeps the weights of the step before.</exception>
+    /// <exception cref="TrainingDivergedException">The loss or the gradient was not finite in more than
+    /// <see cref="SftConfig.MaxBadSteps"/> steps in a row; the model keeps the weights from before them.</exception>
     public SftProgress Train(
         IReadOnlyList<SftExample> train, IReadOnlyList<SftExample> heldOut, Action<SftProgress>? progress = null,
         CancellationToken cancellation = default)
@@ -101,20 +112,23 @@ public sealed class SftTrainer : IResumable, IDisposable
                 loss += ForwardBackward(minibatch, lossTokens);
                 tokens += minibatch.Sum(e => e.Ids.Length);
             }
+            loss = TrainingFaults.Loss(Faults, step, loss);
+            TrainingFaults.AfterBackward(Faults, step, optimizer);
             double gradNorm = optimizer.ClipGradients(config.MaxGradNorm);
-            if (!double.IsFinite(loss) || !double.IsFinite(gradNorm))
-                throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}",
-                    $"Lower LearningRate ({config.LearningRate}) or clip harder with MaxGradNorm " +
-                    $"({config.MaxGradNorm?.ToString() ?? "off"}).");
+            bool isGood = badSteps.Accept(step, totalSteps, loss, gradNorm, config.LearningRate, config.MaxGradNorm);
             double learningRate =
                 config.LearningRate * Schedules.Factor(config.LearningRateSchedule, step - 1, warmupSteps, totalSteps);
-            optimizer.Step(learningRate);
+            if (isGood)
+                optimizer.Step(learningRate);
             optimizer.ZeroGradients();
 
             bool evaluate = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             double? evalLoss = evaluate ? Evaluate(heldOut) : null;
             last = state = new SftProgress(
-                step, totalSteps, loss, learningRate, gradNorm, tokens, before + clock.Elapsed, evalLoss);
+                step, totalSteps, loss, learningRate, gradNorm, tokens, before + clock.Elapsed, evalLoss)
+            {
+                BadStepsInARow = badSteps.InARow,
+            };
             progress?.Invoke(state);
         }
         return state;
@@ -141,7 +155,11 @@ public sealed class SftTrainer : IResumable, IDisposable
     public JsonNode CaptureState() => JsonSerializer.SerializeToNode(last, CheckpointJson.Options) ?? new JsonObject();
 
     /// <inheritdoc/>
-    public void RestoreState(JsonElement state) => last = state.Deserialize<SftProgress>(CheckpointJson.Options);
+    public void RestoreState(JsonElement state)
+    {
+        last = state.Deserialize<SftProgress>(CheckpointJson.Options);
+        badSteps.InARow = last?.BadStepsInARow ?? 0;
+    }
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();
@@ -157,7 +175,7 @@ public sealed class SftTrainer : IResumable, IDisposable
         model.Training = false;
         var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, targets,
             (_, logprobs) => full_like(logprobs, -1.0 / lossTokens));
-        hidden.backward([pass.HiddenGradient]);
+        BackwardPass.Run(() => hidden.backward([pass.HiddenGradient]));
         return -pass.Logprobs.sum().cpu().ToDouble() / lossTokens;
     }
 

@@ -57,22 +57,6 @@ public sealed class PpoRunTests
     }
 
     [Fact]
-    public void AGradientThatIsNotFiniteChangesNoWeight()
-    {
-        using var policy = Policy();
-        using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 1, MiniBatchSize = 1 }, policy);
-        var head = policy.ValueHead["v_head.summary.bias"];
-        trainer.AfterBackward = _ => { using var noGrad = torch.no_grad(); head.grad!.fill_(float.PositiveInfinity); };
-        using var before = policy.PretrainedModel.LmHeadWeight.clone();
-        Assert.Throws<TrainingDivergedException>(() => trainer.Step([[1, 2]], [[3, 4]], [1f]));
-        Assert.True(policy.PretrainedModel.LmHeadWeight.equal(before).all().ToBoolean());
-
-        trainer.AfterBackward = null;
-        trainer.Step([[1, 2]], [[3, 4]], [1f]);
-        Assert.True(policy.PretrainedModel.LmHeadWeight.isfinite().all().ToBoolean());
-    }
-
-    [Fact]
     public void NoTensorIsLeftBehind()
     {
         TestSetup.CollectGarbage();

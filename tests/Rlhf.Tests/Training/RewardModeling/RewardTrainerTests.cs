@@ -103,7 +103,7 @@ public class RewardTrainerTests
     {
         using var model = Model(2);
         using var trainer = new RewardTrainer(model, Tokenizer,
-            Config with { LearningRate = 1e30, WarmupRatio = 0, MaxGradNorm = null });
+            Config with { LearningRate = 1e30, WarmupRatio = 0, MaxGradNorm = null, MaxBadSteps = 0 });
         float[] afterFirst = [];
         var e = Assert.Throws<TrainingDivergedException>(
             () => trainer.Train(Reviews(64, seed: 1), progress: _ => afterFirst = Weights(model)));

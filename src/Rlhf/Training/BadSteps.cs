@@ -1,0 +1,48 @@
+namespace Rlhf.Training;
+
+/// <summary>
+/// Counts the steps in a row whose numbers could not be trained on. Such a step changes neither weights nor moments; too many in a row
+/// stop the run, because what would mend it does not happen.
+/// </summary>
+/// <param name="most">Bad steps in a row that a run goes on after.</param>
+internal sealed class BadSteps(int most)
+{
+    /// <summary>What each trainer says of the setting.</summary>
+    public const string Help = "Steps in a row that may be left out because their numbers were bad, before the run stops.";
+
+    /// <summary>Bad steps since the last good one.</summary>
+    public int InARow { get; set; }
+
+    /// <summary>Has the run had too many?</summary>
+    public bool AreTooMany => InARow > most;
+
+    /// <summary>What a run says that stops, after the finding itself.</summary>
+    public string Tally => InARow > 1 ? $" ({InARow} bad steps in a row)" : "";
+
+    /// <summary>
+    /// Can the weights be used when the run ends now? A single bad step may come last; several, or nothing but bad ones, mean that the last
+    /// update of all was the bad one.
+    /// </summary>
+    public bool MayEnd(long totalSteps) => InARow < 2 && InARow < totalSteps;
+
+    /// <summary>Takes a step of supervised fine-tuning or reward modelling: is it good?</summary>
+    /// <exception cref="TrainingDivergedException">It is not, and there were too many such steps, or the run would end with them.</exception>
+    public bool Accept(long step, long totalSteps, double loss, double gradNorm, double learningRate, double? maxGradNorm)
+    {
+        if (double.IsFinite(loss) && double.IsFinite(gradNorm))
+        {
+            InARow = 0;
+            return true;
+        }
+        InARow++;
+        return AreTooMany || step == totalSteps && !MayEnd(totalSteps) ? throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}{Tally}",
+            $"Lower LearningRate ({learningRate}), lengthen the warm-up or clip harder with MaxGradNorm "
+            + $"({maxGradNorm?.ToString() ?? "off"}).",
+            "An update was too large, or the weights were damaged from the start.", "LearningRate") : false;
+    }
+
+    /// <summary>What to say of a step that was left out.</summary>
+    public static string Warning(long step, double loss, double gradNorm) =>
+        $"Step {step} was left out: the loss is {loss} and the gradient norm {gradNorm}. Weights and moments are as they were. "
+        + "If it happens again, lower LearningRate.";
+}

@@ -1,0 +1,230 @@
+namespace Rlhf.Training.Ppo;
+
+/// <summary>
+/// Watches the steps of a PPO run for divergence: finds it, names the likely cause and the setting to change, counts it, and does what
+/// <see cref="DivergenceConfig"/> says.
+/// </summary>
+internal sealed class PpoGuards
+{
+    /// <summary>Prefix of the guards' metrics.</summary>
+    public const string Prefix = "ppo/guard/";
+
+    /// <summary>Relative difference from which rewards count as different: rounding of float32.</summary>
+    private const float EqualityTolerance = 1e-6f;
+
+    private readonly PpoConfig config;
+    private readonly BadSteps badSteps;
+    private readonly List<string> warnings = [];
+    private readonly Dictionary<string, double> counts = [];
+    private long step;
+    private bool leftOut;
+    private Finding? last;
+
+    public PpoGuards(PpoConfig config) => (this.config, badSteps) = (config, new BadSteps(config.Divergence.MaxBadSteps));
+
+    /// <summary>Steps in a row with something left out; belongs to a checkpoint.</summary>
+    public int BadStepsInARow
+    {
+        get => badSteps.InARow;
+        set => badSteps.InARow = value;
+    }
+
+    /// <summary>What was found in this step.</summary>
+    public IReadOnlyList<string> Warnings => [.. warnings];
+
+    /// <summary>What was found in this step, as metrics.</summary>
+    public IReadOnlyDictionary<string, double> Counts => new Dictionary<string, double>(counts)
+    {
+        [Prefix + "bad_steps_in_a_row"] = badSteps.InARow,
+    };
+
+    private DivergenceConfig Limits => config.Divergence;
+
+    /// <summary>A new step; the first is 1.</summary>
+    public void Begin(long number)
+    {
+        (step, leftOut) = (number, false);
+        warnings.Clear();
+        foreach (var name in (string[])["skipped_minibatches", "nonfinite_loss", "nonfinite_gradient", "nonfinite_logits",
+            "nonfinite_rewards", "kl_limit", "negative_kl", "entropy_collapse", "equal_rewards"])
+            counts[Prefix + name] = 0;
+    }
+
+    /// <summary>The step is over: if nothing was left out, the bad steps are over, too.</summary>
+    public void End(IReadOnlyList<MiniBatchStatistics> miniBatches)
+    {
+        if (miniBatches.Count > 0 && miniBatches.All(m => m.SkippedByRatioThreshold))
+            LeaveOut(new("all_skipped", GuardAction.Skip,
+                $"every minibatch's mean ratio is over RatioThreshold ({config.RatioThreshold})",
+                "The rollout's logprobs are not those of the policy that is trained, or each update throws it far off.",
+                $"Lower LearningRate ({config.LearningRate}); in a loop of your own, check the logprobs of the Rollout.",
+                nameof(PpoConfig.LearningRate)));
+        if (!leftOut)
+            badSteps.InARow = 0;
+    }
+
+    /// <summary>The run's last step is over.</summary>
+    /// <exception cref="TrainingDivergedException">Its last steps were bad, so that its weights are, too.</exception>
+    public void EndRun(long totalSteps)
+    {
+        if (!badSteps.MayEnd(totalSteps) && last is not null)
+            throw Diverged(last);
+    }
+
+    /// <summary>
+    /// Finite scores: with <see cref="GuardAction.Skip"/>, a sample without one is masked and takes the mean of the others.
+    /// </summary>
+    public IReadOnlyList<float> CheckScores(StepRows rows, IReadOnlyList<float> scores)
+    {
+        int[] bad = [.. Enumerable.Range(0, scores.Count).Where(b => !float.IsFinite(scores[b]))];
+        if (bad.Length == 0 || Limits.NonFiniteRewardAction == GuardAction.Stop)
+            return scores; // StepRows names the first
+        string what = $"{bad.Length} of {scores.Count} rewards are not finite, the first is {scores[bad[0]]} of sample {bad[0]}";
+        var finding = new Finding("nonfinite_rewards", GuardAction.Skip, what, "The reward function fails on some texts.",
+            "Test it with that sample, or set NonFiniteRewardAction to stop.", nameof(DivergenceConfig.NonFiniteRewardAction));
+        Report(finding, bad.Length, "These samples are left out. ");
+        if (bad.Length == scores.Count)
+            throw Diverged(finding);
+        LeaveOut(finding);
+        float mean = (float)scores.Where(float.IsFinite).Average(s => (double)s);
+        foreach (int row in bad)
+            rows.LeaveOut(row);
+        return scores.Select(s => float.IsFinite(s) ? s : mean).ToArray();
+    }
+
+    /// <summary>The numbers that a step begins with: are they fit to be learnt from?</summary>
+    /// <returns>False when the step's updates are to be left out.</returns>
+    public bool CheckBeforeUpdates(StepRows rows, float[] logprobs, float[] values, float[] refLogprobs, float[] kls,
+        IReadOnlyList<float> scores)
+    {
+        CheckForwardPass(rows, logprobs, "logprobs", "the policy's", "its last updates damaged it");
+        CheckForwardPass(rows, values, "values", "the policy's", "its last updates damaged it");
+        CheckForwardPass(rows, refLogprobs, "logprobs", "the reference's", "its file is damaged");
+        double kl = 0, entropy = 0, tokens = 0;
+        for (int i = 0; i < kls.Length; i++)
+        {
+            kl += (double)kls[i] * rows.Mask[i];
+            entropy -= (double)logprobs[i] * rows.Mask[i];
+            tokens += rows.Mask[i];
+        }
+        (kl, entropy) = (kl / rows.Count, entropy / tokens);
+        bool trains = true;
+        foreach (var finding in (Finding?[])[Kl(kl), Entropy(entropy), EqualRewards(scores)])
+        {
+            if (finding is null)
+                continue;
+            Report(finding, 1, finding.Action == GuardAction.Skip ? "The step's updates are left out. " : "");
+            if (finding.Action == GuardAction.Stop)
+                throw Diverged(finding);
+            trains &= finding.Action == GuardAction.Warn;
+            if (finding.Action == GuardAction.Skip)
+                LeaveOut(finding);
+        }
+        if (!trains)
+            counts[Prefix + "skipped_minibatches"] = config.PpoEpochs * (config.BatchSize / config.MiniBatchSize);
+        return trains;
+    }
+
+    /// <summary>An update that is not finite; it is left out when this returns.</summary>
+    /// <param name="what">loss, gradient or logits.</param>
+    /// <param name="value">Its value.</param>
+    /// <param name="miniBatches">Minibatches of the update.</param>
+    /// <exception cref="TrainingDivergedException">The run is to stop.</exception>
+    public void NonFinite(string what, double value, int miniBatches)
+    {
+        var finding = new Finding("nonfinite_" + what, Limits.NonFiniteAction,
+            what == "logits" ? "the logits hold NaN or infinity" : $"the {(what == "gradient" ? "gradient norm" : what)} is {value}",
+            what == "logits" ? "The policy's weights are damaged, most often by an update that was too large."
+                : "A score or an update was too large.",
+            $"Lower LearningRate ({config.LearningRate}), set MaxGradNorm, or scale the scores with UseScoreScaling and ScoreClip.",
+            nameof(PpoConfig.LearningRate));
+        Report(finding, 1, "That update is left out. ");
+        counts[Prefix + "skipped_minibatches"] += miniBatches;
+        if (finding.Action == GuardAction.Stop)
+            throw Diverged(finding);
+        LeaveOut(finding);
+    }
+
+    private void CheckForwardPass(StepRows rows, float[] numbers, string what, string whose, string cause)
+    {
+        int bad = Array.FindIndex(numbers, n => !float.IsFinite(n));
+        if (bad < 0)
+            return;
+        counts[Prefix + "nonfinite_logits"]++;
+        throw Diverged(new Finding("nonfinite_logits", GuardAction.Stop,
+            $"{whose} {what} are not finite before the step's first update (row {rows.RowOf(bad)}: {numbers[bad]})",
+            $"The weights themselves are not usable: {cause}.",
+            $"Go back to an earlier checkpoint and lower LearningRate ({config.LearningRate}), or set MaxGradNorm.",
+            nameof(PpoConfig.LearningRate)));
+    }
+
+    private Finding? Kl(double kl)
+    {
+        double limit = Limits.KlLimit ?? 20 * config.Target;
+        const string NotItsOwn = "The responses were not drawn from the policy's own distribution.";
+        const string DrawItsOwn = "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
+        if (kl > limit)
+            return new("kl_limit", Limits.KlAction, $"objective/kl is {kl:F1}, over KlLimit ({limit})",
+                "The policy has run away from the reference.",
+                $"Lower LearningRate ({config.LearningRate}) or PpoEpochs ({config.PpoEpochs}), set MaxGradNorm or EarlyStopping, or raise "
+                + $"InitKlCoef ({config.InitKlCoef}).", nameof(PpoConfig.LearningRate));
+        if (kl < -limit)
+            return new("kl_limit", Limits.KlAction, $"objective/kl is {kl:F1}, below -KlLimit ({-limit})", NotItsOwn, DrawItsOwn,
+                nameof(PpoConfig.KlPenalty));
+        return kl < -Limits.NegativeKlLimit
+            ? new("negative_kl", Limits.NegativeKlAction, $"objective/kl is {kl:F2}", NotItsOwn, DrawItsOwn, nameof(PpoConfig.KlPenalty))
+            : null;
+    }
+
+    private Finding? Entropy(double entropy) => entropy < Limits.EntropyFloor
+        ? new("entropy_collapse", Limits.EntropyAction,
+            $"the responses have {entropy:F3} nats of entropy per token, below EntropyFloor ({Limits.EntropyFloor})",
+            "The policy writes nearly the same text each time; it has found what the reward pays for, and explores no more.",
+            $"Raise InitKlCoef ({config.InitKlCoef}), lower LearningRate ({config.LearningRate}) or take fewer steps.",
+            nameof(PpoConfig.InitKlCoef))
+        : null;
+
+    private Finding? EqualRewards(IReadOnlyList<float> scores)
+    {
+        float least = scores.Min(), most = scores.Max();
+        return scores.Count < 2 || most - least > EqualityTolerance * Math.Max(Math.Abs(least), Math.Abs(most)) ? null
+            : new("equal_rewards", Limits.EqualRewardsAction, $"all {scores.Count} rewards are {scores[0]}",
+                "There is nothing to learn from but the KL penalty: the reward reads what is always the same, or has reached its limit.",
+                "Look at the samples, take logits for probabilities, or give more reward for less; EqualRewardsAction decides what "
+                + "happens then.", nameof(DivergenceConfig.EqualRewardsAction));
+    }
+
+    private void Report(Finding finding, int count, string consequence)
+    {
+        double before = counts[Prefix + finding.Name];
+        counts[Prefix + finding.Name] = before + count;
+        if (before > 0)
+            return; // one sentence a kind
+        string what = char.ToUpperInvariant(finding.What[0]) + finding.What[1..];
+        warnings.Add($"{(finding.What.StartsWith("objective", StringComparison.Ordinal) ? finding.What : what)}. {consequence}"
+            + $"{finding.Cause} {finding.Advice}");
+    }
+
+    /// <summary>Counts a bad step once, however much of it is left out.</summary>
+    private void LeaveOut(Finding finding)
+    {
+        last = finding;
+        if (!leftOut)
+            badSteps.InARow++;
+        leftOut = true;
+        if (badSteps.AreTooMany)
+            throw Diverged(finding);
+    }
+
+    private TrainingDivergedException Diverged(Finding finding) =>
+        new(step, finding.What + badSteps.Tally, finding.Advice, finding.Cause, finding.Setting);
+
+    /// <summary>Something that looks like divergence.</summary>
+    /// <param name="Name">Name of its metric.</param>
+    /// <param name="Action">What is to be done.</param>
+    /// <param name="What">What was seen, with its value.</param>
+    /// <param name="Cause">The likely cause, a sentence.</param>
+    /// <param name="Advice">What to change, sentences that name settings.</param>
+    /// <param name="Setting">The setting to change first.</param>
+    private sealed record Finding(string Name, GuardAction Action, string What, string Cause, string Advice, string Setting);
+}

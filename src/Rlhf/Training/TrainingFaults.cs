@@ -1,0 +1,24 @@
+using Rlhf.Runtime;
+using Rlhf.Training.Optimization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Training;
+
+/// <summary>Where the faults of a <see cref="FaultPlan"/> enter an optimizer step, so that tests see the guards at work.</summary>
+internal static class TrainingFaults
+{
+    /// <summary>The gradients of an update.</summary>
+    public static void AfterBackward(FaultPlan faults, long step, Adam optimizer)
+    {
+        if (!faults.Strikes(FaultPlan.NanGradient, step))
+            return;
+        using var noGrad = no_grad();
+        using var gradient = optimizer.States[^1].Parameter.grad;
+        gradient?.fill_(double.NaN);
+    }
+
+    /// <summary>The loss of an update.</summary>
+    public static double Loss(FaultPlan faults, long step, double loss) =>
+        faults.Strikes(FaultPlan.NanLoss, step) ? double.NaN : loss;
+}

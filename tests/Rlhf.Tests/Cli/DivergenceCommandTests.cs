@@ -1,0 +1,63 @@
+namespace Rlhf.Tests.Cli;
+
+/// <summary>Divergence as a user of the command sees it; the faults come from RLHF_FAULT.</summary>
+public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyModels>
+{
+    private static readonly string[] Ppo =
+    [
+        "ppo", "--dataset", "reviews.csv", "--longer-than", "0", "--batch-size", "8", "--mini-batch-size", "8", "--eval-queries", "6",
+        "--threads", "1", "--model", "policy", "--reward-model", "classifier", "--json",
+    ];
+
+    [Fact]
+    public void ABadStepIsNamedCountedAndSurvived()
+    {
+        var result = Run("nan-gradient@2,throwing-sink@3-", [.. Ppo, "--steps", "6", "--output", "survived"]);
+        Assert.True(result.ExitCode == 0, result.Error);
+        Assert.Equal(6, result.Json.GetProperty("steps").GetInt32());
+        Assert.Contains("Step 2: The gradient norm is NaN. That update is left out.", result.Error);
+        Assert.Contains("Lower --learning-rate", result.Error);
+        // The sinks throw from step 3 on: that is said, and training goes on.
+        Assert.Contains("Metrics could not be written", result.Error);
+        string[] metrics = File.ReadAllLines(toys.PathOf("survived", "metrics.jsonl"));
+        Assert.Equal(2, metrics.Length);
+        Assert.Contains("\"ppo/guard/nonfinite_gradient\":4", metrics[1]);
+        Assert.True(File.Exists(toys.PathOf("survived", "model", "model.safetensors")));
+    }
+
+    [Fact]
+    public void AKlThatStaysBeyondItsLimitStopsTheRunWithItsCauseAndFlag()
+    {
+        var result = Run("kl-explosion@3-", [.. Ppo, "--steps", "20", "--max-bad-steps", "2", "--output", "exploded"]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("rlhf: Training diverged at step 5: objective/kl is", result.Error);
+        Assert.Contains("over --kl-limit (120) (3 bad steps in a row). The policy has run away from the reference. Lower --learning-rate", result.Error);
+        Assert.Equal(4, File.ReadLines(toys.PathOf("exploded", "metrics.jsonl")).Count());
+        Assert.True(File.Exists(toys.PathOf("exploded", "model", "model.safetensors")));
+    }
+
+    [Fact]
+    public void FineTuningStopsAfterTooManyBadSteps()
+    {
+        var result = Run("nan-loss@2-", ["sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", "9", "--max-bad-steps", "1",
+            "--eval-fraction", "0", "--threads", "1", "--output", "sft-bad"]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("Step 2 was left out", result.Output + result.Error);
+        Assert.Contains("rlhf: Training diverged at step 3: the loss is NaN", result.Error);
+    }
+
+    [Fact]
+    public void AnExceptionWithinTheBackwardPassIsAnErrorAndNoCrash()
+    {
+        var result = Run("throwing-backward@2", [.. Ppo, "--steps", "3", "--output", "thrown"]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("rlhf: unexpected error (InvalidOperationException): A fault in a backward pass", result.Error);
+        Assert.Contains("RLHF_FAULT: 'nothing' is no fault", Run("nothing", [.. Ppo, "--steps", "1", "--output", "none"]).Error);
+    }
+
+    private CommandResult Run(string fault, string[] arguments)
+    {
+        using var process = RlhfCommand.Start(toys.Folder, new() { ["RLHF_FAULT"] = fault }, arguments);
+        return RlhfCommand.Finish(process);
+    }
+}
