@@ -21,13 +21,6 @@ internal sealed record VerbContext(
     /// </summary>
     public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(WithoutFolders(t.Value))).Prepend("rlhf"));
 
-    /// <summary>Shows a warning of the library, with flags for its names of settings; nothing when it is null.</summary>
-    public void Warn(string? warning)
-    {
-        if (warning is not null)
-            Screen.Line($"[yellow]{Screen.Safe(Settings.NameFlags(warning))}[/]");
-    }
-
     internal static string WithoutFolders(string word) => Path.IsPathRooted(word)
         && Path.GetFileName(Path.TrimEndingDirectorySeparator(word)) is { Length: > 0 } name ? name : word;
 

@@ -134,7 +134,7 @@ internal static class RewardVerb
             {
                 evaluation = state.Evaluation ?? evaluation;
                 Report(display, sinks, state, evaluation);
-                context.Warn(state.Warning);
+                TrainingReport.Warn(context, state.Warning);
                 checkpoints.AfterStep(-state.Evaluation?.Loss);
             }), resumedAfter ?? 0);
         }

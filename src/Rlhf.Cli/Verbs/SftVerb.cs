@@ -123,7 +123,7 @@ internal static class SftVerb
                 trainer.Train(texts.Train, texts.HeldOut, state =>
                 {
                     Report(display, sinks, state);
-                    context.Warn(state.Warning);
+                    TrainingReport.Warn(context, state.Warning);
                     checkpoints.AfterStep(-state.EvalLoss);
                 }, context.Stop), resumedAfter ?? 0);
         }

@@ -4,9 +4,16 @@ using Rlhf.Models;
 
 namespace Rlhf.Cli.Verbs;
 
-/// <summary>How a fine-tuning or reward model run ends: summary.json, the model's card, and the last words on the screen.</summary>
+/// <summary>What fine-tuning and reward modelling say. How such a run ends: summary.json, the model's card, and the last words on the screen.</summary>
 internal static class TrainingReport
 {
+    /// <summary>Shows a warning of the library, with flags for its names of settings; nothing when it is null.</summary>
+    public static void Warn(VerbContext context, string? warning)
+    {
+        if (warning is not null)
+            context.Screen.Line($"[yellow]{Screen.Safe(context.Settings.NameFlags(warning))}[/]");
+    }
+
     /// <summary>Writes all three; the card's results are also what the screen shows.</summary>
     public static void Write<T>(VerbContext context, RunFolder folder, T summary, ModelCard card,
         double learningRate, int batchSize, long seed, TimeSpan elapsed)
