@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Rlhf.Runtime;
 using static TorchSharp.torch;
 
 namespace Rlhf.Checkpoints;
@@ -61,15 +62,15 @@ internal sealed class ShardedWeights : IWeightSource
                 $"weight_map names {Untrusted.Quote(fileName)}; only names of files in the same folder are allowed.");
     }
 
-    private static Dictionary<string, string> ReadMap(string path)
+    private static Dictionary<string, string> ReadMap(string path) =>
+        ParseMap(BoundedFile.Read(path, MostIndexBytes, "an index of weights"), path);
+
+    /// <summary>The file of each tensor; the path is for messages.</summary>
+    internal static Dictionary<string, string> ParseMap(ReadOnlyMemory<byte> content, string path)
     {
-        var (file, length) = Untrusted.Open(path);
-        file.Dispose();
-        if (length > MostIndexBytes)
-            throw Untrusted.Refuse(path, $"an index of {length} bytes is over the limit of {MostIndexBytes}.");
         try
         {
-            using var json = JsonDocument.Parse(File.ReadAllBytes(path));
+            using var json = JsonDocument.Parse(content);
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("weight_map", out var map)
                 || map.ValueKind != JsonValueKind.Object)
                 throw Untrusted.Refuse(path, "the index has no weight_map object.");

@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Text;
 using System.Text.RegularExpressions;
+using Rlhf.Runtime;
 
 namespace Rlhf.Data;
 
@@ -77,12 +78,7 @@ internal static partial class AclImdb
         orderby match.Groups[1].Length, match.Groups[1].Value, file
         select file;
 
-    private static string ReadText(string file, int maxLength)
-    {
-        if (new FileInfo(file).Length is var length && length > maxLength)
-            throw new InvalidDataException($"{file} has {length:N0} bytes, and one review may have {maxLength:N0}.");
-        return Decode(File.ReadAllBytes(file), file);
-    }
+    private static string ReadText(string file, int maxLength) => Decode(BoundedFile.Read(file, maxLength, "one review"), file);
 
     private static string Decode(byte[] content, string place)
     {

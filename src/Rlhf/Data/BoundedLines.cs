@@ -12,13 +12,13 @@ internal static class BoundedLines
     /// </summary>
     public static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
-    public static StreamReader Open(string file) =>
-        new(file, StrictUtf8, detectEncodingFromByteOrderMarks: true, bufferSize: 1 << 16);
+    public static StreamReader Open(Stream stream) =>
+        new(stream, StrictUtf8, detectEncodingFromByteOrderMarks: true, bufferSize: 1 << 14);
 
     /// <summary>Lines with their numbers from 1; they end with LF or CR LF, which is not part of them.</summary>
-    public static IEnumerable<(long Number, string Line)> Read(string file, int maxLength)
+    public static IEnumerable<(long Number, string Line)> Read(Stream stream, string file, int maxLength)
     {
-        using var reader = Open(file);
+        using var reader = Open(stream);
         var buffer = new char[1 << 14];
         var line = new StringBuilder();
         long number = 1;

@@ -11,9 +11,10 @@ internal static class CsvTable
     // Other columns, quotation marks and the bytes of characters come on top of the longest text.
     private const int RecordSlack = 1 << 20;
 
-    public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns, char separator, int maxTextLength)
+    public static IEnumerable<TableRow> Read(
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, char separator, int maxTextLength)
     {
-        using var csv = CsvReader.Create(BoundedLines.Open(file), new CsvReaderOptions
+        using var csv = CsvReader.Create(BoundedLines.Open(stream), new CsvReaderOptions
         {
             Separator = separator,
             TrackLineNumbers = true,

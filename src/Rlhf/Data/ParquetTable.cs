@@ -10,9 +10,8 @@ internal static class ParquetTable
     private const int MaxGroupRows = 20_000_000;
     private const long MaxGroupBytes = int.MaxValue;
 
-    public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns)
+    public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns)
     {
-        using var stream = File.OpenRead(file);
         var reader = Guard(file, () =>
         {
             ParquetCheck.Footer(stream);

@@ -16,33 +16,43 @@ internal static class TableFile
     /// <exception cref="ArgumentException">The extension is of no known form, or plain text was to have several
     /// columns.</exception>
     /// <exception cref="InvalidDataException">Content that cannot be used.</exception>
-    public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns, int maxTextLength) =>
+    public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns, int maxTextLength)
+    {
+        using var stream = File.OpenRead(file);
+        foreach (var row in Read(stream, file, columns, maxTextLength))
+            yield return row;
+    }
+
+    /// <summary>The same from a stream that can seek; the name tells the form, and is for messages.</summary>
+    public static IEnumerable<TableRow> Read(
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, int maxTextLength) =>
         Path.GetExtension(file).ToLowerInvariant() switch
         {
-            ".parquet" => ParquetTable.Read(file, columns),
-            ".csv" => CsvTable.Read(file, columns, ',', maxTextLength),
-            ".tsv" => CsvTable.Read(file, columns, '\t', maxTextLength),
-            ".jsonl" or ".ndjson" or ".json" => JsonLines(file, columns),
-            ".txt" => PlainText(file, columns, maxTextLength),
+            ".parquet" => ParquetTable.Read(stream, file, columns),
+            ".csv" => CsvTable.Read(stream, file, columns, ',', maxTextLength),
+            ".tsv" => CsvTable.Read(stream, file, columns, '\t', maxTextLength),
+            ".jsonl" or ".ndjson" or ".json" => JsonLines(stream, file, columns),
+            ".txt" => PlainText(stream, file, columns, maxTextLength),
             _ => throw new ArgumentException(
                 $"{file} is of no known form; .parquet, .csv, .tsv, .jsonl and .txt are read, and aclImdb as a folder, .tar or "
                 + ".tar.gz."),
         };
 
     /// <summary>One text per line; blank lines are left out.</summary>
-    private static IEnumerable<TableRow> PlainText(string file, IReadOnlyList<TableColumn> columns, int maxTextLength)
+    private static IEnumerable<TableRow> PlainText(
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, int maxTextLength)
     {
         if (columns.Any(c => c.Chosen) || columns.Skip(1).Any(c => c.Required))
             throw new ArgumentException(
                 $"{file} is plain text, one text per line, and has no columns; use JSONL, CSV or parquet, or choose no column.");
-        foreach (var (number, line) in BoundedLines.Read(file, maxTextLength))
+        foreach (var (number, line) in BoundedLines.Read(stream, file, maxTextLength))
             if (!string.IsNullOrWhiteSpace(line))
                 yield return new TableRow([line, .. new object?[columns.Count - 1]], file, "line", number);
     }
 
-    private static IEnumerable<TableRow> JsonLines(string file, IReadOnlyList<TableColumn> columns)
+    private static IEnumerable<TableRow> JsonLines(Stream stream, string file, IReadOnlyList<TableColumn> columns)
     {
-        foreach (var (number, line) in BoundedLines.Read(file, MaxJsonLine))
+        foreach (var (number, line) in BoundedLines.Read(stream, file, MaxJsonLine))
             if (!string.IsNullOrWhiteSpace(line))
                 yield return JsonRow(new TableRow(new object?[columns.Count], file, "line", number), line, columns);
     }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Rlhf.Checkpoints;
+using Rlhf.Runtime;
 
 namespace Rlhf.Hub;
 
@@ -58,13 +59,11 @@ internal static class ModelFiles
             return [];
         try
         {
-            if (new FileInfo(file).Length > LargestIndex)
-                throw new JsonException("It is too large.");
-            using var json = JsonDocument.Parse(File.ReadAllBytes(file));
+            using var json = JsonDocument.Parse(BoundedFile.Read(file, LargestIndex, "an index of weights"));
             return [.. json.RootElement.GetProperty("weight_map").EnumerateObject()
                 .Select(entry => HubText.CheckPath(entry.Value.GetString() ?? "")).Distinct().Order(StringComparer.Ordinal)];
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException)
+        catch (Exception e) when (e is InvalidDataException or JsonException or InvalidOperationException or KeyNotFoundException)
         {
             throw new HubException(HubError.Damaged, $"{Path.GetFileName(file)} of the {repo} is no index of weights.", e);
         }

@@ -40,7 +40,7 @@ public static class AutoModelForCausalLM
         var config = ConfigFile.Read(folder);
         return config.Text("model_type", "") switch
         {
-            "gpt2" => new Gpt2LMHeadModel(Gpt2Config.Load(folder), device),
+            "gpt2" => new Gpt2LMHeadModel(Gpt2Config.Load(config), device),
             var other => throw config.Refuse("model_type",
                 $"'{other}' is no causal language model that is supported; supported is gpt2"),
         };

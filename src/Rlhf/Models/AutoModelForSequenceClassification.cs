@@ -65,17 +65,15 @@ public static class AutoModelForSequenceClassification
         _ => throw new ArgumentException($"There is no classifier for {config.GetType().Name}."),
     };
 
-    private static ClassifierConfig ReadConfig(string folder)
+    private static ClassifierConfig ReadConfig(string folder) => ReadConfig(ConfigFile.Read(folder));
+
+    internal static ClassifierConfig ReadConfig(ConfigFile json) => json.Text("model_type", "") switch
     {
-        var json = ConfigFile.Read(folder);
-        return json.Text("model_type", "") switch
-        {
-            "distilbert" => DistilBertConfig.Load(json),
-            "bert" => BertConfig.Load(json),
-            "roberta" => RobertaConfig.Load(json),
-            "gpt2" => Gpt2ClassifierConfig.Load(folder),
-            var other => throw json.Refuse("model_type",
-                $"'{other}' is not supported here; classifiers are distilbert, bert, roberta and gpt2"),
-        };
-    }
+        "distilbert" => DistilBertConfig.Load(json),
+        "bert" => BertConfig.Load(json),
+        "roberta" => RobertaConfig.Load(json),
+        "gpt2" => Gpt2ClassifierConfig.Load(json),
+        var other => throw json.Refuse("model_type",
+            $"'{other}' is not supported here; classifiers are distilbert, bert, roberta and gpt2"),
+    };
 }

@@ -8,7 +8,7 @@ namespace Rlhf.Models;
 internal sealed class ConfigFile
 {
     public const int MaxVocabulary = 4_000_000, MaxWidth = 65_536, MaxLayers = 1_024;
-    private const long MaxBytes = 1 << 20;
+    private const int MaxBytes = 1 << 20;
 
     private readonly string path;
     private readonly JsonObject json;
@@ -23,11 +23,15 @@ internal sealed class ConfigFile
         if (!File.Exists(path))
             throw new FileNotFoundException($"There is no {path}. A model folder holds config.json, the weights and the " +
                 "tokenizer's files.", path);
-        if (new FileInfo(path).Length > MaxBytes)
-            throw new InvalidDataException($"{path} has over {MaxBytes} bytes, which is no model configuration.");
+        return Parse(BoundedFile.Read(path, MaxBytes, "a model configuration"), path);
+    }
+
+    /// <summary>The file's content; the path is for messages.</summary>
+    public static ConfigFile Parse(ReadOnlySpan<byte> content, string path)
+    {
         try
         {
-            var node = JsonNode.Parse(File.ReadAllBytes(path), documentOptions: new JsonDocumentOptions { MaxDepth = 32 });
+            var node = JsonNode.Parse(content, documentOptions: new JsonDocumentOptions { MaxDepth = 32 });
             return new ConfigFile(path, node as JsonObject ?? throw new InvalidDataException($"{path} is not a JSON object."));
         }
         catch (JsonException e)

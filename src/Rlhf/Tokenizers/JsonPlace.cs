@@ -1,12 +1,14 @@
+using System.Text;
 using System.Text.Json;
+using Rlhf.Runtime;
 
 namespace Rlhf.Tokenizers;
 
 /// <summary>A value in a JSON file that knows where it stands, so that every complaint names file and place.</summary>
 internal readonly record struct JsonPlace(JsonElement Value, string File, string Path)
 {
-    /// <summary>No tokenizer file is larger.</summary>
-    public const long SizeLimit = 256L << 20;
+    /// <summary>No tokenizer file is larger; the largest published ones, for a quarter of a million tokens, have about 35 MB.</summary>
+    public const int SizeLimit = 64 << 20;
 
     public JsonValueKind Kind => Value.ValueKind;
 
@@ -15,12 +17,15 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     {
         if (!System.IO.File.Exists(file))
             return null;
-        using var stream = System.IO.File.OpenRead(file);
-        if (stream.Length > SizeLimit)
-            throw new InvalidDataException($"{file} has {stream.Length:N0} bytes; a tokenizer file has at most {SizeLimit:N0}.");
+        return ParseObject(BoundedFile.Read(file, SizeLimit, "a tokenizer file"), file);
+    }
+
+    /// <summary>The object in a file's content; the name is for messages.</summary>
+    public static JsonPlace ParseObject(ReadOnlyMemory<byte> content, string file)
+    {
         try
         {
-            using var document = JsonDocument.Parse(stream);
+            using var document = JsonDocument.Parse(content.Span.StartsWith(Encoding.UTF8.Preamble) ? content[3..] : content);
             var root = new JsonPlace(document.RootElement.Clone(), file, "");
             return root.Kind == JsonValueKind.Object ? root : throw root.Wrong("must be a JSON object");
         }

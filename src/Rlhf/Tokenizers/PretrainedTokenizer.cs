@@ -5,6 +5,9 @@ namespace Rlhf.Tokenizers;
 /// <summary>What byte-level BPE and WordPiece have in common: added tokens, templates, truncation, saving.</summary>
 public abstract class PretrainedTokenizer : ITokenizer
 {
+    /// <summary>Ids lie below this.</summary>
+    internal const int MostTokens = 1 << 22;
+
     private static readonly string[] SpacedOut = [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're"];
 
     private readonly Dictionary<string, int> vocabulary;
@@ -224,12 +227,11 @@ public abstract class PretrainedTokenizer : ITokenizer
 
     private static string?[] InvertVocabulary(Dictionary<string, int> vocabulary)
     {
-        const int Limit = 1 << 22;
         if (vocabulary.Count == 0)
             throw new ArgumentException("The vocabulary is empty.", nameof(vocabulary));
         int last = vocabulary.Values.Max();
-        if (vocabulary.Values.Min() < 0 || last >= Limit)
-            throw new ArgumentException($"Token ids must lie between 0 and {Limit - 1}.", nameof(vocabulary));
+        if (vocabulary.Values.Min() < 0 || last >= MostTokens)
+            throw new ArgumentException($"Token ids must lie between 0 and {MostTokens - 1}.", nameof(vocabulary));
         var tokens = new string?[last + 1];
         foreach (var (token, id) in vocabulary)
             tokens[id] = tokens[id] is null ? token

@@ -30,6 +30,8 @@ internal static class TokenizerFiles
         ["distilbert"] = "DistilBertTokenizer",
     };
 
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     private static readonly JsonSerializerOptions Compact = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
     private static readonly JsonSerializerOptions Readable = new(Compact) { WriteIndented = true };
 
@@ -153,17 +155,27 @@ internal static class TokenizerFiles
     };
 
     /// <summary>Lines of a UTF-8 file.</summary>
-    public static IEnumerable<string> ReadLines(string path)
+    public static IReadOnlyList<string> ReadLines(string path) =>
+        ParseLines(BoundedFile.Read(path, JsonPlace.SizeLimit, "a tokenizer file"), path);
+
+    /// <summary>Lines of a file's content; the path is for messages.</summary>
+    public static IReadOnlyList<string> ParseLines(byte[] content, string path)
     {
-        if (new FileInfo(path).Length > JsonPlace.SizeLimit)
-            throw new InvalidDataException($"{path} is larger than {JsonPlace.SizeLimit:N0} bytes, which no tokenizer file is.");
+        var lines = new List<string>();
+        using var reader = new StreamReader(new MemoryStream(content), StrictUtf8);
         try
         {
-            return File.ReadAllLines(path, new UTF8Encoding(false, throwOnInvalidBytes: true));
+            while (reader.ReadLine() is { } line)
+            {
+                if (lines.Count == PretrainedTokenizer.MostTokens)
+                    throw new InvalidDataException($"{path} has more than {PretrainedTokenizer.MostTokens:N0} lines.");
+                lines.Add(line);
+            }
+            return lines;
         }
         catch (DecoderFallbackException e)
         {
-            throw new InvalidDataException($"{path} is not valid UTF-8.", e);
+            throw new InvalidDataException($"{path}, in or after line {lines.Count + 1}: the bytes are not UTF-8.", e);
         }
     }
 

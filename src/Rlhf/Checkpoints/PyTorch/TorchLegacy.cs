@@ -15,6 +15,12 @@ internal static class TorchLegacy
     public static TorchContent Read(string path)
     {
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16);
+        return Read(stream, path);
+    }
+
+    /// <summary>The same from a stream that can seek; the path is for messages.</summary>
+    public static TorchContent Read(Stream stream, string path)
+    {
         RequireMagic(stream, path);
         if (Value(stream, path) is not ProtocolVersion)
             throw Untrusted.Refuse(path,
@@ -28,11 +34,11 @@ internal static class TorchLegacy
         return new(value, LocateStorages(stream, path, keys, storages));
     }
 
-    private static PickleInput Input(FileStream stream, string path) => new(stream, path, TorchZip.MostPickleBytes);
+    private static PickleInput Input(Stream stream, string path) => new(stream, path, TorchZip.MostPickleBytes);
 
-    private static object? Value(FileStream stream, string path) => RestrictedUnpickler.Run(Input(stream, path)).Value;
+    private static object? Value(Stream stream, string path) => RestrictedUnpickler.Run(Input(stream, path)).Value;
 
-    private static void RequireMagic(FileStream stream, string path)
+    private static void RequireMagic(Stream stream, string path)
     {
         object? magic;
         try
@@ -49,7 +55,7 @@ internal static class TorchLegacy
     }
 
     private static Dictionary<string, long> LocateStorages(
-        FileStream stream, string path, List<object?> keys, IReadOnlyDictionary<string, PickledStorage> storages)
+        Stream stream, string path, List<object?> keys, IReadOnlyDictionary<string, PickledStorage> storages)
     {
         var starts = new Dictionary<string, long>();
         Span<byte> count = stackalloc byte[sizeof(long)];

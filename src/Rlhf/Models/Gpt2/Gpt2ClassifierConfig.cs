@@ -31,16 +31,14 @@ public sealed record Gpt2ClassifierConfig(Gpt2Config Trunk) : ClassifierConfig
 
     /// <summary>Reads config.json of a model folder.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
-    public static Gpt2ClassifierConfig Load(string folder)
+    public static Gpt2ClassifierConfig Load(string folder) => Load(ConfigFile.Read(folder));
+
+    internal static Gpt2ClassifierConfig Load(ConfigFile json) => Check(json, new Gpt2ClassifierConfig(Gpt2Config.Load(json))
     {
-        var json = ConfigFile.Read(folder);
-        return Check(json, new Gpt2ClassifierConfig(Gpt2Config.Load(folder))
-        {
-            PadTokenId = json.OptionalInt("pad_token_id", 0, ConfigFile.MaxVocabulary),
-            Labels = LabelMaps.Read(json),
-            ProblemType = LabelMaps.ReadProblemType(json),
-        });
-    }
+        PadTokenId = json.OptionalInt("pad_token_id", 0, ConfigFile.MaxVocabulary),
+        Labels = LabelMaps.Read(json),
+        ProblemType = LabelMaps.ReadProblemType(json),
+    });
 
     /// <summary>Writes config.json.</summary>
     public void Save(string folder, string architecture)

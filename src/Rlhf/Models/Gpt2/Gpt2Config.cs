@@ -59,9 +59,10 @@ public sealed record Gpt2Config
 
     /// <summary>Reads config.json of a model folder.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
-    public static Gpt2Config Load(string path)
+    public static Gpt2Config Load(string path) => Load(ConfigFile.Read(path));
+
+    internal static Gpt2Config Load(ConfigFile json)
     {
-        var json = ConfigFile.Read(path);
         var config = new Gpt2Config
         {
             VocabSize = json.Int("vocab_size", 50257, 1, ConfigFile.MaxVocabulary),
