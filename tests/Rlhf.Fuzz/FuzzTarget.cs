@@ -14,6 +14,9 @@ internal sealed record FuzzTarget(
     /// <summary>The name under which targets show inputs to readers: a refusal must name the file.</summary>
     public const string FileName = "the-file";
 
+    /// <summary>Bytes allocated so far; the fuzzer, alone in its process, counts those of all threads.</summary>
+    public static Func<long> Allocated { get; set; } = GC.GetAllocatedBytesForCurrentThread;
+
     /// <summary>Longest input.</summary>
     public int MaxLength { get; init; } = 4096;
 
@@ -26,7 +29,7 @@ internal sealed record FuzzTarget(
     /// <summary>Reads an input; null when it was read or properly refused, otherwise what is wrong.</summary>
     public Exception? Try(byte[] input)
     {
-        long before = GC.GetTotalAllocatedBytes();
+        long before = Allocated();
         try
         {
             Read(input);
@@ -40,7 +43,7 @@ internal sealed record FuzzTarget(
         {
             return e;
         }
-        long allocated = GC.GetTotalAllocatedBytes() - before;
+        long allocated = Allocated() - before;
         return allocated > MaxAllocated
             ? new WrongResultException($"{allocated >> 20} MiB were allocated for {input.Length} bytes") : null;
     }
@@ -49,7 +52,7 @@ internal sealed record FuzzTarget(
     private string? Flaw(string message) =>
         !message.Contains(FileName, StringComparison.Ordinal) ? "does not name the file"
         : message.Length > MaxMessage ? $"has {message.Length} characters"
-        : message.AsSpan().IndexOfAnyInRange('\0', '\u001f') >= 0 || message.AsSpan().IndexOfAnyInRange('\u007f', '\u009f') >= 0
+        : message.Any(c => char.IsControl(c) && c != '\n') || (message.Contains('\n') && Refusals is not [{ Name: "ConfigurationException" }])
             ? "holds control characters" : null;
 }
 

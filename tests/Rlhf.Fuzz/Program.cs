@@ -28,6 +28,7 @@ internal static class Program
     public static int Fuzz(string[] args)
     {
         new Coverage().Begin(); // before any probe is reached
+        FuzzTarget.Allocated = () => GC.GetTotalAllocatedBytes();
         string Option(string name, string otherwise) =>
             Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length ? args[at + 1] : otherwise;
         var folder = Option("--out", Path.Combine("artifacts", "fuzz"));

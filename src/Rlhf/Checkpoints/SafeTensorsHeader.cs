@@ -39,7 +39,7 @@ internal sealed class SafeTensorsHeader
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw header.Refuse($"is not valid JSON near byte {LengthBytes + reader.BytesConsumed}: {e.Message}");
+            throw header.Refuse($"is not valid JSON near byte {LengthBytes + reader.BytesConsumed}.");
         }
         header.RequireCoverage(dataLength);
         return header;
@@ -141,6 +141,8 @@ internal sealed class SafeTensorsHeader
         {
             if (reader.TokenType != JsonTokenType.Number || !reader.TryGetUInt64(out var number))
                 throw Refuse(name, $"{field} must hold whole numbers from 0 to {ulong.MaxValue}.");
+            if (numbers.Count == Untrusted.MostDimensions)
+                throw Refuse(name, $"{field} has more than {Untrusted.MostDimensions} numbers.");
             numbers.Add(number);
         }
         return [.. numbers];

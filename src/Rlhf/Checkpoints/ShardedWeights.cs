@@ -80,9 +80,13 @@ internal sealed class ShardedWeights : IWeightSource
                     : throw Untrusted.Refuse(path, $"weight_map has no file name for tensor {Untrusted.Quote(entry.Name)}.");
             return files;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (JsonException e)
         {
-            throw Untrusted.Refuse(path, $"the index is not valid JSON: {e.Message}");
+            throw Untrusted.Refuse(path, $"the index is not valid JSON: {ForeignText.Place(e)}.");
+        }
+        catch (InvalidOperationException)
+        {
+            throw Untrusted.Refuse(path, "the index holds a name that is not valid Unicode.");
         }
     }
 

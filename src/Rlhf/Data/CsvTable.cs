@@ -1,5 +1,6 @@
 using System.Text;
 using CsvHelper;
+using Rlhf.Runtime;
 
 namespace Rlhf.Data;
 
@@ -39,7 +40,7 @@ internal static class CsvTable
         catch (CsvFormatException error)
         {
             throw new InvalidDataException(
-                $"{file}, line {Math.Max(1, error.LineNumber)}: {error.Message.TrimEnd('.')}. Put a field that holds separators, "
+                $"{file}, line {Math.Max(1, error.LineNumber)}: {ForeignText.Clean(error.Message).TrimEnd('.')}. Put a field that holds separators, "
                 + "quotation marks or line ends into \"...\" and double the quotation marks inside.", error);
         }
         catch (DecoderFallbackException error)

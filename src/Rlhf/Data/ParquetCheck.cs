@@ -20,7 +20,7 @@ internal static class ParquetCheck
             throw new InvalidDataException($"its footer of {length:N0} bytes is too large");
         var openChildren = new Stack<long>();
         long children = 0;
-        ThriftScan.Structure(Bytes(stream, stream.Length - 8 - length, (int)length), (path, value) =>
+        ThriftScan.Structure(Bytes(stream, stream.Length - 8 - length, (int)length), ThriftShape.Footer, (path, value) =>
         {
             if (path == 2 * 64 + 5)
                 children = value; // FileMetaData.schema[].num_children
@@ -73,7 +73,7 @@ internal static class ParquetCheck
             int length = (int)Math.Min(window, stream.Length - position);
             try
             {
-                return ThriftScan.Structure(Bytes(stream, position, length), visit);
+                return ThriftScan.Structure(Bytes(stream, position, length), ThriftShape.PageHeader, visit);
             }
             catch (EndOfStreamException) when (length == window && window < MaxPageHeader)
             {

@@ -1,5 +1,6 @@
 using Parquet;
 using Parquet.Schema;
+using Rlhf.Runtime;
 
 namespace Rlhf.Data;
 
@@ -12,6 +13,7 @@ internal static class ParquetTable
 
     public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns)
     {
+        stream = new UnendingStream(stream);
         var reader = Guard(file, () =>
         {
             ParquetCheck.Footer(stream);
@@ -43,7 +45,7 @@ internal static class ParquetTable
             null => null,
             DataField field when !field.IsArray => field,
             _ => throw new InvalidDataException(
-                $"{file}: column \"{name}\" holds lists or records, but the {column.Role} must be a plain column; "
+                $"{file}: column {ForeignText.Quote(name)} holds lists or records, but the {column.Role} must be a plain column; "
                 + "write it as text first."),
         };
     }
@@ -62,9 +64,12 @@ internal static class ParquetTable
             if (fields[i] is not { } field)
                 continue;
             var chunk = rows.GetMetadata(field)?.MetaData
-                ?? throw new InvalidDataException($"{file}: row group {group} lacks the column \"{field.Name}\".");
+                ?? throw new InvalidDataException($"{file}: row group {group} lacks the column {ForeignText.Quote(field.Name)}.");
+            if (chunk.NumValues != rows.RowCount)
+                throw new InvalidDataException($"{file}: column {ForeignText.Quote(field.Name)} of row group {group} claims "
+                    + $"{chunk.NumValues:N0} values for {rows.RowCount:N0} rows.");
             if (chunk.TotalUncompressedSize is < 0 or > MaxGroupBytes)
-                throw new InvalidDataException($"{file}: column \"{field.Name}\" of row group {group} claims "
+                throw new InvalidDataException($"{file}: column {ForeignText.Quote(field.Name)} of row group {group} claims "
                     + $"{chunk.TotalUncompressedSize:N0} bytes. Write smaller row groups.");
             ParquetCheck.Pages(stream, chunk);
             cells[i] = await ReadColumn(file, rows, field, (int)rows.RowCount).ConfigureAwait(false);
@@ -87,7 +92,7 @@ internal static class ParquetTable
             TypeCode.Boolean => ReadNumbers<bool>(rows, field, count, v => v),
             TypeCode.Single => ReadNumbers<float>(rows, field, count, v => (double)v),
             TypeCode.Double => ReadNumbers<double>(rows, field, count, v => v),
-            _ => throw new InvalidDataException($"{file}: column \"{field.Name}\" has the type {field.ClrType.Name}; "
+            _ => throw new InvalidDataException($"{file}: column {ForeignText.Quote(field.Name)} has the type {field.ClrType.Name}; "
                 + "text, integers, floating-point numbers and booleans are read."),
         };
 
@@ -128,7 +133,7 @@ internal static class ParquetTable
         {
             // The library throws whatever a wrong number in the file leads to: format, index, overflow, memory, ...
             throw new InvalidDataException(
-                $"{file} is not a parquet file that can be read ({error.Message.TrimEnd('.')}); write or download it again.",
+                $"{file} is not a parquet file that can be read ({ForeignText.Clean(error.Message).TrimEnd('.')}); write or download it again.",
                 error);
         }
     }

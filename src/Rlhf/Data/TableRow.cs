@@ -1,3 +1,5 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Data;
 
 /// <summary>A column that a reader wants: the names it may have, in order of preference.</summary>
@@ -21,7 +23,7 @@ internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, boo
         if (name is null && Required)
             throw new InvalidDataException(
                 $"{file} has no column {string.Join(" or ", Names.Select(n => $"\"{n}\""))} for the {Role}; it has "
-                + $"{string.Join(", ", available.Take(20).Select(n => $"\"{n}\""))}. Name the column that holds the {Role}.");
+                + $"{string.Join(", ", available.Take(20).Select(n => ForeignText.Quote(n, 40)))}. Name the column that holds the {Role}.");
         return name;
     }
 }
@@ -29,7 +31,7 @@ internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, boo
 /// <summary>One record of a table file: the wanted columns' cells (string, long, double, bool or null) and its place.</summary>
 internal readonly record struct TableRow(object?[] Cells, string File, string Unit, long Number)
 {
-    public InvalidDataException Error(string problem) => new($"{File}, {Unit} {Number}: {problem}");
+    public InvalidDataException Error(string problem) => new($"{File}, {Unit} {Number}: {ForeignText.Clean(problem, 400)}");
 
     /// <summary>The text of a cell; a missing or other value is an error that names the row.</summary>
     public string Text(int column, string role, int maxLength) => Cells[column] switch

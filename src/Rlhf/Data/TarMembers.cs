@@ -1,4 +1,5 @@
 using System.Text;
+using Rlhf.Runtime;
 
 namespace Rlhf.Data;
 
@@ -88,7 +89,7 @@ internal sealed class TarMembers
     {
         if (header.Size > maxLength)
             throw new InvalidDataException(
-                $"{file}, member {header.Name}: {header.Size:N0} bytes are more than the {maxLength:N0} that are accepted.");
+                $"{file}, member {ForeignText.Clean(header.Name)}: {header.Size:N0} bytes are more than the {maxLength:N0} that are accepted.");
         var content = new byte[header.Size];
         Fill(content);
         Skip(Padding(header.Size));

@@ -2,13 +2,12 @@ namespace Rlhf.Data;
 
 /// <summary>
 /// Walks a structure of Thrift's compact protocol, in which parquet's footer and page headers are written, and refuses what no
-/// honest file has: deep nesting, and lengths beyond the data. The parquet library follows nesting by recursion, so that a
-/// small hostile file would otherwise overflow the stack and end the process.
+/// honest file has: lengths beyond the data, fields that parquet does not have, and fields of another type. The parquet library
+/// follows unknown fields by recursion, trusts the types of known ones and reads on at the end of the data, so that a small
+/// hostile file would otherwise overflow the stack, which ends the process, or be read for ever.
 /// </summary>
 internal ref struct ThriftScan
 {
-    private const int MaxDepth = 32;
-
     private readonly ReadOnlySpan<byte> data;
     private readonly Action<long, long> visit;
     private int position;
@@ -25,69 +24,64 @@ internal ref struct ThriftScan
     /// nested structure as field 0 of its path.
     /// </summary>
     /// <exception cref="EndOfStreamException">The data end inside the structure.</exception>
-    /// <exception cref="InvalidDataException">Not a structure, or nested too deeply.</exception>
-    public static int Structure(ReadOnlySpan<byte> data, Action<long, long> visit)
+    /// <exception cref="InvalidDataException">Not such a structure.</exception>
+    public static int Structure(ReadOnlySpan<byte> data, ThriftShape shape, Action<long, long> visit)
     {
         var scan = new ThriftScan(data, visit);
-        scan.Fields(0, 0);
+        scan.Fields(shape, 0, isNested: false);
         return scan.position;
     }
 
-    private void Fields(long path, int depth)
+    private void Fields(ThriftShape shape, long path, bool isNested)
     {
-        if (depth > MaxDepth)
-            throw new InvalidDataException("structures are nested too deeply");
-        for (long id = 0; ;)
+        long id = 0;
+        for (byte header = Byte(); header != 0; header = Byte())
         {
-            byte header = Byte();
-            if (header == 0)
-                break;
             id = header >> 4 is > 0 and int delta ? id + delta : ZigZag();
-            Value(header & 15, path * 64 + Math.Clamp(id, 0, 63), depth, inList: false);
+            if (id is < 0 or > short.MaxValue || !shape.Fields!.TryGetValue((int)id, out var field))
+                throw new InvalidDataException($"it has a field {id} that parquet does not have");
+            int type = header & 15;
+            if (field.Type != (type == ThriftShape.False ? ThriftShape.True : type))
+                throw new InvalidDataException($"its field {id} has the Thrift type {type}, and parquet's has {field.Type}");
+            Value(field, path * 64 + id);
         }
-        if (depth > 0)
+        if (isNested)
             visit(path * 64, 0);
     }
 
-    private void Value(int type, long path, int depth, bool inList)
+    private void Value(ThriftShape shape, long path)
     {
-        switch (type)
+        switch (shape.Type)
         {
-            case 1 or 2: // a boolean field is in its header; in a list it takes a byte
-                Advance(inList ? 1ul : 0);
+            case ThriftShape.True: // it is in the field's header
                 break;
-            case 3:
+            case ThriftShape.Int8:
                 Advance(1);
                 break;
-            case 4 or 5 or 6:
+            case ThriftShape.Int16 or ThriftShape.Int32 or ThriftShape.Int64:
                 visit(path, ZigZag());
                 break;
-            case 7:
-                Advance(8);
-                break;
-            case 8:
+            case ThriftShape.Binary:
                 Advance(VarInt());
                 break;
-            case 9 or 10:
-                byte header = Byte();
-                ulong count = header >> 4 is 15 ? VarInt() : (ulong)(header >> 4);
-                Elements(count, header & 15, path, depth);
+            case ThriftShape.List:
+                Elements(shape.Element!, path);
                 break;
-            case 12:
-                Fields(path, depth + 1);
+            case ThriftShape.Structure:
+                Fields(shape, path, isNested: true);
                 break;
-            default:
-                throw new InvalidDataException($"parquet has no Thrift type {type}");
         }
     }
 
-    private void Elements(ulong count, int type, long path, int depth)
+    private void Elements(ThriftShape element, long path)
     {
-        if (depth >= MaxDepth)
-            throw new InvalidDataException("lists are nested too deeply");
+        byte header = Byte();
+        ulong count = header >> 4 is 15 ? VarInt() : (ulong)(header >> 4);
+        if (count > 0 && (header & 15) != element.Type)
+            throw new InvalidDataException($"a list has elements of the Thrift type {header & 15}, and parquet's of {element.Type}");
         _ = Checked(count); // each takes a byte at least
         for (ulong i = 0; i < count; i++)
-            Value(type, path, depth + 1, inList: true);
+            Value(element, path);
     }
 
     private int Checked(ulong length) =>

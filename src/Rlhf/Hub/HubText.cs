@@ -1,12 +1,13 @@
 using System.Globalization;
 using System.Text;
+using Rlhf.Runtime;
 
 namespace Rlhf.Hub;
 
 /// <summary>Text from a server: cleaned for messages, checked before it becomes a path.</summary>
 internal static class HubText
 {
-    private const int LongestShown = 200, LongestPath = 1024, LongestSegment = 255;
+    private const int LongestPath = 1024, LongestSegment = 255;
 
     private static readonly string[] WindowsDevices =
     [
@@ -15,13 +16,7 @@ internal static class HubText
     ];
 
     /// <summary>One line without control characters, of bounded length.</summary>
-    public static string Clean(string? text)
-    {
-        var clean = new StringBuilder();
-        foreach (char c in (text ?? "").AsSpan(0, Math.Min(text?.Length ?? 0, LongestShown)))
-            clean.Append(char.IsControl(c) || char.GetUnicodeCategory(c) == UnicodeCategory.Format ? ' ' : c);
-        return clean.Append(text?.Length > LongestShown ? "…" : "").ToString().Trim();
-    }
+    public static string Clean(string? text) => ForeignText.Clean(text);
 
     /// <summary>
     /// Refuses a file's path unless it stays inside the repository's folder on every system: relative, without "..", drives,

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.Unicode;
 using Rlhf.Runtime;
 
 namespace Rlhf.Models;
@@ -29,6 +30,8 @@ internal sealed class ConfigFile
     /// <summary>The file's content; the path is for messages.</summary>
     public static ConfigFile Parse(ReadOnlySpan<byte> content, string path)
     {
+        if (!Utf8.IsValid(content))
+            throw new InvalidDataException($"{path} is not UTF-8.");
         try
         {
             var node = JsonNode.Parse(content, documentOptions: new JsonDocumentOptions { MaxDepth = 32 });
@@ -36,7 +39,7 @@ internal sealed class ConfigFile
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{path} is not valid JSON: line {e.LineNumber + 1}, byte {e.BytePositionInLine}.", e);
+            throw new InvalidDataException($"{path} is not valid JSON: {ForeignText.Place(e)}.", e);
         }
     }
 
@@ -49,8 +52,22 @@ internal sealed class ConfigFile
 
     public bool Has(string key) => Node(key) is not null;
 
-    public JsonObject? Section(string key) => Node(key) is null ? null
-        : Node(key) as JsonObject ?? throw Refuse(key, "must be an object");
+    /// <summary>The members of an object; null when the key is absent.</summary>
+    public IReadOnlyList<KeyValuePair<string, JsonNode?>>? Section(string key)
+    {
+        if (Node(key) is not { } node)
+            return null;
+        if (node is not JsonObject section)
+            throw Refuse(key, "must be an object");
+        try
+        {
+            return [.. section];
+        }
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
+        {
+            throw new InvalidDataException($"{path}: {key}: a key occurs twice or is not valid Unicode.", e);
+        }
+    }
 
     public int Int(string key, int fallback, int minimum, int maximum) => OptionalInt(key, minimum, maximum) ?? fallback;
 
@@ -87,11 +104,18 @@ internal sealed class ConfigFile
     {
         if (Node(key) is not { } node)
             return fallback;
-        return node is JsonValue value && value.TryGetValue(out string? text) ? text
-            : throw Refuse(key, $"{Short(node)} is not a text");
+        try
+        {
+            return node is JsonValue value && value.TryGetValue(out string? text) ? text
+                : throw Refuse(key, $"{Short(node)} is not a text");
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new InvalidDataException($"{path}: {key}: the text is not valid Unicode.", e);
+        }
     }
 
-    public InvalidDataException Refuse(string key, string what) => new($"{path}: {key}: {what}.");
+    public InvalidDataException Refuse(string key, string what) => new($"{path}: {key}: {ForeignText.Clean(what)}.");
 
     private JsonNode? Node(string key)
     {
@@ -102,6 +126,10 @@ internal sealed class ConfigFile
         catch (ArgumentException e)
         {
             throw new InvalidDataException($"{path}: a key occurs twice.", e);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new InvalidDataException($"{path}: a key is not valid Unicode.", e);
         }
     }
 

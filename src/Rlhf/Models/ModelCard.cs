@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Rlhf.Runtime;
@@ -65,7 +66,7 @@ public sealed partial record ModelCard(string Title, string Summary)
         AppendValue(text, "base_model", BaseModel);
         AppendList(text, "tags", Tags);
         AppendList(text, "datasets", Datasets);
-        text.Append(CultureInfo.InvariantCulture, $"---\n\n# {OneLine(Title)}\n\n{OneLine(Summary)}\n");
+        text.Append(CultureInfo.InvariantCulture, $"---\n\n# {OneLine(Title)}\n\n{Paragraph(Summary)}\n");
         AppendTable(text, Pairs("Results", Results));
         foreach (var table in Tables)
             AppendTable(text, table);
@@ -106,23 +107,43 @@ public sealed partial record ModelCard(string Title, string Summary)
 
     /// <summary>A YAML string: plain where no reader could take it for anything else, otherwise quoted as in JSON.</summary>
     private static string Yaml(string value) =>
-        PlainYaml().IsMatch(value) && !YamlWord().IsMatch(value) ? value : JsonSerializer.Serialize(value);
+        PlainYaml().IsMatch(value) && !YamlWord().IsMatch(value) ? value : JsonSerializer.Serialize(value, Readable);
 
-    /// <summary>Text in one line that ends neither a table cell nor a heading, and that no browser takes for a tag.</summary>
+    /// <summary>
+    /// Text in one line that ends neither a table cell nor a heading, and in which no browser sees a tag, a link or a picture.
+    /// </summary>
     private static string OneLine(string text) =>
-        LineBreaks().Replace(text, " ").Replace("\\", "\\\\").Replace("|", "\\|").Replace("<", "&lt;").Replace("`", "\\`");
+        Markup().Replace(Entity().Replace(Unseen().Replace(LineBreaks().Replace(text, " "), ""), "&amp;"), @"\$0").Replace("<", "&lt;");
+
+    /// <summary>The same at the beginning of a line, where a list or a quotation could begin.</summary>
+    private static string Paragraph(string text) => BlockStart().Replace(OneLine(text).Trim(), @"$1\$2");
 
     /// <summary>A code block whose fence is longer than any in the text.</summary>
     private static string Fenced(string text)
     {
         var fence = new string('`', Math.Max(3, Backticks().Matches(text).Select(m => m.Length + 1).DefaultIfEmpty(0).Max()));
-        return $"{fence}sh\n{text.Trim()}\n{fence}";
+        return $"{fence}sh\n{Unseen().Replace(text, "").Trim()}\n{fence}";
     }
 
-    [GeneratedRegex("^[A-Za-z][A-Za-z0-9._/-]*$")]
+    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    [GeneratedRegex(@"[\\|`*\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")]
+    private static partial Regex Markup();
+
+    [GeneratedRegex(@"&(?=#?\w+;)")]
+    private static partial Regex Entity();
+
+    [GeneratedRegex(@"^(\d*)([#>+\-=~.)])")]
+    private static partial Regex BlockStart();
+
+    // Control characters, and the marks that make text run from right to left and so show a line as what it is not.
+    [GeneratedRegex(@"(?![\t\n])[\p{Cc}\u202A-\u202E\u2066-\u2069]")]
+    private static partial Regex Unseen();
+
+    [GeneratedRegex(@"\A[A-Za-z][A-Za-z0-9._/-]*\z")]
     private static partial Regex PlainYaml();
 
-    [GeneratedRegex("^(y|n|yes|no|on|off|true|false|null)$", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"\A(y|n|yes|no|on|off|true|false|null)\z", RegexOptions.IgnoreCase)]
     private static partial Regex YamlWord();
 
     [GeneratedRegex(@"[\r\n\f\u0085\u2028\u2029]+")]

@@ -1,4 +1,5 @@
 using System.Text;
+using Rlhf.Runtime;
 
 namespace Rlhf.Tokenizers;
 
@@ -37,11 +38,15 @@ public static class AutoTokenizer
         }
         catch (ArgumentException e)
         {
-            throw new InvalidDataException($"The tokenizer files in {folder} do not fit together: {e.Message}", e);
+            throw NoFit(folder, e);
         }
         throw new FileNotFoundException(
             $"{folder} holds no tokenizer: it needs tokenizer.json, or vocab.json with merges.txt, or vocab.txt.");
     }
+
+    /// <summary>A refusal of parts that the constructors of tokenizers do not take.</summary>
+    internal static InvalidDataException NoFit(string folder, ArgumentException error) => new(
+        $"The tokenizer files in {folder} do not fit together: {ForeignText.Clean(error.Message.Split(" (Parameter '")[0])}", error);
 
     private static ByteLevelBpeTokenizer ReadVocabularyAndMerges(
         string folder, string vocab, string merges, JsonPlace? configuration, string? tokenizerClass)
@@ -116,7 +121,7 @@ public static class AutoTokenizer
     private static void CheckClass(string folder, string? tokenizerClass, params string[] known)
     {
         if (!IsGeneral(tokenizerClass) && !known.Contains(tokenizerClass))
-            throw new InvalidDataException($"{folder}: the tokenizer's class is {tokenizerClass}; without a tokenizer.json "
+            throw new InvalidDataException($"{folder}: the tokenizer's class is {ForeignText.Clean(tokenizerClass)}; without a tokenizer.json "
                 + $"these vocabulary files can be read as {string.Join(", ", known)}.");
     }
 

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using Rlhf.Runtime;
 
 namespace Rlhf.Tokenizers;
@@ -23,6 +24,8 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     /// <summary>The object in a file's content; the name is for messages.</summary>
     public static JsonPlace ParseObject(ReadOnlyMemory<byte> content, string file)
     {
+        if (!Utf8.IsValid(content.Span))
+            throw new InvalidDataException($"{file} is not UTF-8.");
         try
         {
             using var document = JsonDocument.Parse(content.Span.StartsWith(Encoding.UTF8.Preamble) ? content[3..] : content);
@@ -31,17 +34,17 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{file} is not valid JSON: {e.Message}", e);
+            throw new InvalidDataException($"{file} is not valid JSON: {ForeignText.Place(e)}.", e);
         }
     }
 
     /// <summary>A member, or null when it is absent or JSON's null.</summary>
     public JsonPlace? this[string name] =>
         Kind != JsonValueKind.Object ? throw Wrong("must be an object")
-        : Value.TryGetProperty(name, out var member) && member.ValueKind != JsonValueKind.Null ? At(member, name) : null;
+        : Find(name) is { ValueKind: not JsonValueKind.Null } member ? At(member, name) : null;
 
     /// <summary>The member is there, be it with the value null.</summary>
-    public bool Has(string name) => Kind == JsonValueKind.Object && Value.TryGetProperty(name, out _);
+    public bool Has(string name) => Kind == JsonValueKind.Object && Find(name) is not null;
 
     /// <summary>A member that must be there.</summary>
     public JsonPlace Required(string name) => this[name] ?? throw Wrong($"lacks '{name}'");
@@ -94,7 +97,20 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     public int Limit() => Kind == JsonValueKind.Number && Value.TryGetDouble(out double limit) && limit >= 1
         ? (int)Math.Min(limit, int.MaxValue) : throw Wrong("must be a number of at least 1");
 
-    public InvalidDataException Wrong(string what) => new($"{File}: {(Path.Length == 0 ? "the file" : Path)} {what}.");
+    public InvalidDataException Wrong(string what) => new(
+        $"{File}: {(Path.Length == 0 ? "the file" : ForeignText.Clean(Path))} {ForeignText.Clean(what)}.");
+
+    private JsonElement? Find(string name)
+    {
+        try
+        {
+            return Value.TryGetProperty(name, out var member) ? member : null;
+        }
+        catch (InvalidOperationException)
+        {
+            throw Wrong("has a name that is not valid Unicode");
+        }
+    }
 
     private JsonPlace At(JsonElement value, string name) =>
         this with { Value = value, Path = Path.Length == 0 ? name : $"{Path}.{name}" };

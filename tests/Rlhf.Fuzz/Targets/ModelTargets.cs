@@ -44,7 +44,6 @@ internal static class ModelTargets
     public static IEnumerable<FuzzTarget> Make(Scratch scratch)
     {
         var refused = typeof(InvalidDataException);
-        var file = FuzzTarget.FileName;
         string[] configs =
         [
             "{\"model_type\":\"gpt2\",\"vocab_size\":512,\"n_positions\":64,\"n_embd\":64,\"n_layer\":2,\"n_head\":4,\"n_inner\":null,"
@@ -57,9 +56,8 @@ internal static class ModelTargets
         ];
         yield return new("model-config", Config, AllTargets.Bytes(configs), AllTargets.Json("\"id2label\":{", "\"num_labels\":",
             "\"n_embd\":", "\"\\ud800\":1,", "100000", "4000000", "65536"), refused);
-        yield return new("tokenizer-json", input => Use(TokenizerJson.Read(
-            Path.Combine(scratch.Folder, file + "-none"), JsonPlace.ParseObject(input, file), null, null)),
-            AllTargets.Bytes(Bpe, WordPiece), Tokens, refused, typeof(ArgumentException));
+        var empty = Path.Combine(scratch.Folder, "none");
+        yield return new("tokenizer-json", input => Use(Read(empty, input)), AllTargets.Bytes(Bpe, WordPiece), Tokens, refused);
         string[] folders =
         [
             Sections(Bpe, Configuration), Sections(WordPiece, null, "{\"sep_token\":\"[SEP]\"}", "{\"<z>\":9}"),
@@ -83,6 +81,18 @@ internal static class ModelTargets
         var config = AutoModelForSequenceClassification.ReadConfig(json);
         WrongResultException.Unless(config.ParameterCount is > 0 and <= ClassifierConfig.MaxParameters, "an impossible number of weights");
         WrongResultException.Unless(!config.Validate().Any(), "a configuration that is not valid");
+    }
+
+    private static ITokenizer Read(string folder, byte[] json)
+    {
+        try
+        {
+            return TokenizerJson.Read(folder, JsonPlace.ParseObject(json, FuzzTarget.FileName), null, null);
+        }
+        catch (ArgumentException e)
+        {
+            throw AutoTokenizer.NoFit(folder, e);
+        }
     }
 
     private static void Folder(Scratch scratch, byte[] input)

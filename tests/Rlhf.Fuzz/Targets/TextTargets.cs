@@ -13,6 +13,13 @@ namespace Rlhf.Fuzz;
 internal static class TextTargets
 {
     private static readonly Type[] None = [];
+    private static readonly StringWriter Written = new();
+    private static readonly Lazy<IAnsiConsole> Console = new(() => AnsiConsole.Create(new()
+    {
+        Out = new AnsiConsoleOutput(Written),
+        Ansi = AnsiSupport.Yes,
+        ColorSystem = ColorSystemSupport.NoColors,
+    }));
 
     public static IEnumerable<FuzzTarget> Make()
     {
@@ -74,14 +81,9 @@ internal static class TextTargets
         WrongResultException.Unless(shown == Screen.Clean(text), "markup took effect");
         WrongResultException.Unless(!shown.Any(char.IsControl) && shown.AsSpan().IndexOfAnyInRange('\u202a', '\u202e') < 0,
             "control characters reach the terminal");
-        var written = new StringWriter();
-        var console = AnsiConsole.Create(new()
-        {
-            Out = new AnsiConsoleOutput(written), Ansi = AnsiSupport.Yes, ColorSystem = ColorSystemSupport.NoColors,
-        });
-        console.Profile.Width = 40;
-        console.Write(new Table().AddColumn("x").AddRow(safe));
-        WrongResultException.Unless(!written.ToString().Any(c => char.IsControl(c) && c is not ('\n' or '\r')),
+        Written.GetStringBuilder().Clear();
+        Console.Value.Write(new Table().AddColumn("x").AddRow(safe));
+        WrongResultException.Unless(!Written.ToString().Any(c => char.IsControl(c) && c is not ('\n' or '\r')),
             "a table holds control sequences");
     }
 

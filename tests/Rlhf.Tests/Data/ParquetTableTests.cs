@@ -75,10 +75,10 @@ public sealed class ParquetTableTests : IDisposable
 
     /// <summary>Structures that a recursive reader would follow until its stack overflows, which no process survives.</summary>
     [Theory]
-    [InlineData("unknown structures")]
-    [InlineData("unknown lists")]
-    [InlineData("schema")]
-    public void DeeplyNestedFootersAreRefused(string what)
+    [InlineData("unknown structures", "that parquet does not have")]
+    [InlineData("unknown lists", "that parquet does not have")]
+    [InlineData("schema", "nested too deeply")]
+    public void DeeplyNestedFootersAreRefused(string what, string why)
     {
         const int Depth = 300_000;
         byte[] nested = what switch
@@ -92,7 +92,7 @@ public sealed class ParquetTableTests : IDisposable
         byte[] footer = [0x15, 0x02, .. nested]; // version 1, then the hostile field
         var path = Path.Combine(folder.Path, "bomb.parquet");
         File.WriteAllBytes(path, [.. "PAR1"u8, .. footer, .. BitConverter.GetBytes(footer.Length), .. "PAR1"u8]);
-        Assert.Contains("nested too deeply", Assert.Throws<InvalidDataException>(() => ReviewDataset.Load(path)).Message);
+        Assert.Contains(why, Assert.Throws<InvalidDataException>(() => ReviewDataset.Load(path)).Message);
     }
 
     [Fact]
@@ -106,6 +106,6 @@ public sealed class ParquetTableTests : IDisposable
         bytes.AsSpan(4, 500_000).Fill(0x1c);
         bytes[4] = 0xec;
         File.WriteAllBytes(path, bytes);
-        Assert.Contains("nested too deeply", Assert.Throws<InvalidDataException>(() => ReviewDataset.Load(path)).Message);
+        Assert.Contains("that parquet does not have", Assert.Throws<InvalidDataException>(() => ReviewDataset.Load(path)).Message);
     }
 }

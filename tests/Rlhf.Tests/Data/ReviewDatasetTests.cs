@@ -179,6 +179,6 @@ public sealed class ReviewDatasetTests : IDisposable
     {
         var lines = Enumerable.Range(0, 3000).Select(i => new string((char)('a' + i % 26), i % 97)).ToArray();
         var path = Write("long.txt", string.Join("\r\n", lines));
-        Assert.Equal(lines.Select((line, i) => ((long)i + 1, line)), BoundedLines.Read(path, 100));
+        Assert.Equal(lines.Select((line, i) => ((long)i + 1, line)), BoundedLines.Read(File.OpenRead(path), path, 100));
     }
 }

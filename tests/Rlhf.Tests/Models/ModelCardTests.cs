@@ -78,7 +78,7 @@ public class ModelCardTests
         Assert.Contains("license: \"no\"", lines);
         Assert.Contains("base_model: \"x: y\\n- z\"", lines);
         Assert.Contains("- \"1.0\"", lines);
-        Assert.Contains("- \"a\\u0022b\"", lines);
+        Assert.Contains("- \"a\\\"b\"", lines);
         Assert.Contains("| a \\| b \\| c &lt;script> \\`d\\` \\\\ |", lines);
         Assert.Equal(["````sh", "echo ```", "````", ""], lines[^4..]);
     }
