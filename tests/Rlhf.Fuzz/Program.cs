@@ -52,8 +52,7 @@ internal static class Program
         {
             var result = new FuzzRun(target, options, new Coverage(), watchdog).Run();
             results.Add(result);
-            Console.WriteLine(FormattableString.Invariant($"| {result.Target} | {result.Executions:N0} | {result.Corpus:N0} | {result.Edges:N0} | {
-                result.Executions / result.Seconds:N0} | {result.Findings.Count} |"));
+            Console.WriteLine(FormattableString.Invariant($"| {result.Target} | {result.Executions:N0} | {result.Corpus:N0} | {result.Edges:N0} | {result.Executions / result.Seconds:N0} | {result.Findings.Count} |"));
             foreach (var finding in result.Findings)
                 Console.WriteLine($"  {finding.Place}");
         }

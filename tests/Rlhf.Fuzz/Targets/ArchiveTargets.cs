@@ -23,7 +23,8 @@ internal static class ArchiveTargets
         var refused = typeof(InvalidDataException);
         yield return new("tar", input => Read(new MemoryStream(WithChecksums(input))), [tar], tokens, refused) { MaxLength = 16 * Block };
         yield return new("tar-gz", input => Read(new GZipStream(new MemoryStream(input), CompressionMode.Decompress)),
-            [Compressed(tar), Compressed(new byte[1 << 20])], tokens, refused) { MaxLength = 16 * Block };
+            [Compressed(tar), Compressed(new byte[1 << 20])], tokens, refused)
+        { MaxLength = 16 * Block };
     }
 
     private static void Read(Stream stream)

@@ -92,7 +92,11 @@ internal static class TextTargets
     {
         var card = new ModelCard(text, text)
         {
-            License = text, BaseModel = text, Tags = [text], Command = text, Results = [new(text, text)],
+            License = text,
+            BaseModel = text,
+            Tags = [text],
+            Command = text,
+            Results = [new(text, text)],
             Tables = [new(text, [text], [[text]])],
         }.ToMarkdown();
         var lines = card.Split('\n');
