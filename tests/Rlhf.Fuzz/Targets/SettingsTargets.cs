@@ -10,7 +10,7 @@ internal static class SettingsTargets
 {
     public static IEnumerable<FuzzTarget> Make()
     {
-        var binder = new SettingsBinder().Add("PPO", new PpoConfig(), c => c.Validate());
+        var binder = new SettingsBinder().Add("PPO", new PpoConfig(), c => c.Validate(), hide: nameof(PpoConfig.Divergence));
         var file = FuzzTarget.FileName;
         yield return new("settings-yaml",
             input => binder.Bind(new Dictionary<string, string>(), YamlSettingsFile.Parse(Encoding.UTF8.GetString(input), file), file),
