@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Cli.Verbs;
 
 namespace Rlhf.Cli;
 
@@ -76,6 +77,8 @@ internal sealed class VerbCommand : Command
                 bound = Settings.Bind(command, file, chosen);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
             using var interruption = new Interruption();
+            if (bound.Find<CheckpointOptions>() is not null) // a training
+                interruption.OutliveTerminal();
             return run(new(bound, screen, interruption.Token, command, file));
         }
         catch (Exception e)

@@ -8,10 +8,14 @@ namespace Rlhf.Cli.Terminal;
 internal sealed class Interruption : IDisposable
 {
     private readonly CancellationTokenSource source = new();
-    private readonly PosixSignalRegistration[] registrations;
+    private readonly List<PosixSignalRegistration> registrations;
 
     public Interruption() => registrations =
         [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
+
+    /// <summary>From now on the process outlives its terminal, as under nohup: a training of hours does not end with a lost connection.</summary>
+    public void OutliveTerminal() =>
+        registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => context.Cancel = true));
 
     /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => source.Token;

@@ -97,7 +97,7 @@ internal sealed class RunFolder : IDisposable
         try
         {
             if (found is not null)
-                folder.recorded = ReadConfig(folder[ConfigFile], verb);
+                folder.recorded = YamlSettingsFile.Read(folder[ConfigFile]).ToDictionary(e => e.Key);
             else
                 folder.Clear();
             return folder;
@@ -126,7 +126,8 @@ internal sealed class RunFolder : IDisposable
             throw new ConfigurationException([$"--output {path} is a file; name a folder."]);
         if (overwrite || !Directory.Exists(path))
             return;
-        var held = Directory.EnumerateFileSystemEntries(path).Select(e => System.IO.Path.GetFileName(e)).Where(e => e != RunLock.FileName);
+        var held = Directory.EnumerateFileSystemEntries(path).Select(e => System.IO.Path.GetFileName(e))
+            .Where(e => e is not (RunLock.FileName or RunLock.OwnerFileName));
         if (held.Any())
             throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite"
                 + (File.Exists(System.IO.Path.Combine(path, ConfigFile)) ? $", or go on with that run: --resume {path}." : ".")]);
@@ -191,18 +192,12 @@ internal sealed class RunFolder : IDisposable
             : System.IO.Path.GetDirectoryName(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(named))) ?? named;
         if (!IsRun(folder))
             throw new ConfigurationException([$"--resume {resume} is no run: there is no {ConfigFile} in {folder}."]);
+        if (File.ReadLines(System.IO.Path.Combine(folder, ConfigFile)).FirstOrDefault()?.Split(' ') is ["#", "rlhf", var other, ..]
+            && other != verb)
+            throw new ConfigurationException([$"--resume {resume} is a run of rlhf {other}; go on with it by: rlhf {other} --resume {folder}"]);
         if (output is not null && System.IO.Path.GetFullPath(output) != System.IO.Path.GetFullPath(folder))
             throw new ConfigurationException([$"--resume {resume} goes on in its own folder; leave --output {output} out."]);
         return (folder, step < 0 ? long.MaxValue : step);
-    }
-
-    private static Dictionary<string, FileEntry> ReadConfig(string path, string verb)
-    {
-        string firstLine = File.ReadLines(path).FirstOrDefault() ?? "";
-        if (firstLine.Split(' ') is ["#", "rlhf", var other, ..] && other != verb)
-            throw new ConfigurationException([$"--resume names a run of rlhf {other}; go on with it by: rlhf {other} --resume "
-                + $"{System.IO.Path.GetDirectoryName(path)}"]);
-        return YamlSettingsFile.Read(path).ToDictionary(e => e.Key);
     }
 
     private void CompareSettings(VerbContext context, string text, string[] mayChange)

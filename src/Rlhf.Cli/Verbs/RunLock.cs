@@ -5,11 +5,12 @@ namespace Rlhf.Cli.Verbs;
 
 /// <summary>
 /// Keeps two processes from writing to one run's folder. The operating system holds the lock, so that it ends with the process,
-/// however that ends; the file stays and says who had it.
+/// however that ends; a file beside it says who has it.
 /// </summary>
 internal sealed class RunLock : IDisposable
 {
-    public const string FileName = ".lock";
+    /// <summary>The two files that a lock leaves in a folder.</summary>
+    public const string FileName = ".lock", OwnerFileName = ".lock-owner";
     private readonly FileStream file;
 
     private RunLock(FileStream file) => this.file = file;
@@ -27,29 +28,28 @@ internal sealed class RunLock : IDisposable
         }
         catch (IOException e) when (File.Exists(path) && e is not (FileNotFoundException or DirectoryNotFoundException))
         {
-            throw new ConfigurationException([$"{folder} is in use by {Owner(path) ?? "another process"}; wait until that run ends, stop "
+            throw new ConfigurationException([$"{folder} is in use by {Owner(folder) ?? "another process"}; wait until that run ends, stop "
                 + "it, or choose another --output."]);
         }
-        file.SetLength(0);
         string time = DateTime.Now.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
-        file.Write(System.Text.Encoding.UTF8.GetBytes($"process {Environment.ProcessId} on {Environment.MachineName} since {time}\n"));
-        file.Flush();
+        AtomicFile.WriteAllText(Path.Combine(folder, OwnerFileName),
+            $"process {Environment.ProcessId} on {Environment.MachineName} since {time}\n");
         return new(file);
     }
 
     public void Dispose() => file.Dispose();
 
-    private static string? Owner(string path)
+    private static string? Owner(string folder)
     {
         try
         {
-            using var reader = new StreamReader(new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite));
+            using var reader = File.OpenText(Path.Combine(folder, OwnerFileName)); // a locked file cannot be read
             var text = new char[200];
             return reader.Read(text) is var length and > 0 ? Terminal.Screen.Clean(new(text, 0, length)).Trim() : null;
         }
         catch (IOException)
         {
-            return null; // Windows shows nothing of a file that is locked
+            return null;
         }
     }
 }

@@ -28,8 +28,7 @@ public sealed class JsonlSink : IMetricSink
 
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
-    private readonly ArrayBufferWriter<byte> buffer = new();
-    private readonly FileStream metrics, samples;
+    private readonly LineFile metrics, samples;
 
     /// <summary>Opens the two files in a run's folder, which is made if need be; existing files are continued.</summary>
     /// <param name="folder">The run's folder.</param>
@@ -48,10 +47,10 @@ public sealed class JsonlSink : IMetricSink
             KeepUntil(metricsPath, step);
             KeepUntil(samplesPath, step);
         }
-        metrics = Append(metricsPath);
+        metrics = new(metricsPath);
         try
         {
-            samples = Append(samplesPath);
+            samples = new(samplesPath);
         }
         catch
         {
@@ -68,15 +67,14 @@ public sealed class JsonlSink : IMetricSink
     public void Write(MetricRecord record)
     {
         RefuseNames(record.Scalars.Keys, "step", "time");
-        buffer.ResetWrittenCount();
-        WriteLine(json =>
+        metrics.Add(json =>
         {
             json.WriteNumber("step", record.Step);
             json.WriteString("time", record.Time.UtcDateTime.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
             foreach (var (name, value) in record.Scalars)
                 WriteValue(json, name, value);
         });
-        Flush(metrics);
+        metrics.Flush();
     }
 
     /// <inheritdoc/>
@@ -88,43 +86,29 @@ public sealed class JsonlSink : IMetricSink
         if (table.Rows.FirstOrDefault(row => row.Count != table.Columns.Count) is { } odd)
             throw new ArgumentException(
                 $"A row of table {table.Name} has {odd.Count} cells for {table.Columns.Count} columns.", nameof(table));
-        buffer.ResetWrittenCount();
         foreach (var row in table.Rows)
-            WriteLine(json =>
+            samples.Add(json =>
             {
                 json.WriteNumber("step", table.Step);
                 json.WriteString("table", table.Name);
                 for (int i = 0; i < row.Count; i++)
                     WriteValue(json, table.Columns[i], row[i]);
             });
-        Flush(samples);
+        samples.Flush();
     }
 
     /// <inheritdoc/>
+    /// <exception cref="IOException">Lines that could not be written before still cannot.</exception>
     public void Dispose()
     {
-        metrics.Dispose();
-        samples.Dispose();
-    }
-
-    private static FileStream Append(string path) =>
-        new(path, FileMode.Append, FileAccess.Write, FileShare.Read | FileShare.Delete);
-
-    private void WriteLine(Action<Utf8JsonWriter> fields)
-    {
-        using (var json = new Utf8JsonWriter(buffer, Options))
+        try
         {
-            json.WriteStartObject();
-            fields(json);
-            json.WriteEndObject();
+            metrics.Dispose();
         }
-        buffer.Write("\n"u8);
-    }
-
-    private void Flush(FileStream file)
-    {
-        file.Write(buffer.WrittenSpan);
-        file.Flush();
+        finally
+        {
+            samples.Dispose();
+        }
     }
 
     private static void WriteValue(Utf8JsonWriter json, string name, object? value)
@@ -173,6 +157,70 @@ public sealed class JsonlSink : IMetricSink
         catch (JsonException)
         {
             return null;
+        }
+    }
+
+    /// <summary>A file of lines. What a full disk does not take is kept and written when it does.</summary>
+    private sealed class LineFile(string path) : IDisposable
+    {
+        private const int MostKeptBytes = 64 << 20;
+        private readonly FileStream file = new(path, FileMode.Append, FileAccess.Write, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        private readonly ArrayBufferWriter<byte> unwritten = new();
+        private bool fails;
+
+        public void Add(Action<Utf8JsonWriter> fields)
+        {
+            if (unwritten.WrittenCount > MostKeptBytes)
+                return;
+            using (var json = new Utf8JsonWriter(unwritten, Options))
+            {
+                json.WriteStartObject();
+                fields(json);
+                json.WriteEndObject();
+            }
+            unwritten.Write("\n"u8);
+        }
+
+        /// <summary>Writes what is there; only the first of several failures in a row is thrown.</summary>
+        public void Flush()
+        {
+            try
+            {
+                WriteAll();
+                fails = false;
+            }
+            catch (IOException) when (fails)
+            {
+                // It was told.
+            }
+            catch (IOException)
+            {
+                fails = true;
+                throw;
+            }
+        }
+
+        public void Dispose()
+        {
+            using (file)
+                WriteAll();
+        }
+
+        private void WriteAll()
+        {
+            if (unwritten.WrittenCount == 0)
+                return;
+            long end = file.Length;
+            try
+            {
+                file.Write(unwritten.WrittenSpan);
+            }
+            catch (IOException)
+            {
+                file.SetLength(end); // no half line stays
+                throw;
+            }
+            unwritten.ResetWrittenCount();
         }
     }
 }

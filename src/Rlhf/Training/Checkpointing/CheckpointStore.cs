@@ -80,6 +80,7 @@ public sealed class CheckpointStore(string folder)
     public (Checkpoint Checkpoint, TimeSpan Elapsed)? Restore(
         IResumable trainer, Action<string, string>? damaged = null, long atMost = long.MaxValue)
     {
+        RemoveUnfinished();
         foreach (var path in Folders().OrderByDescending(StepOf))
         {
             if (StepOf(path) > atMost)
@@ -153,7 +154,7 @@ public sealed class CheckpointStore(string folder)
 
     private void RemoveUnfinished()
     {
-        foreach (var path in Directory.EnumerateDirectories(folder, Unfinished + "*"))
+        foreach (var path in Directory.Exists(folder) ? Directory.GetDirectories(folder, Unfinished + "*") : [])
             Directory.Delete(path, recursive: true);
     }
 }

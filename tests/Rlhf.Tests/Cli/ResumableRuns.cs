@@ -1,0 +1,53 @@
+using System.Diagnostics;
+using System.Text.Json.Nodes;
+
+namespace Rlhf.Tests.Cli;
+
+/// <summary>Toy runs of the three trainings, and what two runs must have in common to be the same.</summary>
+internal static class ResumableRuns
+{
+    public static readonly string[] Verbs = ["sft", "reward", "ppo"];
+
+    /// <summary>A run of some dozen short steps with everything that is random in it: dropout, crops, sampling.</summary>
+    public static string[] Command(string verb, int steps = 24, int saveEvery = 3) => verb switch
+    {
+        "sft" => ["sft", "--model", "policy", "--dataset", "reviews.csv", "--max-steps", $"{steps}", "--max-length", "32",
+            "--batch-size", "4", "--eval-steps", "10", "--save-every", $"{saveEvery}", "--threads", "1"],
+        "reward" => ["reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", $"{steps}", "--batch-size", "8",
+            "--random-crop-probability", "0.5", "--eval-steps", "10", "--save-every", $"{saveEvery}", "--threads", "1"],
+        _ => ["ppo", "--model", "policy", "--reward-model", "classifier", "--dataset", "reviews.csv", "--longer-than", "0",
+            "--steps", $"{steps}", "--batch-size", "8", "--mini-batch-size", "4", "--eval-queries", "6", "--use-score-scaling",
+            "--save-every", $"{saveEvery}", "--threads", "1"],
+    };
+
+    /// <summary>Weights, and every metric and sample but those that tell the time, are the same to the last bit.</summary>
+    public static void AssertSame(string expected, string actual)
+    {
+        Assert.Equal(File.ReadAllBytes(Path.Combine(expected, "model", "model.safetensors")),
+            File.ReadAllBytes(Path.Combine(actual, "model", "model.safetensors")));
+        Assert.Equal(Timeless(expected, "metrics.jsonl"), Timeless(actual, "metrics.jsonl"));
+        if (File.Exists(Path.Combine(expected, "samples.jsonl")))
+            Assert.Equal(Timeless(expected, "samples.jsonl"), Timeless(actual, "samples.jsonl"));
+    }
+
+    public static void Signal(Process process, string name) => Process.Start("kill", ["-" + name, $"{process.Id}"]).WaitForExit();
+
+    /// <summary>Waits until a run has logged so many steps.</summary>
+    public static void WaitForSteps(Process process, string run, int steps)
+    {
+        string metrics = Path.Combine(run, "metrics.jsonl");
+        var waiting = Stopwatch.StartNew();
+        while (!process.HasExited && waiting.Elapsed < TimeSpan.FromMinutes(2)
+            && (!File.Exists(metrics) || File.ReadLines(metrics).Count() < steps))
+            Thread.Sleep(2);
+    }
+
+    private static string[] Timeless(string run, string file) => [.. File.ReadLines(Path.Combine(run, file)).Select(line =>
+    {
+        var numbers = JsonNode.Parse(line)!.AsObject();
+        foreach (var name in numbers.Select(n => n.Key).Where(n => n.StartsWith("time", StringComparison.Ordinal)
+            || n == "train/tokens_per_second").ToArray())
+            numbers.Remove(name);
+        return numbers.ToJsonString();
+    })];
+}

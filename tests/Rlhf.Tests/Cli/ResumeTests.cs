@@ -1,0 +1,214 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
+namespace Rlhf.Tests.Cli;
+
+/// <summary>Stopping, going on, and what is refused, with the built command on toy models.</summary>
+public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
+{
+    public static TheoryData<string> Verbs() => [.. ResumableRuns.Verbs];
+
+    [Theory]
+    [MemberData(nameof(Verbs))]
+    public void A_run_that_was_stopped_goes_on_bit_for_bit(string verb)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
+        var command = ResumableRuns.Command(verb, steps: 40, saveEvery: 100);
+        toys.Succeed([.. command, "--output", $"{verb}-whole"]);
+        using (var process = RlhfCommand.Start(toys.Folder, [.. command, "--output", $"{verb}-stopped"]))
+        {
+            ResumableRuns.WaitForSteps(process, toys.PathOf($"{verb}-stopped"), 3);
+            ResumableRuns.Signal(process, "TERM");
+            var stopped = RlhfCommand.Finish(process);
+            Assert.Equal(130, stopped.ExitCode);
+            Assert.Contains($"rlhf {verb} --resume {verb}-stopped", stopped.Output);
+        }
+        // No other flag is needed: the settings are the run's own.
+        var resumed = toys.Succeed(verb, "--resume", $"{verb}-stopped");
+        Assert.Matches(@"Going on after step \d+", resumed.Output);
+        ResumableRuns.AssertSame(toys.PathOf($"{verb}-whole"), toys.PathOf($"{verb}-stopped"));
+
+        var finished = toys.Succeed(verb, "--resume", $"{verb}-stopped");
+        Assert.Contains("is finished", finished.Output);
+    }
+
+    [Fact]
+    public void A_damaged_checkpoint_is_told_and_the_one_before_is_used()
+    {
+        foreach (var (name, damage) in Damages())
+        {
+            var command = ResumableRuns.Command("sft", steps: 9);
+            string run = toys.PathOf(name);
+            toys.Succeed([.. command, "--output", name]);
+            var weights = File.ReadAllBytes(Path.Combine(run, "model", "model.safetensors"));
+            File.Delete(Path.Combine(run, ".finished"));
+            damage(Path.Combine(run, "checkpoints", "checkpoint-9"));
+            var resumed = toys.Succeed("sft", "--resume", name);
+            Assert.Matches("checkpoint-9.* is damaged and was set aside", resumed.Error.ReplaceLineEndings(" "));
+            Assert.Contains("Going on after step 6", resumed.Output);
+            Assert.Equal(weights, File.ReadAllBytes(Path.Combine(run, "model", "model.safetensors")));
+            Assert.True(Directory.Exists(Path.Combine(run, "checkpoints", "set-aside-checkpoint-9")));
+        }
+    }
+
+    [Fact]
+    public void An_earlier_checkpoint_can_be_chosen()
+    {
+        string[] command = [.. ResumableRuns.Command("ppo", steps: 9), "--keep-last", "3"];
+        toys.Succeed([.. command, "--output", "chosen"]);
+        var weights = File.ReadAllBytes(toys.PathOf("chosen", "model", "model.safetensors"));
+        File.Delete(toys.PathOf("chosen", ".finished"));
+        var resumed = toys.Succeed("ppo", "--resume", "chosen/checkpoints/checkpoint-3");
+        Assert.Contains("Going on after step 3", resumed.Output);
+        Assert.Equal(weights, File.ReadAllBytes(toys.PathOf("chosen", "model", "model.safetensors")));
+    }
+
+    [Fact]
+    public void Another_setting_is_refused_and_the_message_says_which_may_change()
+    {
+        toys.Succeed([.. ResumableRuns.Command("ppo", steps: 3), "--output", "settings"]);
+        var before = File.ReadAllBytes(toys.PathOf("settings", "config.yaml"));
+        var refused = toys.Run("ppo", "--resume", "settings", "--batch-size", "16", "--gamma", "0.9", "--steps", "5", "--learning-rate", "1e-6");
+        Assert.Equal(2, refused.ExitCode);
+        Assert.Contains("--batch-size is 16, and the run began with 8", refused.Error);
+        Assert.Contains("--gamma is 0.9, and the run began with 1", refused.Error);
+        Assert.DoesNotContain("--steps is", refused.Error); // the schedule is constant
+        Assert.Matches("only these may change: .*--learning-rate.*--steps", refused.Error.ReplaceLineEndings(" "));
+        Assert.Equal(before, File.ReadAllBytes(toys.PathOf("settings", "config.yaml")));
+
+        // What may change does, and a longer run goes on from the end of the shorter.
+        var longer = toys.Succeed("ppo", "--resume", "settings", "--steps", "5", "--learning-rate", "1e-6");
+        Assert.Contains("Going on after step 3", longer.Output);
+        Assert.Contains("--steps is 5, and the run began with 3", longer.Output);
+        Assert.Equal(5, File.ReadLines(toys.PathOf("settings", "metrics.jsonl")).Count());
+    }
+
+    [Fact]
+    public void Another_model_or_other_data_under_the_same_name_are_refused()
+    {
+        toys.Succeed([.. ResumableRuns.Command("reward", steps: 3), "--output", "content"]);
+        File.Delete(toys.PathOf("content", ".finished"));
+        string data = File.ReadAllText(toys.PathOf("reviews.csv"));
+        try
+        {
+            File.WriteAllText(toys.PathOf("reviews.csv"), data.Replace("The music", "The light", StringComparison.Ordinal));
+            var refused = toys.Run("reward", "--resume", "content");
+            Assert.Equal(2, refused.ExitCode);
+            Assert.Contains("--dataset: the content is not what the run began with", refused.Error);
+        }
+        finally
+        {
+            File.WriteAllText(toys.PathOf("reviews.csv"), data);
+        }
+        toys.Succeed("reward", "--resume", "content");
+    }
+
+    [Fact]
+    public void Two_processes_do_not_share_a_folder()
+    {
+        using var first = RlhfCommand.Start(toys.Folder, [.. ResumableRuns.Command("sft", steps: 100000), "--output", "shared"]);
+        ResumableRuns.WaitForSteps(first, toys.PathOf("shared"), 1);
+        foreach (var flags in (string[][])[["--overwrite"], ["--resume", "auto"]])
+        {
+            var second = toys.Run([.. ResumableRuns.Command("sft", steps: 100000), "--output", "shared", .. flags]);
+            Assert.Equal(2, second.ExitCode);
+            Assert.Contains("shared is in use by", second.Error);
+            if (!OperatingSystem.IsWindows())
+                Assert.Contains($"process {first.Id} on {Environment.MachineName}", second.Error);
+        }
+        Assert.False(first.HasExited);
+        first.Kill();
+        first.WaitForExit();
+        toys.Succeed([.. ResumableRuns.Command("sft", steps: 3), "--output", "shared", "--overwrite"]);
+    }
+
+    [Fact]
+    public void A_lost_terminal_and_closed_pipes_do_not_stop_training()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
+        using var process = RlhfCommand.Start(toys.Folder, [.. ResumableRuns.Command("ppo", steps: 60), "--output", "terminal"]);
+        ResumableRuns.WaitForSteps(process, toys.PathOf("terminal"), 1);
+        process.StandardOutput.Close();
+        process.StandardError.Close();
+        ResumableRuns.Signal(process, "HUP");
+        Assert.True(process.WaitForExit(TimeSpan.FromMinutes(2)));
+        Assert.Equal(0, process.ExitCode);
+        Assert.Equal(60, File.ReadLines(toys.PathOf("terminal", "metrics.jsonl")).Count());
+    }
+
+    [Fact]
+    public void What_cannot_be_resumed_is_said_in_a_sentence()
+    {
+        toys.Succeed([.. ResumableRuns.Command("sft", steps: 3), "--output", "refusals"]);
+        Directory.CreateDirectory(toys.PathOf("no-run"));
+        Refused("nowhere does not exist", "sft", "--resume", "nowhere");
+        Refused("no-run is no run: there is no config.yaml", "sft", "--resume", "no-run");
+        Refused("is a run of rlhf sft; go on with it by: rlhf sft --resume refusals", "ppo", "--resume", "refusals");
+        Refused("give one of the two", "sft", "--resume", "refusals", "--overwrite");
+        Refused("leave --output other out", "sft", "--resume", "refusals", "--output", "other");
+        Refused("or go on with that run: --resume refusals", [.. ResumableRuns.Command("sft"), "--output", "refusals"]);
+    }
+
+    [Fact]
+    public void A_full_disk_costs_a_checkpoint_and_not_the_run()
+    {
+        Assert.SkipUnless(SmallDisk.TryMount(out var disk, megabytes: 1), "No small file system can be mounted here.");
+        using (disk)
+        {
+            string run = Path.Combine(disk!.Path, "run");
+            using var process = RlhfCommand.Start(
+                toys.Folder, [.. ResumableRuns.Command("sft", steps: 1000000), "--output", run]);
+            ResumableRuns.WaitForSteps(process, run, 12);
+            string filler = Path.Combine(disk.Path, "filler");
+            Assert.Throws<IOException>(() => File.WriteAllBytes(filler, new byte[2 << 20]));
+            Thread.Sleep(1500);
+            Assert.False(process.HasExited);
+            File.Delete(filler);
+            ResumableRuns.WaitForSteps(process, run, File.ReadLines(Path.Combine(run, "metrics.jsonl")).Count() + 3);
+            ResumableRuns.Signal(process, "KILL");
+            var result = RlhfCommand.Finish(process);
+            Assert.Matches(@"step \d+ could not be saved in .*checkpoints: .*(No space|not enough space|full).* The checkpoint of step \d+ is whole",
+                result.Error);
+            Assert.Single(Regex.Matches(result.Output, "Metrics could not be written to metrics.jsonl"));
+            // No step is missing: the lines were kept until there was room again.
+            int[] steps = [.. File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(l => JsonDocument.Parse(l).RootElement.GetProperty("step").GetInt32())];
+            Assert.Equal(Enumerable.Range(1, steps.Length), steps);
+            using var resumed = RlhfCommand.Start(toys.Folder, "sft", "--resume", run);
+            ResumableRuns.Signal(resumed, "TERM");
+            Assert.DoesNotContain("damaged", RlhfCommand.Finish(resumed).Error);
+        }
+    }
+
+    [Fact]
+    public void A_folder_that_may_not_be_written_is_refused_before_training()
+    {
+        Assert.SkipUnless(Directory.Exists("/proc/1"), "Needs a folder where nobody may write, such as /proc.");
+        var refused = toys.Run([.. ResumableRuns.Command("sft"), "--output", "/proc/rlhf-run"]);
+        Assert.NotEqual(0, refused.ExitCode);
+        Assert.DoesNotContain("unexpected error", refused.Error);
+        Assert.Contains("/proc/rlhf-run", refused.Error);
+        Assert.Single(refused.Error.Trim().Split('\n'));
+    }
+
+    private void Refused(string sentence, params string[] command)
+    {
+        var result = toys.Run(command);
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(sentence, result.Error);
+    }
+
+    private static (string Name, Action<string> Damage)[] Damages() =>
+    [
+        ("cut", checkpoint => Change(Path.Combine(checkpoint, "optimizer.safetensors"), b => b[..^100])),
+        ("flipped", checkpoint => Change(Path.Combine(checkpoint, "model.safetensors"), b =>
+        {
+            b[b.Length / 2] ^= 4;
+            return b;
+        })),
+        ("without-manifest", checkpoint => File.Delete(Path.Combine(checkpoint, "manifest.json"))),
+        ("cut-manifest", checkpoint => Change(Path.Combine(checkpoint, "manifest.json"), b => b[..(b.Length / 2)])),
+        ("without-state", checkpoint => File.Delete(Path.Combine(checkpoint, "trainer_state.json"))),
+    ];
+
+    private static void Change(string path, Func<byte[], byte[]> change) => File.WriteAllBytes(path, change(File.ReadAllBytes(path)));
+}
