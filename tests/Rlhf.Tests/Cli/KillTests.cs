@@ -68,7 +68,7 @@ public sealed class KillTests(ToyModels toys, ITestOutputHelper output) : IClass
             return null;
         process.Kill();
         process.WaitForExit();
-        return process.ExitCode == 0 ? null : Writing(checkpoints) is { } writing && writing != left;
+        return process.ExitCode == 0 ? null : Writing(checkpoints) is { } unfinished && unfinished != left;
     }
 
     private static string? Writing(string checkpoints)
