@@ -21,7 +21,6 @@ public sealed record PpoProgress(
     long Step, long TotalSteps, PpoStatistics Statistics, IReadOnlyList<Completion> Completions, IReadOnlyList<float> Scores,
     TimeSpan Elapsed, MetricRecord Metrics)
 {
-
     /// <summary>The lesson's <c>game_log</c>: query, response and reward of the step's first rows.</summary>
     public SampleTable GameLog(int rows = 16) => new("game_log", Step, ["query", "response", "reward"],
         [.. Completions.Zip(Scores).Take(rows)
