@@ -151,19 +151,12 @@ internal static class PpoVerb
         if (refFolder is not null)
             inputs["--ref-model"] = Fingerprint.OfModel(refFolder);
         var checkpoints = new RunCheckpoints(context, "ppo", folder, trainer, path => SaveAs(path, null), inputs);
-        long? resumedAfter = checkpoints.Restore();
-        try
+        var warned = new HashSet<string>();
+        checkpoints.Train("Aligning", steps, policyFolder, (display, sinks) => run.Train(steps, step =>
         {
-            using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen, resumedAfter);
-            Train(context, run, steps, sinks, checkpoints, resumedAfter ?? 0);
-        }
-        catch (Exception e) when (e is TrainingDivergedException or RewardException)
-        {
-            checkpoints.Failed(policyFolder);
-            throw;
-        }
-        if (context.Stop.IsCancellationRequested)
-            checkpoints.Stopped();
+            Report(context, display, sinks, step, warned);
+            checkpoints.AfterStep(step.Statistics.RewardMean);
+        }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
         {
@@ -234,26 +227,16 @@ internal static class PpoVerb
         .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoOptions.Steps)] : Array.Empty<string>(),
     ];
 
-    private static void Train(
-        VerbContext context, PpoRun run, long steps, IMetricSink sinks, RunCheckpoints checkpoints, long first)
+    private static void Report(
+        VerbContext context, ProgressDisplay display, IMetricSink sinks, PpoProgress step, HashSet<string> warned)
     {
-        var warned = new HashSet<string>();
-        void Warn(long step, string warning)
-        {
+        sinks.Write(step.Metrics);
+        sinks.Write(step.GameLog());
+        foreach (var warning in step.Statistics.Warnings)
             if (warned.Add(string.Concat(warning.Where(char.IsLetter).Take(24)))) // one of a kind, whatever its numbers
-                context.Screen.Line($"[yellow]Step {step}: {Screen.Safe(context.Settings.NameFlags(warning))}[/]");
-        }
-        ProgressDisplay.Run(context.Screen, "Aligning", "step", steps, display => run.Train(steps, step =>
-        {
-            sinks.Write(step.Metrics);
-            sinks.Write(step.GameLog());
-            foreach (var warning in step.Statistics.Warnings)
-                Warn(step.Step, warning);
-            display.Report(step.Step,
-                ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)),
-                ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
-            checkpoints.AfterStep(step.Statistics.RewardMean);
-        }, context.Stop), first);
+                TrainingReport.Warn(context, $"Step {step.Step}: {warning}");
+        display.Report(step.Step,
+            ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)), ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
     }
 
     /// <summary>The comparison, or null when the run was interrupted.</summary>

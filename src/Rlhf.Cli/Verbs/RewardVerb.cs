@@ -113,7 +113,6 @@ internal static class RewardVerb
             ("output", folder.Path),
         ]);
 
-        RewardEvaluation? evaluation = null;
         void SaveAs(string path, torch.ScalarType? storage)
         {
             model.SavePretrained(path, storage);
@@ -125,26 +124,14 @@ internal static class RewardVerb
                 ["--model"] = Fingerprint.OfModel(source),
                 [options.Pairs is null ? "--dataset" : "--pairs"] = Fingerprint.OfTexts(rows.Train.Select(r => r!.ToString()!)),
             });
-        long? resumedAfter = checkpoints.Restore();
-        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen, resumedAfter);
-        RewardProgress last;
-        try
+        RewardEvaluation? evaluation = null;
+        var last = checkpoints.Train("Training", steps, source, (display, sinks) => training(trainer, rows, state =>
         {
-            last = ProgressDisplay.Run(screen, "Training", "step", steps, display => training(trainer, rows, state =>
-            {
-                evaluation = state.Evaluation ?? evaluation;
-                Report(display, sinks, state, evaluation);
-                TrainingReport.Warn(context, state.Warning);
-                checkpoints.AfterStep(-state.Evaluation?.Loss);
-            }), resumedAfter ?? 0);
-        }
-        catch (TrainingDivergedException)
-        {
-            checkpoints.Failed(source);
-            throw;
-        }
-        if (context.Stop.IsCancellationRequested)
-            checkpoints.Stopped();
+            evaluation = state.Evaluation ?? evaluation;
+            Report(display, sinks, state, evaluation);
+            TrainingReport.Warn(context, state.Warning);
+            checkpoints.AfterStep(-state.Evaluation?.Loss);
+        }));
         PairReport.Outcome? pairs = null;
         try
         {

@@ -1,5 +1,8 @@
 using System.Diagnostics;
 using Rlhf.Cli.Terminal;
+using Rlhf.Rewards;
+using Rlhf.Tracking;
+using Rlhf.Training;
 using Rlhf.Training.Checkpointing;
 using TorchSharp;
 
@@ -39,9 +42,47 @@ internal sealed class RunCheckpoints
     /// <summary>Time that the run has taken, in this process and before.</summary>
     public TimeSpan Elapsed => before + clock.Elapsed;
 
+    /// <summary>
+    /// Trains: from the checkpoint that the run goes on from, if any, with its sinks open and its progress shown. Stopped or failed, the run
+    /// is saved as far as it came.
+    /// </summary>
+    /// <param name="title">What is being done, in a word.</param>
+    /// <param name="steps">Steps of the whole run.</param>
+    /// <param name="source">The model that training began with.</param>
+    /// <param name="train">Trains, and calls <see cref="AfterStep"/> after each step.</param>
+    public T Train<T>(string title, long steps, string source, Func<ProgressDisplay, IMetricSink, T> train)
+    {
+        long? resumedAfter = Restore();
+        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, context.Screen, resumedAfter);
+        T result;
+        try
+        {
+            result = ProgressDisplay.Run(context.Screen, title, "step", steps, display => train(display, sinks), resumedAfter ?? 0);
+        }
+        catch (Exception e) when (e is TrainingDivergedException or RewardException)
+        {
+            Failed(source);
+            throw;
+        }
+        if (context.Stop.IsCancellationRequested)
+            Stopped();
+        return result;
+    }
+
+    /// <summary>Saves a checkpoint when it is time for one.</summary>
+    /// <param name="score">How good the step was, larger is better; null: not known.</param>
+    public void AfterStep(double? score = null)
+    {
+        if (score is { } known)
+            scores.Add(known);
+        bool isTime = saveEvery is { } every ? every > 0 && trainer.StepCount % every == 0 : clock.Elapsed - lastSave >= Unset;
+        if (isTime)
+            Save();
+    }
+
     /// <summary>Where a run goes on, brings the trainer to its newest whole checkpoint.</summary>
     /// <returns>The step of that checkpoint: what was logged of later ones is void. Null for a new run.</returns>
-    public long? Restore()
+    private long? Restore()
     {
         if (!folder.Resumes)
             return null;
@@ -57,19 +98,8 @@ internal sealed class RunCheckpoints
         return 0;
     }
 
-    /// <summary>Saves a checkpoint when it is time for one.</summary>
-    /// <param name="score">How good the step was, larger is better; null: not known.</param>
-    public void AfterStep(double? score = null)
-    {
-        if (score is { } known)
-            scores.Add(known);
-        bool isTime = saveEvery is { } every ? every > 0 && trainer.StepCount % every == 0 : clock.Elapsed - lastSave >= Unset;
-        if (isTime)
-            Save();
-    }
-
     /// <summary>After a run that was stopped: saves where it is, and says how it goes on.</summary>
-    public void Stopped()
+    private void Stopped()
     {
         if (saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
             Save();
@@ -79,7 +109,7 @@ internal sealed class RunCheckpoints
 
     /// <summary>After a run that failed: saves what is sound of it, and names the last good checkpoint.</summary>
     /// <param name="source">The model that training began with.</param>
-    public void Failed(string source)
+    private void Failed(string source)
     {
         bool finite = AllFinite();
         if (finite && trainer.IsBetweenSteps && saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)

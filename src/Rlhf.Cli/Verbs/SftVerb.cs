@@ -114,26 +114,13 @@ internal static class SftVerb
             ["--model"] = Fingerprint.OfModel(source),
             ["--dataset"] = Fingerprint.OfTokens(texts.Train.Select(t => t.Ids)),
         });
-        long? resumedAfter = checkpoints.Restore();
-        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, screen, resumedAfter);
-        SftProgress last;
-        try
-        {
-            last = ProgressDisplay.Run(screen, "Training", "step", steps, display =>
-                trainer.Train(texts.Train, texts.HeldOut, state =>
-                {
-                    Report(display, sinks, state);
-                    TrainingReport.Warn(context, state.Warning);
-                    checkpoints.AfterStep(-state.EvalLoss);
-                }, context.Stop), resumedAfter ?? 0);
-        }
-        catch (TrainingDivergedException)
-        {
-            checkpoints.Failed(source);
-            throw;
-        }
-        if (context.Stop.IsCancellationRequested)
-            checkpoints.Stopped();
+        var last = checkpoints.Train("Training", steps, source, (display, sinks) =>
+            trainer.Train(texts.Train, texts.HeldOut, state =>
+            {
+                Report(display, sinks, state);
+                TrainingReport.Warn(context, state.Warning);
+                checkpoints.AfterStep(-state.EvalLoss);
+            }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         Finish(context, folder, source, config, last);
         if (last.Step >= steps)
