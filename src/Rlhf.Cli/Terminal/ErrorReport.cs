@@ -29,7 +29,7 @@ internal static class ErrorReport
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException
             // What generation throws on weights that are damaged; its subclasses (overflow, division) are not meant.
             || error.GetType() == typeof(ArithmeticException);
-        Console.Error.WriteLine(debug ? $"rlhf: {error}"
+        Console.Error.WriteLine(debug ? $"rlhf: {Clean(error.ToString())}"
             : expected ? $"rlhf: {inTheUsersWords(Message(error))}"
             : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} "
                 + "Run again with --debug to see where it happened.");
@@ -39,8 +39,11 @@ internal static class ErrorReport
     private static string Message(Exception error)
     {
         string message = error is ArgumentException ? Regex.Replace(error.Message, @" \(Parameter '[^']*'\)", "") : error.Message;
-        return new([.. message.Where(c => c == '\n' || !char.IsControl(c))]);
+        return Clean(message);
     }
+
+    /// <summary>Lines that a terminal can show: messages may quote what a file holds.</summary>
+    private static string Clean(string text) => string.Join('\n', text.Split('\n').Select(Screen.Clean));
 
     private static string FirstLine(string text)
     {

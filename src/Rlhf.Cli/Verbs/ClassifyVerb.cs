@@ -79,7 +79,7 @@ internal static class ClassifyVerb
             context.Screen.Facts(file,
             [
                 ("texts", $"{reviews.Count:N0}"),
-                .. counts.Select(c => (Screen.Safe(c.Key), $"{c.Value:N0}")),
+                .. counts.Select(c => (c.Key, $"{c.Value:N0}")),
                 ("left out as uncertain", $"{reviews.Count - counts.Values.Sum():N0}"),
             ]);
         return ExitCode.Success;

@@ -14,10 +14,10 @@ public static class AutoModelForCausalLM
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
     public static CausalLM FromPretrained(string folder, Device? device = null)
     {
-        var model = FromConfig(folder, device);
+        using var weights = WeightFiles.Open(folder);
+        var model = FromConfig(folder, weights, device);
         try
         {
-            using var weights = WeightFiles.Open(folder);
             model.LoadWeights(weights);
             return model;
         }
@@ -34,15 +34,22 @@ public static class AutoModelForCausalLM
     public static bool Supports(string folder) => ConfigFile.Read(folder).Text("model_type", "") == "gpt2";
 
     /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
-    public static CausalLM FromConfig(string folder, Device? device = null)
+    public static CausalLM FromConfig(string folder, Device? device = null) => FromConfig(folder, null, device);
+
+    /// <summary>The same; sizes beyond those of <paramref name="weights"/> are refused before anything is allocated.</summary>
+    /// <exception cref="InvalidDataException">The files are malformed or do not belong together.</exception>
+    internal static CausalLM FromConfig(string folder, IWeightSource? weights, Device? device)
     {
-        LibTorch.Initialize();
         var config = ConfigFile.Read(folder);
-        return config.Text("model_type", "") switch
+        switch (config.Text("model_type", ""))
         {
-            "gpt2" => new Gpt2LMHeadModel(Gpt2Config.Load(config), device),
-            var other => throw config.Refuse("model_type",
-                $"'{other}' is no causal language model that is supported; supported is gpt2"),
-        };
+            case "gpt2":
+                var gpt2 = Gpt2Config.Load(config);
+                weights?.RequireAtLeast(gpt2.ParameterCount, folder);
+                LibTorch.Initialize();
+                return new Gpt2LMHeadModel(gpt2, device);
+            case var other:
+                throw config.Refuse("model_type", $"'{other}' is no causal language model that is supported; supported is gpt2");
+        }
     }
 }

@@ -40,10 +40,10 @@ public sealed class AutoModelForCausalLMWithValueHead : IDisposable
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
     public static AutoModelForCausalLMWithValueHead FromPretrained(string folder, Device? device = null, long seed = 0)
     {
-        var pretrained = AutoModelForCausalLM.FromConfig(folder, device);
+        using var weights = WeightFiles.Open(folder);
+        var pretrained = AutoModelForCausalLM.FromConfig(folder, weights, device);
         try
         {
-            using var weights = WeightFiles.Open(folder);
             pretrained.LoadWeights(weights);
             var model = new AutoModelForCausalLMWithValueHead(pretrained);
             model.InitializeHead(seed);

@@ -23,11 +23,7 @@ public static class AutoModelForSequenceClassification
         if (newHead is not null && config is Gpt2ClassifierConfig { PadTokenId: null } gpt2)
             config = gpt2 with { PadTokenId = gpt2.Trunk.EosTokenId };
         using var weights = WeightFiles.Open(folder);
-        long stored = weights.Names.Sum(name => weights.Shape(name).Aggregate(1L, (product, size) => product * size));
-        if (config.ParameterCount > stored)
-            throw new InvalidDataException($"{folder}: config.json describes a model of {config.ParameterCount:N0} weights, " +
-                $"but {Path.GetFileName(weights.Path)} holds {stored:N0}. Check that they belong together.");
-
+        weights.RequireAtLeast(config.ParameterCount, folder);
         var model = FromConfig(config, device);
         try
         {

@@ -20,6 +20,6 @@ internal static class SettingsTargets
                 "%TAG ! x\n", "---\n", "...\n", "\n  ", "\t", "~", "<<: *a", "batch_size", "seed", "\\x1b", "\\ud800", "\\U0010FFFF", "\0", "\u0085",
                 "\u2028", "\ufeff", "@", "`"),
             typeof(ConfigurationException))
-        { MaxMessage = 100_000 };
+        { MaxMessage = 100_000, MaxLength = 1024 };
     }
 }

@@ -11,14 +11,7 @@ public sealed record Gpt2ClassifierConfig(Gpt2Config Trunk) : ClassifierConfig
     public int? PadTokenId { get; init; }
 
     /// <inheritdoc/>
-    public override long ParameterCount
-    {
-        get
-        {
-            long d = Trunk.NEmbd, f = Trunk.InnerSize;
-            return ((long)Trunk.VocabSize + Trunk.NPositions + 2) * d + Trunk.NLayer * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
-        }
-    }
+    public override long ParameterCount => Trunk.ParameterCount;
 
     /// <inheritdoc/>
     public override IEnumerable<string> Validate()

@@ -57,6 +57,16 @@ public sealed record Gpt2Config
     /// <summary>Width inside the feed-forward layers.</summary>
     public int InnerSize => NInner ?? 4 * NEmbd;
 
+    /// <summary>Weights of the trunk: embeddings and layers, without a head.</summary>
+    internal long ParameterCount
+    {
+        get
+        {
+            long d = NEmbd, f = InnerSize;
+            return ((long)VocabSize + NPositions + 2) * d + NLayer * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
+        }
+    }
+
     /// <summary>Reads config.json of a model folder.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
     public static Gpt2Config Load(string path) => Load(ConfigFile.Read(path));
@@ -88,6 +98,9 @@ public sealed record Gpt2Config
             throw json.Refuse("tie_word_embeddings", "an output layer that is not tied to the embedding is not supported");
         if (config.NEmbd % config.NHead != 0)
             throw json.Refuse("n_head", $"{config.NHead} heads do not divide the width n_embd = {config.NEmbd}");
+        if (config.ParameterCount > ClassifierConfig.MaxParameters)
+            throw json.Refuse("sizes and settings",
+                $"they make {config.ParameterCount:N0} weights, more than {ClassifierConfig.MaxParameters:N0}");
         if (!Activations.IsKnown(config.ActivationFunction))
             throw json.Refuse("activation_function",
                 $"'{config.ActivationFunction}' is not supported; known are {Activations.Known}");
