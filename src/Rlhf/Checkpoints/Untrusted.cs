@@ -8,7 +8,7 @@ namespace Rlhf.Checkpoints;
 /// <summary>What every reader of files from outside does: open, refuse with a place, and show foreign text safely.</summary>
 internal static class Untrusted
 {
-    private const int LongestQuote = 120;
+    private const int LongestQuote = 80;
 
     /// <summary>libtorch keeps some per-dimension state in 64 bits; no checkpoint comes near.</summary>
     public const int MostDimensions = 64;

@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using System.Text.Unicode;
 using Rlhf.Runtime;
 
 namespace Rlhf.Models;
@@ -9,7 +8,7 @@ namespace Rlhf.Models;
 internal sealed class ConfigFile
 {
     public const int MaxVocabulary = 4_000_000, MaxWidth = 65_536, MaxLayers = 1_024;
-    private const int MaxBytes = 1 << 20;
+    private const int MaxBytes = 1 << 20, MaxDepth = 32;
 
     private readonly string path;
     private readonly JsonObject json;
@@ -30,17 +29,31 @@ internal sealed class ConfigFile
     /// <summary>The file's content; the path is for messages.</summary>
     public static ConfigFile Parse(ReadOnlySpan<byte> content, string path)
     {
-        if (!Utf8.IsValid(content))
-            throw new InvalidDataException($"{path} is not UTF-8.");
         try
         {
-            var node = JsonNode.Parse(content, documentOptions: new JsonDocumentOptions { MaxDepth = 32 });
+            RequireUnicode(content);
+            var node = JsonNode.Parse(
+                content, documentOptions: new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
             return new ConfigFile(path, node as JsonObject ?? throw new InvalidDataException($"{path} is not a JSON object."));
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{path} is not valid JSON: {ForeignText.Place(e)}.", e);
+            throw new InvalidDataException(e.LineNumber is null ? $"{path}: a key occurs twice."
+                : $"{path} is not valid JSON: {ForeignText.Place(e)}.", e);
         }
+        catch (InvalidOperationException e)
+        {
+            throw new InvalidDataException($"{path} holds text that is not valid Unicode.", e);
+        }
+    }
+
+    /// <summary>Texts are decoded when they are asked for; that each one can be is seen here.</summary>
+    private static void RequireUnicode(ReadOnlySpan<byte> content)
+    {
+        var reader = new Utf8JsonReader(content, new JsonReaderOptions { MaxDepth = MaxDepth });
+        while (reader.Read())
+            if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
+                _ = reader.GetString();
     }
 
     /// <summary>Writes a file atomically.</summary>
@@ -59,14 +72,7 @@ internal sealed class ConfigFile
             return null;
         if (node is not JsonObject section)
             throw Refuse(key, "must be an object");
-        try
-        {
-            return [.. section];
-        }
-        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
-        {
-            throw new InvalidDataException($"{path}: {key}: a key occurs twice or is not valid Unicode.", e);
-        }
+        return [.. section];
     }
 
     public int Int(string key, int fallback, int minimum, int maximum) => OptionalInt(key, minimum, maximum) ?? fallback;
@@ -104,34 +110,13 @@ internal sealed class ConfigFile
     {
         if (Node(key) is not { } node)
             return fallback;
-        try
-        {
-            return node is JsonValue value && value.TryGetValue(out string? text) ? text
-                : throw Refuse(key, $"{Short(node)} is not a text");
-        }
-        catch (InvalidOperationException e)
-        {
-            throw new InvalidDataException($"{path}: {key}: the text is not valid Unicode.", e);
-        }
+        return node is JsonValue value && value.TryGetValue(out string? text) ? text
+            : throw Refuse(key, $"{Short(node)} is not a text");
     }
 
     public InvalidDataException Refuse(string key, string what) => new($"{path}: {key}: {ForeignText.Clean(what)}.");
 
-    private JsonNode? Node(string key)
-    {
-        try
-        {
-            return json[key];
-        }
-        catch (ArgumentException e)
-        {
-            throw new InvalidDataException($"{path}: a key occurs twice.", e);
-        }
-        catch (InvalidOperationException e)
-        {
-            throw new InvalidDataException($"{path}: a key is not valid Unicode.", e);
-        }
-    }
+    private JsonNode? Node(string key) => json[key];
 
     private static string Short(JsonNode node) =>
         node.ToJsonString() is { Length: > 40 } text ? text[..40] + "…" : node.ToJsonString();

@@ -1,7 +1,5 @@
 using System.Globalization;
 using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.RegularExpressions;
 using Rlhf.Runtime;
 
@@ -105,9 +103,28 @@ public sealed partial record ModelCard(string Title, string Summary)
             text.Append(CultureInfo.InvariantCulture, $"{key}:\n").AppendJoin("", values.Select(v => $"- {Yaml(v)}\n"));
     }
 
-    /// <summary>A YAML string: plain where no reader could take it for anything else, otherwise quoted as in JSON.</summary>
+    /// <summary>A YAML string: plain where no reader could take it for anything else, otherwise quoted.</summary>
     private static string Yaml(string value) =>
-        PlainYaml().IsMatch(value) && !YamlWord().IsMatch(value) ? value : JsonSerializer.Serialize(value, Readable);
+        PlainYaml().IsMatch(value) && !YamlWord().IsMatch(value) ? value : Quoted(value);
+
+    private static string Quoted(string value)
+    {
+        var quoted = new StringBuilder("\"");
+        foreach (var rune in value.EnumerateRunes())
+            _ = rune.Value switch
+            {
+                '"' or '\\' => quoted.Append('\\').Append((char)rune.Value),
+                '\n' => quoted.Append("\\n"),
+                _ when IsReadable(rune) => quoted.Append(rune.ToString()),
+                // In YAML, unlike JSON, halves of a surrogate pair do not add up to a character.
+                _ => quoted.Append(CultureInfo.InvariantCulture, $"\\U{rune.Value:x8}"),
+            };
+        return quoted.Append('"').ToString();
+    }
+
+    private static bool IsReadable(Rune rune) => rune.Value == ' ' || Rune.GetUnicodeCategory(rune) is not (
+        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator
+        or UnicodeCategory.ParagraphSeparator or UnicodeCategory.OtherNotAssigned or UnicodeCategory.PrivateUse);
 
     /// <summary>
     /// Text in one line that ends neither a table cell nor a heading, and in which no browser sees a tag, a link or a picture.
@@ -124,8 +141,6 @@ public sealed partial record ModelCard(string Title, string Summary)
         var fence = new string('`', Math.Max(3, Backticks().Matches(text).Select(m => m.Length + 1).DefaultIfEmpty(0).Max()));
         return $"{fence}sh\n{Unseen().Replace(text, "").Trim()}\n{fence}";
     }
-
-    private static readonly JsonSerializerOptions Readable = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     [GeneratedRegex(@"[\\|`*\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")]
     private static partial Regex Markup();
