@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using Rlhf.Runtime;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
@@ -15,7 +16,7 @@ internal sealed record FileEntry(string Key, string Value, bool IsNull, long Lin
 /// Reads a configuration file: one YAML mapping of names to single values. Everything else that YAML can do (nesting, lists,
 /// anchors, tags, several documents) is refused by line, and nothing is expanded, so a hostile file costs no more than its size.
 /// </summary>
-internal static class YamlSettingsFile
+internal static partial class YamlSettingsFile
 {
     public const int MaximumBytes = 1 << 20;
 
@@ -55,6 +56,10 @@ internal static class YamlSettingsFile
     {
         List<FileEntry> entries = [];
         List<string> problems = [];
+        // The library never comes to the end of a directive that ends with the text, and settings need none.
+        if (Directive().Match(text) is { Success: true } directive)
+            throw new ConfigurationException(
+                [$"{path}, line {text.AsSpan(0, directive.Index).Count('\n') + 1}: lines that begin with % are refused."]);
         try
         {
             Read(new Parser(new StringReader(text)), path, entries, problems);
@@ -71,6 +76,9 @@ internal static class YamlSettingsFile
         ConfigurationException.ThrowIfAny(problems);
         return entries;
     }
+
+    [GeneratedRegex(@"(?<=\A\uFEFF?|[\r\n\u0085\u2028\u2029]\uFEFF?)%")]
+    private static partial Regex Directive();
 
     private static void Read(Parser parser, string path, List<FileEntry> entries, List<string> problems)
     {

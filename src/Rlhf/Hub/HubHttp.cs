@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
+using Rlhf.Runtime;
 
 namespace Rlhf.Hub;
 
@@ -131,9 +132,17 @@ internal sealed class HubHttp : IDisposable
                 throw HubAnswer.TooLarge(call);
             await body.WriteAsync(bytes, CancellationToken.None).ConfigureAwait(false);
         }, cancellation).ConfigureAwait(false);
+        return Parse(body.GetBuffer().AsMemory(0, (int)body.Length), call);
+    }
+
+    /// <summary>An answer's JSON, of which every text can be decoded.</summary>
+    /// <exception cref="HubException">It is not such JSON.</exception>
+    internal static JsonDocument Parse(ReadOnlyMemory<byte> answer, HubCall call)
+    {
         try
         {
-            return JsonDocument.Parse(body.GetBuffer().AsMemory(0, (int)body.Length));
+            ForeignJson.Check(answer.Span);
+            return JsonDocument.Parse(answer);
         }
         catch (JsonException e)
         {

@@ -54,7 +54,7 @@ internal sealed partial class HubLister(HubHttp http, HubOptions options)
     private HubCall Call(HubRepo repo, string revision, string path) =>
         new(HttpMethod.Get, http.Address(path), new($"the {repo}", repo, revision)) { Timeout = options.EtagTimeout };
 
-    private static void Add(JsonElement entries, Dictionary<string, long> files, HubCall call)
+    internal static void Add(JsonElement entries, Dictionary<string, long> files, HubCall call)
     {
         try
         {

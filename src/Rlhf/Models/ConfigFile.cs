@@ -31,7 +31,7 @@ internal sealed class ConfigFile
     {
         try
         {
-            RequireUnicode(content);
+            ForeignJson.Check(content, MaxDepth);
             var node = JsonNode.Parse(
                 content, documentOptions: new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
             return new ConfigFile(path, node as JsonObject ?? throw new InvalidDataException($"{path} is not a JSON object."));
@@ -41,19 +41,6 @@ internal sealed class ConfigFile
             throw new InvalidDataException(e.LineNumber is null ? $"{path}: a key occurs twice."
                 : $"{path} is not valid JSON: {ForeignText.Place(e)}.", e);
         }
-        catch (InvalidOperationException e)
-        {
-            throw new InvalidDataException($"{path} holds text that is not valid Unicode.", e);
-        }
-    }
-
-    /// <summary>Texts are decoded when they are asked for; that each one can be is seen here.</summary>
-    private static void RequireUnicode(ReadOnlySpan<byte> content)
-    {
-        var reader = new Utf8JsonReader(content, new JsonReaderOptions { MaxDepth = MaxDepth });
-        while (reader.Read())
-            if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
-                _ = reader.GetString();
     }
 
     /// <summary>Writes a file atomically.</summary>

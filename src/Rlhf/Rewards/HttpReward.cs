@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
+using Rlhf.Runtime;
 
 namespace Rlhf.Rewards;
 
@@ -122,10 +123,11 @@ public sealed class HttpReward : IRewardFunction, IDisposable
         return (response.StatusCode, answer.ToArray());
     }
 
-    private float[] Read(byte[] answer)
+    internal float[] Read(byte[] answer)
     {
         try
         {
+            ForeignJson.Check(answer);
             using var json = JsonDocument.Parse(answer);
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("scores", out var scores)
                 || scores.ValueKind != JsonValueKind.Array
@@ -143,5 +145,5 @@ public sealed class HttpReward : IRewardFunction, IDisposable
         new($"Reward '{Name}': {endpoint} {what}.", null, cause);
 
     private static string Excerpt(byte[] answer) =>
-        Encoding.UTF8.GetString(answer, 0, Math.Min(answer.Length, 200)).ReplaceLineEndings(" ");
+        ForeignText.Clean(Encoding.UTF8.GetString(answer, 0, Math.Min(answer.Length, 200)));
 }

@@ -1,3 +1,5 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Rewards;
 
 /// <summary>Makes sure that what a reward returns can be trained on.</summary>
@@ -29,5 +31,5 @@ public static class RewardChecks
     internal static string Quoted(this Completion completion) =>
         $"query {Quote(completion.Query)}, response {Quote(completion.Response)}";
 
-    private static string Quote(string text) => text.Length <= QuotedLength ? $"\"{text}\"" : $"\"{text[..QuotedLength]}…\"";
+    private static string Quote(string text) => ForeignText.Quote(text, QuotedLength);
 }

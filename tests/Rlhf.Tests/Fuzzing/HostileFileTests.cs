@@ -156,6 +156,7 @@ public sealed class HostileFileTests : IDisposable
     [InlineData("a: &x [1]\nb: *x", "line 1")]
     [InlineData("a: !!python/object:os.system x", "type tags")]
     [InlineData("seed: [[[[1]]]]", "single value")]
+    [InlineData("seed: 1\n%Y", "line 2")]
     public void SettingsThatDoMoreThanSetAreRefused(string yaml, string why)
     {
         var path = Write("run.yaml", yaml);
