@@ -69,7 +69,8 @@ internal sealed class FuzzRun(FuzzTarget target, FuzzOptions options, Coverage c
         var trace = new StackTrace(error.InnerException ?? error);
         var frame = trace.GetFrames().Select(f => f.GetMethod()).FirstOrDefault(
             m => m?.DeclaringType?.FullName?.StartsWith("Rlhf.", StringComparison.Ordinal) == true);
-        var what = error is WrongResultException ? new string([.. error.Message.TakeWhile(c => c != ':' && !char.IsDigit(c))]) : "";
+        var what = error is WrongResultException
+            ? new string([.. error.Message.TakeWhile(c => c != ':' && !char.IsDigit(c))]) : "";
         return $"{error.GetType().Name} {what} in {frame?.DeclaringType?.Name}.{frame?.Name}";
     }
 

@@ -1,9 +1,12 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Fuzz;
 
 /// <summary>What is fuzzed: one reader, with valid inputs to begin from.</summary>
 /// <param name="Name">Names it on the command line, and its folders.</param>
 /// <param name="Read">
-/// Reads an input. It may refuse it by an exception of <paramref name="Refusals"/>; a wrong result is a <see cref="WrongResultException"/>.
+/// Reads an input. It may refuse it by an exception of <paramref name="Refusals"/>; a wrong result is a
+/// <see cref="WrongResultException"/>.
 /// </param>
 /// <param name="Seeds">Inputs to begin from.</param>
 /// <param name="Tokens">Pieces of the format that mutations put in.</param>
@@ -48,11 +51,14 @@ internal sealed record FuzzTarget(
             ? new WrongResultException($"{allocated >> 20} MiB were allocated for {input.Length} bytes") : null;
     }
 
-    /// <summary>Messages reach terminals and logs: they name the file, are short, and carry nothing that a terminal obeys.</summary>
+    /// <summary>
+    /// Messages reach terminals and logs: they name the file, are short, and carry nothing that a terminal obeys. Several
+    /// problems of a configuration stand on a line each.
+    /// </summary>
     private string? Flaw(string message) =>
         !message.Contains(FileName, StringComparison.Ordinal) ? "does not name the file"
         : message.Length > MaxMessage ? $"has {message.Length} characters"
-        : message.Any(c => char.IsControl(c) && c != '\n') || (message.Contains('\n') && Refusals is not [{ Name: "ConfigurationException" }])
+        : message.Any(c => char.IsControl(c) && !(c == '\n' && Refusals.Contains(typeof(ConfigurationException))))
             ? "holds control characters" : null;
 }
 

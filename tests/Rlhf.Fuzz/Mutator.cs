@@ -8,8 +8,9 @@ internal sealed class Mutator(Random random, IReadOnlyList<byte[]> tokens, int m
 {
     private static readonly long[] Edges =
     [
-        0, 1, -1, 2, 7, 8, 16, 31, 32, 63, 64, 100, 127, 128, 255, 256, 511, 512, 1000, 1024, 4095, 4096, 32767, 32768, 65535, 65536,
-        100_000_000, int.MaxValue, int.MinValue, uint.MaxValue, 1L << 32, 1L << 53, long.MaxValue, long.MinValue, -128, -32768,
+        0, 1, -1, 2, 7, 8, 16, 31, 32, 63, 64, 100, 127, 128, 255, 256, 511, 512, 1000, 1024, 4095, 4096, 32767, 32768,
+        65535, 65536, 100_000_000, int.MaxValue, int.MinValue, uint.MaxValue, 1L << 32, 1L << 53, long.MaxValue, long.MinValue,
+        -128, -32768,
     ];
 
     private static readonly byte[][] Numbers =
@@ -17,7 +18,8 @@ internal sealed class Mutator(Random random, IReadOnlyList<byte[]> tokens, int m
         .. new[]
         {
             "0", "1", "-1", "65536", "2147483647", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808",
-            "18446744073709551615", "18446744073709551616", "1e308", "1e999", "-0", "0.1", "99999999999999999999999999", "null", "true",
+            "18446744073709551615", "18446744073709551616", "1e308", "1e999", "-0", "0.1", "99999999999999999999999999", "null",
+            "true",
         }.Select(Encoding.ASCII.GetBytes),
     ];
 

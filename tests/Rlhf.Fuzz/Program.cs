@@ -33,7 +33,7 @@ internal static class Program
             Array.IndexOf(args, name) is >= 0 and var at && at + 1 < args.Length ? args[at + 1] : otherwise;
         var folder = Option("--out", Path.Combine("artifacts", "fuzz"));
         var options = new FuzzOptions(
-            long.Parse(Option("--executions", long.MaxValue.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture),
+            Option("--executions", "") is { Length: > 0 } most ? long.Parse(most, CultureInfo.InvariantCulture) : long.MaxValue,
             double.Parse(Option("--seconds", "60"), CultureInfo.InvariantCulture),
             int.Parse(Option("--seed", "1"), CultureInfo.InvariantCulture), folder);
         using var scratch = new Scratch();
@@ -52,7 +52,9 @@ internal static class Program
         {
             var result = new FuzzRun(target, options, new Coverage(), watchdog).Run();
             results.Add(result);
-            Console.WriteLine(FormattableString.Invariant($"| {result.Target} | {result.Executions:N0} | {result.Corpus:N0} | {result.Edges:N0} | {result.Executions / result.Seconds:N0} | {result.Findings.Count} |"));
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"| {result.Target} | {result.Executions:N0} | {result.Corpus:N0} | {result.Edges:N0} "
+                + $"| {result.Executions / result.Seconds:N0} | {result.Findings.Count} |"));
             foreach (var finding in result.Findings)
                 Console.WriteLine($"  {finding.Place}");
         }

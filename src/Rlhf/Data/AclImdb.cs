@@ -49,7 +49,8 @@ internal static partial class AclImdb
             stream, file, name => Label(name, classes) is not null, options.MaxTextLength, options.MaxArchiveBytes))
         {
             any = true;
-            yield return new Review(Decode(member.Content, $"{file}, member {ForeignText.Clean(member.Name)}"), Label(member.Name, classes)!.Label);
+            var text = Decode(member.Content, $"{file}, member {ForeignText.Clean(member.Name)}");
+            yield return new Review(text, Label(member.Name, classes)!.Label);
         }
         if (!any)
             throw NoSuchSplit(file, split);

@@ -92,7 +92,8 @@ internal static class ParquetTable
             TypeCode.Boolean => ReadNumbers<bool>(rows, field, count, v => v),
             TypeCode.Single => ReadNumbers<float>(rows, field, count, v => (double)v),
             TypeCode.Double => ReadNumbers<double>(rows, field, count, v => v),
-            _ => throw new InvalidDataException($"{file}: column {ForeignText.Quote(field.Name)} has the type {field.ClrType.Name}; "
+            _ => throw new InvalidDataException(
+                $"{file}: column {ForeignText.Quote(field.Name)} has the type {field.ClrType.Name}; "
                 + "text, integers, floating-point numbers and booleans are read."),
         };
 
@@ -133,7 +134,8 @@ internal static class ParquetTable
         {
             // The library throws whatever a wrong number in the file leads to: format, index, overflow, memory, ...
             throw new InvalidDataException(
-                $"{file} is not a parquet file that can be read ({ForeignText.Clean(error.Message).TrimEnd('.')}); write or download it again.",
+                $"{file} is not a parquet file that can be read ({ForeignText.Clean(error.Message).TrimEnd('.')}); "
+                + "write or download it again.",
                 error);
         }
     }

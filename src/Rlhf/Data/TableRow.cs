@@ -23,7 +23,8 @@ internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, boo
         if (name is null && Required)
             throw new InvalidDataException(
                 $"{file} has no column {string.Join(" or ", Names.Select(n => $"\"{n}\""))} for the {Role}; it has "
-                + $"{string.Join(", ", available.Take(20).Select(n => ForeignText.Quote(n, 40)))}. Name the column that holds the {Role}.");
+                + $"{string.Join(", ", available.Take(20).Select(n => ForeignText.Quote(n, 40)))}. "
+                + $"Name the column that holds the {Role}.");
         return name;
     }
 }

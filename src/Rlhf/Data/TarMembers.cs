@@ -89,7 +89,8 @@ internal sealed class TarMembers
     {
         if (header.Size > maxLength)
             throw new InvalidDataException(
-                $"{file}, member {ForeignText.Clean(header.Name)}: {header.Size:N0} bytes are more than the {maxLength:N0} that are accepted.");
+                $"{file}, member {ForeignText.Clean(header.Name)}: "
+                + $"{header.Size:N0} bytes are more than the {maxLength:N0} that are accepted.");
         var content = new byte[header.Size];
         Fill(content);
         Skip(Padding(header.Size));

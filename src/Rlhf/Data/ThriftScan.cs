@@ -78,7 +78,8 @@ internal ref struct ThriftScan
         byte header = Byte();
         ulong count = header >> 4 is 15 ? VarInt() : (ulong)(header >> 4);
         if (count > 0 && (header & 15) != element.Type)
-            throw new InvalidDataException($"a list has elements of the Thrift type {header & 15}, and parquet's of {element.Type}");
+            throw new InvalidDataException(
+                $"a list has elements of the Thrift type {header & 15}, and parquet's has {element.Type}");
         _ = Checked(count); // each takes a byte at least
         for (ulong i = 0; i < count; i++)
             Value(element, path);

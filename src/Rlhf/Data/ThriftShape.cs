@@ -24,14 +24,16 @@ internal sealed record ThriftShape(int Type, IReadOnlyDictionary<int, ThriftShap
     private static readonly ThriftShape LogicalType = Struct(
         (1, Nothing), (2, Nothing), (3, Nothing), (4, Nothing), (5, Struct((1, I32), (2, I32))), (6, Nothing),
         (7, Struct((1, Bool), (2, TimeUnit))), (8, Struct((1, Bool), (2, TimeUnit))), (10, Struct((1, I8), (2, Bool))),
-        (11, Nothing), (12, Nothing), (13, Nothing), (14, Nothing), (15, Nothing), (16, Struct((1, I8))), (17, Struct((1, Bytes))),
+        (11, Nothing), (12, Nothing), (13, Nothing), (14, Nothing), (15, Nothing),
+        (16, Struct((1, I8))), (17, Struct((1, Bytes))),
         (18, Struct((1, Bytes), (2, I32))));
 
     private static readonly ThriftShape SchemaElement = Struct(
         (1, I32), (2, I32), (3, I32), (4, Bytes), (5, I32), (6, I32), (7, I32), (8, I32), (9, I32), (10, LogicalType));
 
     private static readonly ThriftShape ColumnMetaData = Struct(
-        (1, I32), (2, ListOf(I32)), (3, ListOf(Bytes)), (4, I32), (5, I64), (6, I64), (7, I64), (8, ListOf(KeyValue)), (9, I64), (10, I64),
+        (1, I32), (2, ListOf(I32)), (3, ListOf(Bytes)), (4, I32), (5, I64), (6, I64), (7, I64), (8, ListOf(KeyValue)),
+        (9, I64), (10, I64),
         (11, I64), (12, Statistics), (13, ListOf(Struct((1, I32), (2, I32), (3, I32)))), (14, I64), (15, I32),
         (16, Struct((1, I64), (2, ListOf(I64)), (3, ListOf(I64)))));
 
@@ -40,7 +42,8 @@ internal sealed record ThriftShape(int Type, IReadOnlyDictionary<int, ThriftShap
         (8, Struct((1, Nothing), (2, Struct((1, ListOf(Bytes)), (2, Bytes))))), (9, Bytes));
 
     private static readonly ThriftShape RowGroup = Struct(
-        (1, ListOf(ColumnChunk)), (2, I64), (3, I64), (4, ListOf(Struct((1, I32), (2, Bool), (3, Bool)))), (5, I64), (6, I64), (7, I16));
+        (1, ListOf(ColumnChunk)), (2, I64), (3, I64), (4, ListOf(Struct((1, I32), (2, Bool), (3, Bool)))), (5, I64), (6, I64),
+        (7, I16));
 
     private static readonly ThriftShape Cipher = Struct((1, Bytes), (2, Bytes), (3, Bool));
 
@@ -51,7 +54,8 @@ internal sealed record ThriftShape(int Type, IReadOnlyDictionary<int, ThriftShap
 
     /// <summary>PageHeader.</summary>
     public static ThriftShape PageHeader { get; } = Struct(
-        (1, I32), (2, I32), (3, I32), (4, I32), (5, Struct((1, I32), (2, I32), (3, I32), (4, I32), (5, Statistics))), (6, Nothing),
+        (1, I32), (2, I32), (3, I32), (4, I32), (5, Struct((1, I32), (2, I32), (3, I32), (4, I32), (5, Statistics))),
+        (6, Nothing),
         (7, Struct((1, I32), (2, I32), (3, Bool))),
         (8, Struct((1, I32), (2, I32), (3, I32), (4, I32), (5, I32), (6, I32), (7, Bool), (8, Statistics))));
 

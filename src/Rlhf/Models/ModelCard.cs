@@ -130,7 +130,8 @@ public sealed partial record ModelCard(string Title, string Summary)
     /// Text in one line that ends neither a table cell nor a heading, and in which no browser sees a tag, a link or a picture.
     /// </summary>
     private static string OneLine(string text) =>
-        Markup().Replace(Entity().Replace(Unseen().Replace(LineBreaks().Replace(text, " "), ""), "&amp;"), @"\$0").Replace("<", "&lt;");
+        Markup().Replace(Entity().Replace(Unseen().Replace(LineBreaks().Replace(text, " "), ""), "&amp;"), @"\$0")
+            .Replace("<", "&lt;");
 
     /// <summary>The same at the beginning of a line, where a list or a quotation could begin.</summary>
     private static string Paragraph(string text) => BlockStart().Replace(OneLine(text).Trim(), @"$1\$2");

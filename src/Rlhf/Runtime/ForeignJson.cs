@@ -11,7 +11,9 @@ internal static class ForeignJson
     /// Decodes every text and name once, which the library does only when one is asked for: halves of surrogate pairs and bytes
     /// that are not UTF-8 would throw then, wherever that is.
     /// </summary>
-    /// <exception cref="JsonException">The content is not JSON, is nested too deeply, or holds text that is not Unicode.</exception>
+    /// <exception cref="JsonException">
+    /// The content is not JSON, is nested too deeply, or holds text that is not Unicode.
+    /// </exception>
     public static void Check(ReadOnlySpan<byte> content, int maxDepth = MaxDepth)
     {
         var reader = new Utf8JsonReader(content, new JsonReaderOptions { MaxDepth = maxDepth });

@@ -4,7 +4,9 @@ using System.Text.Json;
 
 namespace Rlhf.Runtime;
 
-/// <summary>Text from files and servers as a message may show it: it reaches terminals and logs, which obey control characters.</summary>
+/// <summary>
+/// Text from files and servers as a message may show it: it reaches terminals and logs, which obey control characters.
+/// </summary>
 internal static class ForeignText
 {
     private const int LongestShown = 200;
@@ -28,6 +30,6 @@ internal static class ForeignText
     /// <summary>Where a file stops being JSON. The library's own message quotes the file.</summary>
     public static string Place(JsonException error) => $"line {error.LineNumber + 1}, byte {error.BytePositionInLine + 1}";
 
-    private static bool IsShown(Rune rune) => Rune.GetUnicodeCategory(rune) is not (UnicodeCategory.Control or UnicodeCategory.Format
-        or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+    private static bool IsShown(Rune rune) => Rune.GetUnicodeCategory(rune) is not (
+        UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
 }

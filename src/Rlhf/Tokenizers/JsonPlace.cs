@@ -8,7 +8,9 @@ namespace Rlhf.Tokenizers;
 /// <summary>A value in a JSON file that knows where it stands, so that every complaint names file and place.</summary>
 internal readonly record struct JsonPlace(JsonElement Value, string File, string Path)
 {
-    /// <summary>No tokenizer file is larger; the largest published ones, for a quarter of a million tokens, have about 35 MB.</summary>
+    /// <summary>
+    /// No tokenizer file is larger; the largest published ones, for a quarter of a million tokens, have about 35 MB.
+    /// </summary>
     public const int SizeLimit = 64 << 20;
 
     public JsonValueKind Kind => Value.ValueKind;

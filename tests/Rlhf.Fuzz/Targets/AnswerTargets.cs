@@ -28,17 +28,20 @@ internal static class AnswerTargets
                 WrongResultException.Unless(size >= 0, "a size below 0");
                 _ = CheckedPath(path);
             }
-        }, AllTargets.Bytes("[{\"type\":\"file\",\"path\":\"a/config.json\",\"size\":3},{\"type\":\"directory\",\"path\":\"a\"}]"),
-            AllTargets.Json("\"path\":\"../x\"", "\"size\":1e99", "{\"type\":\"file\",\"path\":\"b\",\"size\":0},"), typeof(HubException));
+        }, AllTargets.Bytes("""[{"type":"file","path":"a/config.json","size":3},{"type":"directory","path":"a"}]"""),
+            AllTargets.Json("\"path\":\"../x\"", "\"size\":1e99", """{"type":"file","path":"b","size":0},"""),
+            typeof(HubException));
         yield return new("hub-upload", input =>
         {
             using var json = HubHttp.Parse(input, call);
             HubUpload.Parsed(call, () => LfsActions.Read(json.RootElement, files, options));
         }, AllTargets.Bytes(
-            $"{{\"oid\":\"{oid}\",\"actions\":{{\"upload\":{{\"href\":\"https://s/u\",\"header\":{{\"chunk_size\":\"5\",\"00001\":\"https://s/1\","
-                + "\"00002\":\"https://s/2\"}}},\"verify\":{\"href\":\"https://s/v\"}}}",
-            $"{{\"oid\":\"{oid}\",\"actions\":{{\"upload\":{{\"href\":\"https://s/u\"}}}}}}",
-            $"{{\"oid\":\"{oid}\",\"error\":{{\"message\":\"full\"}}}}"),
+            $$$$"""
+            {"oid":"{{{{oid}}}}","actions":{"upload":{"href":"https://s/u","header":{"chunk_size":"5","00001":"https://s/1",
+            "00002":"https://s/2"}},"verify":{"href":"https://s/v"}}}
+            """,
+            $$$$"""{"oid":"{{{{oid}}}}","actions":{"upload":{"href":"https://s/u"}}}""",
+            $$$$"""{"oid":"{{{{oid}}}}","error":{"message":"full"}}"""),
             AllTargets.Json("\"chunk_size\":9223372036854775807", "\"href\":\"file:///etc/passwd\"", oid), typeof(HubException));
     }
 
@@ -48,7 +51,8 @@ internal static class AnswerTargets
         try
         {
             var full = Path.GetFullPath(HubText.CheckPath(path), "/root-of-it");
-            WrongResultException.Unless(full.StartsWith("/root-of-it/", StringComparison.Ordinal), "a path leads out of its folder");
+            WrongResultException.Unless(full.StartsWith("/root-of-it/", StringComparison.Ordinal),
+                "a path leads out of its folder");
             return full;
         }
         catch (HubException e)

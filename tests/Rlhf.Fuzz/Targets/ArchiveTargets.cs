@@ -18,10 +18,12 @@ internal static class ArchiveTargets
             .. Member("long", "bad", '0'), .. Member("y", "aclImdb/train/neg/2_1.txt\0", 'L'), .. Member("long", "worse", '0'),
             .. Member("../../etc/passwd", "", '2'), .. new byte[2 * Block],
         ];
-        var tokens = AllTargets.Latin1("ustar\0", "../", "/etc/passwd", "77777777777", "00000000000", "\u0080\0\0\0\0\0\0\u00ff", "12 path=a\n",
+        var tokens = AllTargets.Latin1("ustar\0", "../", "/etc/passwd", "77777777777", "00000000000", "\u0080\0\0\0\0\0\0\u00ff",
+            "12 path=a\n",
             "999999 path=", "x", "L", "g", "K", "0", "1", "2", "5");
         var refused = typeof(InvalidDataException);
-        yield return new("tar", input => Read(new MemoryStream(WithChecksums(input))), [tar], tokens, refused) { MaxLength = 16 * Block };
+        yield return new("tar", input => Read(new MemoryStream(WithChecksums(input))), [tar], tokens, refused)
+        { MaxLength = 16 * Block };
         yield return new("tar-gz", input => Read(new GZipStream(new MemoryStream(input), CompressionMode.Decompress)),
             [Compressed(tar), Compressed(new byte[1 << 20])], tokens, refused)
         { MaxLength = 16 * Block };
@@ -30,8 +32,8 @@ internal static class ArchiveTargets
     private static void Read(Stream stream)
     {
         long total = 0;
-        foreach (var member in TarMembers.Read(stream, FuzzTarget.FileName, name => !name.Contains("skip", StringComparison.Ordinal),
-            LargestMember, LargestTotal))
+        foreach (var member in TarMembers.Read(
+            stream, FuzzTarget.FileName, name => !name.Contains("skip", StringComparison.Ordinal), LargestMember, LargestTotal))
         {
             WrongResultException.Unless(member.Content.Length <= LargestMember, "a member beyond the limit");
             total += member.Content.Length;

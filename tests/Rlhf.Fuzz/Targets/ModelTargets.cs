@@ -16,58 +16,76 @@ internal static class ModelTargets
 
     private const string Probe = "Hello, w\u00f6rld! <mask> [SEP] a\ud800b \u001b[31m \ud83d\ude00 ";
 
-    private const string Bpe = "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":6,\"content\":\"<mask>\",\"lstrip\":true,\"special\":true}],"
-        + "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},"
-        + "\"post_processor\":{\"type\":\"RobertaProcessing\",\"cls\":[\"a\",1],\"sep\":[\"b\",2]},"
-        + "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"unk_token\":null,\"continuing_subword_prefix\":\"\","
-        + "\"byte_fallback\":false,\"vocab\":{\"l\":0,\"a\":1,\"b\":2,\"o\":3,\"ll\":4,\"llo\":5},\"merges\":[\"l l\",[\"ll\",\"o\"]]}}";
+    private const string Bpe = """
+        {"version":"1.0","added_tokens":[{"id":6,"content":"<mask>","lstrip":true,"special":true}],"normalizer":null,
+        "pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"use_regex":true},
+        "post_processor":{"type":"RobertaProcessing","cls":["a",1],"sep":["b",2]},"decoder":{"type":"ByteLevel"},
+        "model":{"type":"BPE","unk_token":null,"continuing_subword_prefix":"","byte_fallback":false,
+        "vocab":{"l":0,"a":1,"b":2,"o":3,"ll":4,"llo":5},"merges":["l l",["ll","o"]]}}
+        """;
 
-    private const string WordPiece = "{\"added_tokens\":[{\"id\":0,\"content\":\"[UNK]\",\"special\":true,\"normalized\":true},"
-        + "{\"id\":3,\"content\":\"[SEP]\",\"single_word\":true}],\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":true,"
-        + "\"strip_accents\":null},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":{\"type\":\"TemplateProcessing\","
-        + "\"single\":[{\"SpecialToken\":{\"id\":\"[SEP]\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],"
-        + "\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],"
-        + "\"special_tokens\":{\"[SEP]\":{\"id\":\"[SEP]\",\"ids\":[3],\"tokens\":[\"[SEP]\"]}}},\"decoder\":{\"type\":\"WordPiece\","
-        + "\"cleanup\":true},\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\","
-        + "\"max_input_chars_per_word\":100,\"vocab\":{\"[UNK]\":0,\"hell\":1,\"##o\":2,\"[SEP]\":3,\",\":4,\"a\":5}}}";
+    private const string WordPiece = """
+        {"added_tokens":[{"id":0,"content":"[UNK]","special":true,"normalized":true},
+        {"id":3,"content":"[SEP]","single_word":true}],
+        "normalizer":{"type":"BertNormalizer","lowercase":true,"strip_accents":null},"pre_tokenizer":{"type":"BertPreTokenizer"},
+        "post_processor":{"type":"TemplateProcessing",
+        "single":[{"SpecialToken":{"id":"[SEP]","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],
+        "pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],
+        "special_tokens":{"[SEP]":{"id":"[SEP]","ids":[3],"tokens":["[SEP]"]}}},"decoder":{"type":"WordPiece","cleanup":true},
+        "model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,
+        "vocab":{"[UNK]":0,"hell":1,"##o":2,"[SEP]":3,",":4,"a":5}}}
+        """;
 
-    private const string Configuration = "{\"tokenizer_class\":\"GPT2Tokenizer\",\"model_max_length\":1e30,\"padding_side\":\"left\","
-        + "\"bos_token\":{\"content\":\"a\",\"lstrip\":true},\"pad_token\":\"[PAD]\",\"added_tokens_decoder\":{\"7\":{\"content\":\"<x>\","
-        + "\"special\":true}},\"additional_special_tokens\":[\"<y>\"],\"add_prefix_space\":true,\"chat_template\":\"{{x}}\"}";
+    private const string Configuration = """
+        {"tokenizer_class":"GPT2Tokenizer","model_max_length":1e30,"padding_side":"left","pad_token":"[PAD]",
+        "bos_token":{"content":"a","lstrip":true},"added_tokens_decoder":{"7":{"content":"<x>","special":true}},
+        "additional_special_tokens":["<y>"],"add_prefix_space":true,"chat_template":"{{x}}"}
+        """;
+
+    private static readonly string[] Configs =
+    [
+        """
+        {"model_type":"gpt2","vocab_size":512,"n_positions":64,"n_embd":64,"n_layer":2,"n_head":4,"n_inner":null,
+        "activation_function":"gelu_new","resid_pdrop":0.1,"layer_norm_epsilon":1e-5,"eos_token_id":1,"pad_token_id":2}
+        """,
+        """
+        {"model_type":"distilbert","vocab_size":30522,"dim":64,"n_layers":2,"n_heads":2,"hidden_dim":256,
+        "seq_classif_dropout":0.2,"id2label":{"0":"NEG","1":"POS"},"sinusoidal_pos_embds":false}
+        """,
+        """
+        {"model_type":"bert","hidden_size":64,"num_hidden_layers":2,"num_attention_heads":2,"intermediate_size":128,
+        "type_vocab_size":2,"label2id":{"A":0,"B":"1"},"problem_type":"regression","hidden_act":"gelu"}
+        """,
+        """
+        {"model_type":"roberta","num_labels":3,"max_position_embeddings":514,"pad_token_id":1,"layer_norm_eps":1e-5}
+        """,
+    ];
 
     private static readonly byte[][] Tokens = AllTargets.Json(
-        "\"type\":\"ByteLevel\"", "\"type\":\"Sequence\",\"processors\":[", "{\"type\":\"Sequence\",\"processors\":[", "\"type\":\"WordPiece\"",
-        "\"type\":\"BPE\"", "\"vocab\":{", "\"merges\":[", "\"added_tokens\":[", "{\"id\":4194303,\"content\":\"z\"}", "\"content\":\"\"",
-        "\"lstrip\":true", "\"normalized\":true", "\"\":0", "4194303", "\"unk_token\":\"\"", "\"pad_token\":null", "\"\\u0130\"", "##",
-        "\u00c3", "\ud83d\ude00", "l l\n", "#version: 0.2\n", "[UNK]\n");
+        "\"type\":\"ByteLevel\"", "\"type\":\"Sequence\",\"processors\":[", "{\"type\":\"Sequence\",\"processors\":[",
+        "\"type\":\"WordPiece\"", "\"type\":\"BPE\"", "\"vocab\":{", "\"merges\":[", "\"added_tokens\":[",
+        "{\"id\":4194303,\"content\":\"z\"}", "\"content\":\"\"", "\"lstrip\":true", "\"normalized\":true", "\"\":0", "4194303",
+        "\"unk_token\":\"\"", "\"pad_token\":null", "\"\\u0130\"", "##", "\u00c3", "\ud83d\ude00", "l l\n", "#version: 0.2\n",
+        "[UNK]\n");
 
     public static IEnumerable<FuzzTarget> Make(Scratch scratch)
     {
         var refused = typeof(InvalidDataException);
-        string[] configs =
-        [
-            "{\"model_type\":\"gpt2\",\"vocab_size\":512,\"n_positions\":64,\"n_embd\":64,\"n_layer\":2,\"n_head\":4,\"n_inner\":null,"
-                + "\"activation_function\":\"gelu_new\",\"resid_pdrop\":0.1,\"layer_norm_epsilon\":1e-5,\"eos_token_id\":1,\"pad_token_id\":2}",
-            "{\"model_type\":\"distilbert\",\"vocab_size\":30522,\"dim\":64,\"n_layers\":2,\"n_heads\":2,\"hidden_dim\":256,"
-                + "\"seq_classif_dropout\":0.2,\"id2label\":{\"0\":\"NEG\",\"1\":\"POS\"},\"sinusoidal_pos_embds\":false}",
-            "{\"model_type\":\"bert\",\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":128,"
-                + "\"type_vocab_size\":2,\"label2id\":{\"A\":0,\"B\":\"1\"},\"problem_type\":\"regression\",\"hidden_act\":\"gelu\"}",
-            "{\"model_type\":\"roberta\",\"num_labels\":3,\"max_position_embeddings\":514,\"pad_token_id\":1,\"layer_norm_eps\":1e-5}",
-        ];
-        yield return new("model-config", Config, AllTargets.Bytes(configs), AllTargets.Json("\"id2label\":{", "\"num_labels\":",
+        yield return new("model-config", Config, AllTargets.Bytes(Configs), AllTargets.Json("\"id2label\":{", "\"num_labels\":",
             "\"n_embd\":", "\"\\ud800\":1,", "100000", "4000000", "65536"), refused);
         var empty = Path.Combine(scratch.Folder, "none");
-        yield return new("tokenizer-json", input => Use(Read(empty, input)), AllTargets.Bytes(Bpe, WordPiece), Tokens, refused);
+        yield return new(
+            "tokenizer-json", input => Use(Read(empty, input)), AllTargets.Bytes(Bpe, WordPiece), Tokens, refused);
         string[] folders =
         [
             Sections(Bpe, Configuration), Sections(WordPiece, null, "{\"sep_token\":\"[SEP]\"}", "{\"<z>\":9}"),
-            Sections(null, Configuration, null, null, "{\"l\":0,\"o\":1,\"lo\":2,\"a\":3}", "#version: 0.2\nl o\n"),
-            Sections(null, "{\"do_lower_case\":false,\"tokenizer_class\":\"BertTokenizerFast\"}", null, null, null, null,
+            Sections(null, Configuration, null, null, """{"l":0,"o":1,"lo":2,"a":3}""", "#version: 0.2\nl o\n"),
+            Sections(null, """{"do_lower_case":false,"tokenizer_class":"BertTokenizerFast"}""", null, null, null, null,
                 "[UNK]\n[SEP]\nhell\n##o\na\n"),
             Sections(null, null, null, null, null, null, "[PAD]\n[UNK]\n[CLS]\n[SEP]\nhell\n", "{\"model_type\":\"bert\"}"),
         ];
-        yield return new("tokenizer-folder", input => Folder(scratch, input), AllTargets.Latin1(folders), [.. Tokens, [0xff]], refused,
-            typeof(FileNotFoundException));
+        yield return new("tokenizer-folder", input => Folder(scratch, input), AllTargets.Latin1(folders), [.. Tokens, [0xff]],
+            refused, typeof(FileNotFoundException));
     }
 
     /// <summary>Files of a folder with 0xFF, which no UTF-8 has, between them.</summary>
@@ -79,7 +97,8 @@ internal static class ModelTargets
         if (json.Text("model_type", "") == "gpt2")
             _ = Gpt2Config.Load(json).InnerSize;
         var config = AutoModelForSequenceClassification.ReadConfig(json);
-        WrongResultException.Unless(config.ParameterCount is > 0 and <= ClassifierConfig.MaxParameters, "an impossible number of weights");
+        WrongResultException.Unless(
+            config.ParameterCount is > 0 and <= ClassifierConfig.MaxParameters, "an impossible number of weights");
         WrongResultException.Unless(!config.Validate().Any(), "a configuration that is not valid");
     }
 

@@ -25,12 +25,15 @@ internal static class TextTargets
 
     public static IEnumerable<FuzzTarget> Make()
     {
-        var seeds = Texts("Hello, world", "a\ud800b\udc00", "\0\u001b[31m[red]x[/]\u009b2J", "\u202e\u05d0\u05d1 \ud83d\ude00", "=1+1,\"x\"\n| a |\n---\n# b",
+        var seeds = Texts("Hello, world", "a\ud800b\udc00", "\0\u001b[31m[red]x[/]\u009b2J", "\u202e\u05d0\u05d1 \ud83d\ude00",
+            "=1+1,\"x\"\n| a |\n---\n# b",
             "", "<script>`x`</script>\\", "key: value\n- [a]\n...\n");
-        var tokens = Texts("[", "]", "[/]", "[[", "[red]", "\u001b[0m", "\u009b", "\ud800", "\udfff", "\0", "\u202e", "\u200f", "<", "`", "```", "|", "\\", "\n",
+        var tokens = Texts("[", "]", "[/]", "[[", "[red]", "\u001b[0m", "\u009b", "\ud800", "\udfff", "\0", "\u202e", "\u200f",
+            "<", "`", "```", "|", "\\", "\n",
             "\r", "\u2028", "\u0085", "---", ": ", "'", "\"", "<|endoftext|>", "\u0130", "\ufffd", "\u3000");
         var byteLevel = ByteLevelTokenizer();
-        yield return new("text-byte-level", input => ByteLevelRoundTrip(byteLevel, Text(input)), seeds, tokens, None) { MaxLength = Longest };
+        yield return new("text-byte-level", input => ByteLevelRoundTrip(byteLevel, Text(input)), seeds, tokens, None)
+        { MaxLength = Longest };
         var wordPiece = WordPiece();
         yield return new("text-word-piece", input =>
         {
@@ -109,11 +112,13 @@ internal static class TextTargets
         var valid = Encoding.UTF8.GetString(Encoding.UTF8.GetBytes(text));
         string[] expected = ["library_name", "transformers", "license", valid, "base_model", valid, "tags", valid];
         WrongResultException.Unless(scalars.SequenceEqual(expected), "the front matter says something else");
-        int fence = Array.FindLastIndex(lines, l => l.StartsWith("```", StringComparison.Ordinal) && l.EndsWith("sh", StringComparison.Ordinal));
+        int fence = Array.FindLastIndex(
+            lines, l => l.StartsWith("```", StringComparison.Ordinal) && l.EndsWith("sh", StringComparison.Ordinal));
         var body = lines[(end + 1)..(fence < 0 ? ^0 : fence)];
         WrongResultException.Unless(body.Count(l => l.StartsWith('#')) == 4, "a heading was opened");
         WrongResultException.Unless(!body.Any(l => l.Contains('<')), "a tag was opened");
-        WrongResultException.Unless(!body.Any(l => l.Any(c => char.IsControl(c) && c != '\t')), "control characters are in the card");
+        WrongResultException.Unless(!body.Any(l => l.Any(c => char.IsControl(c) && c != '\t')),
+            "control characters are in the card");
     }
 
     private static List<string> Scalars(string yaml)

@@ -11,7 +11,9 @@ using Rlhf.Tokenizers;
 
 namespace Rlhf.Tests.Fuzzing;
 
-/// <summary>Files that are made to exhaust or crash a program; what fuzzing cannot make because it is too large, or no file.</summary>
+/// <summary>
+/// Files that are made to exhaust or crash a program, and that fuzzing cannot make because they are too large, or no files.
+/// </summary>
 public sealed class HostileFileTests : IDisposable
 {
     private const long MostAllocated = 512 << 20;
@@ -40,7 +42,10 @@ public sealed class HostileFileTests : IDisposable
     }
 
     public static TheoryData<string> JsonFiles =>
-        ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "model.safetensors.index.json", "t.jsonl"];
+    [
+        "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "model.safetensors.index.json",
+        "t.jsonl",
+    ];
 
     private void ReadJson(string name, string path)
     {
@@ -166,8 +171,11 @@ public sealed class HostileFileTests : IDisposable
     [Fact]
     public void DeepAndLongSettingsAreRefused()
     {
-        foreach (var text in new[] { new string('[', 500_000), new string('{', 500_000), string.Concat(Enumerable.Repeat("- ", 200_000)),
-            string.Concat(Enumerable.Repeat("? ", 200_000)), "a: " + new string('[', 500_000), new string(' ', 2 << 20) })
+        foreach (var text in new[]
+        {
+            new string('[', 500_000), new string('{', 500_000), string.Concat(Enumerable.Repeat("- ", 200_000)),
+            string.Concat(Enumerable.Repeat("? ", 200_000)), "a: " + new string('[', 500_000), new string(' ', 2 << 20),
+        })
             Assert.Throws<ConfigurationException>(() => YamlSettingsFile.Read(Write("run.yaml", text)));
     }
 

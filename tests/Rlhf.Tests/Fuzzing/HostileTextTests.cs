@@ -16,7 +16,9 @@ using YamlDotNet.RepresentationModel;
 
 namespace Rlhf.Tests.Fuzzing;
 
-/// <summary>Text from data passes through unharmed, and none of it becomes markup, a control sequence or another record.</summary>
+/// <summary>
+/// Text from data passes through unharmed, and none of it becomes markup, a control sequence or another record.
+/// </summary>
 public sealed class HostileTextTests : IDisposable
 {
     private readonly Fixtures.TemporaryFolder folder = new();
@@ -73,7 +75,8 @@ public sealed class HostileTextTests : IDisposable
         }
         File.WriteAllLines(Place("long.txt"), HostileText.Long.Select(HostileText.Valid));
         var lines = ReviewDataset.Load(Place("long.txt"));
-        Assert.Equal(HostileText.Long.Select(HostileText.Valid).Where(t => !string.IsNullOrWhiteSpace(t)), lines.Select(r => r.Text));
+        var kept = HostileText.Long.Select(HostileText.Valid).Where(t => !string.IsNullOrWhiteSpace(t));
+        Assert.Equal(kept, lines.Select(r => r.Text));
     }
 
     [Fact]
@@ -84,7 +87,7 @@ public sealed class HostileTextTests : IDisposable
         { VocabSize = 257, NPositions = 256, NEmbd = 16, NLayer = 1, NHead = 2, BosTokenId = 256, EosTokenId = 256 });
         trunk.Initialize(3);
         using var model = AutoModelForCausalLMWithValueHead.FromModel(trunk, 3);
-        int[][] queries = [.. HostileText.Named.Append("").Select(t => tokenizer.Encode(t)).Select(ids => ids.Length > 0 ? ids : [256])];
+        int[][] queries = [.. HostileText.Named.Append("").Select(t => tokenizer.Encode(t) is { Length: > 0 } ids ? ids : [256])];
         var result = new TextGenerator(model).Generate(
             queries, new() { MaxNewTokens = 8, EosTokenId = -1 }, null, new RandomStream(1, "test"));
         Assert.All(result.Responses, response =>
@@ -117,8 +120,9 @@ public sealed class HostileTextTests : IDisposable
     }
 
     [Fact]
-    public void PairsComeBackAsTheyWere() => Gen.Select(HostileText.Any, HostileText.Any, HostileText.Any).Sample((prompt, a, b) =>
+    public void PairsComeBackAsTheyWere() => HostileText.Any.Array[3].Sample(texts =>
     {
+        var (prompt, a, b) = (texts[0], texts[1], texts[2]);
         var valid = (Prompt: HostileText.Valid(prompt), A: HostileText.Valid(a), B: HostileText.Valid(b) + "!");
         PairFile.Save(Place("pairs.jsonl"), [new ResponsePair("id", prompt, a, b + "!", prompt)]);
         if (valid.A == valid.B)
