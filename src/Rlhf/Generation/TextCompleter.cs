@@ -1,0 +1,216 @@
+using System.Runtime.CompilerServices;
+using System.Threading.Channels;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using TorchSharp;
+
+namespace Rlhf.Generation;
+
+/// <summary>Why a completion ended.</summary>
+public enum FinishReason
+{
+    /// <summary>The model chose its end token, or a stop text came up.</summary>
+    Stop,
+
+    /// <summary>It has as many tokens as were asked for.</summary>
+    Length,
+}
+
+/// <summary>How a text is to be continued.</summary>
+public sealed record CompletionOptions
+{
+    /// <summary>How tokens are chosen, and how many at most.</summary>
+    public GenerationConfig Sampling { get; init; } = new() { MaxNewTokens = 40 };
+
+    /// <summary>Texts at which the completion ends; they are no part of it.</summary>
+    public IReadOnlyList<string> Stop { get; init; } = [];
+
+    /// <summary>Seed of the sampling: the same seed and prompt give the same text.</summary>
+    public long Seed { get; init; }
+}
+
+/// <summary>A piece of a completion that is being written.</summary>
+/// <param name="Text">What was added; whole characters.</param>
+/// <param name="TokenIds">The tokens that were chosen since the piece before, the end token included.</param>
+/// <param name="Finish">Why it ended, on the last piece; null before.</param>
+public sealed record CompletionPiece(string Text, IReadOnlyList<int> TokenIds, FinishReason? Finish);
+
+/// <summary>A whole completion.</summary>
+/// <param name="Text">The text that follows the prompt.</param>
+/// <param name="PromptTokens">Tokens of the prompt.</param>
+/// <param name="CompletionTokens">Tokens that were chosen, the end token included.</param>
+/// <param name="Finish">Why it ended.</param>
+public sealed record TextCompletion(string Text, int PromptTokens, int CompletionTokens, FinishReason Finish);
+
+/// <summary>
+/// Continues texts with a language model, piece by piece or whole. May be used by several callers at once; the model writes for one after
+/// the other.
+/// </summary>
+public sealed class TextCompleter : IDisposable
+{
+    private readonly CausalLM model;
+    private readonly ITokenizer tokenizer;
+    private readonly bool ownsModel;
+    private readonly SemaphoreSlim turn = new(1);
+
+    /// <summary>A completer for a model, which stays the caller's.</summary>
+    public TextCompleter(CausalLM model, ITokenizer tokenizer)
+        : this(model, tokenizer, ownsModel: false)
+    {
+    }
+
+    private TextCompleter(CausalLM model, ITokenizer tokenizer, bool ownsModel) =>
+        (this.model, this.tokenizer, this.ownsModel) = (model, tokenizer, ownsModel);
+
+    /// <summary>Longest prompt and completion together, in tokens.</summary>
+    public int MaxTokens => model.MaxPositions;
+
+    /// <summary>Loads a model folder; the completer then owns the model.</summary>
+    /// <exception cref="FileNotFoundException">config.json, the weights or the tokenizer are not there.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged, or the model is none that writes.</exception>
+    public static TextCompleter FromPretrained(string folder, torch.Device? device = null)
+    {
+        var tokenizer = AutoTokenizer.FromPretrained(folder);
+        return new(AutoModelForCausalLM.FromPretrained(folder, device), tokenizer, ownsModel: true);
+    }
+
+    /// <summary>Token ids of a prompt; of an empty one, the token that begins a text.</summary>
+    /// <exception cref="ArgumentException">Prompt and completion do not fit the model.</exception>
+    public int[] Encode(string prompt, int maxNewTokens)
+    {
+        int[] ids = tokenizer.Encode(prompt, addSpecialTokens: false);
+        if (ids.Length == 0)
+            ids = [tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? model.EosTokenId ?? 0];
+        return (long)ids.Length + maxNewTokens <= model.MaxPositions ? ids : throw new ArgumentException(
+            $"The prompt has {ids.Length} tokens and {maxNewTokens} more are asked for, but the model reads at most {model.MaxPositions}; "
+            + "shorten one of them.", nameof(prompt));
+    }
+
+    /// <summary>Continues a text; each piece comes as soon as it is certain.</summary>
+    /// <param name="prompt">The text to continue.</param>
+    /// <param name="options">How; null: pure sampling of up to 40 tokens.</param>
+    /// <param name="cancellation">Stops between two tokens.</param>
+    /// <exception cref="ArgumentException">Prompt and completion do not fit the model.</exception>
+    /// <exception cref="ConfigurationException">A sampling setting is impossible.</exception>
+    public IAsyncEnumerable<CompletionPiece> StreamAsync(
+        string prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new();
+        ConfigurationException.ThrowIfAny([.. options.Sampling.Validate()]);
+        return Pieces(Encode(prompt, options.Sampling.MaxNewTokens), options, cancellation);
+    }
+
+    /// <summary>Continues a text.</summary>
+    /// <inheritdoc cref="StreamAsync"/>
+    public async Task<TextCompletion> CompleteAsync(
+        string prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
+    {
+        var text = new System.Text.StringBuilder();
+        int tokens = 0;
+        var finish = FinishReason.Length;
+        await foreach (var piece in StreamAsync(prompt, options, cancellation).ConfigureAwait(false))
+        {
+            text.Append(piece.Text);
+            tokens += piece.TokenIds.Count;
+            finish = piece.Finish ?? finish;
+        }
+        return new(text.ToString(), Encode(prompt, 0).Length, tokens, finish);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (ownsModel)
+            model.Dispose();
+        turn.Dispose();
+    }
+
+    private async IAsyncEnumerable<CompletionPiece> Pieces(
+        int[] query, CompletionOptions options, [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        await turn.WaitAsync(cancellation).ConfigureAwait(false);
+        using var left = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var pieces = Channel.CreateUnbounded<CompletionPiece>();
+        // libtorch keeps much per thread, so one thread writes the whole text.
+        var writing = Task.Run(() => Write(query, options, pieces.Writer, left.Token), CancellationToken.None);
+        try
+        {
+            await foreach (var piece in pieces.Reader.ReadAllAsync(cancellation).ConfigureAwait(false))
+                yield return piece;
+        }
+        finally
+        {
+            await left.CancelAsync().ConfigureAwait(false);
+            await writing.ConfigureAwait(false);
+            turn.Release();
+        }
+    }
+
+    private void Write(int[] query, CompletionOptions options, ChannelWriter<CompletionPiece> pieces, CancellationToken cancellation)
+    {
+        try
+        {
+            var pending = new PendingText(options.Stop);
+            int? end = options.Sampling.EosTokenId ?? model.EosTokenId;
+            List<int> ids = [], sinceLast = [];
+            foreach (int id in new TextGenerator(model).Stream(query, options.Sampling, new RandomStream(options.Seed, "complete")))
+            {
+                cancellation.ThrowIfCancellationRequested();
+                sinceLast.Add(id);
+                bool ended = id == end;
+                if (!ended)
+                    ids.Add(id);
+                string certain = pending.Add(tokenizer.Decode(ids, skipSpecialTokens: true), isWhole: ended, out bool stopped);
+                if (ended || stopped)
+                {
+                    pieces.TryWrite(new(certain, [.. sinceLast], FinishReason.Stop));
+                    pieces.Complete();
+                    return;
+                }
+                if (certain.Length > 0)
+                {
+                    pieces.TryWrite(new(certain, [.. sinceLast], null));
+                    sinceLast.Clear();
+                }
+            }
+            string rest = pending.Add(tokenizer.Decode(ids, skipSpecialTokens: true), isWhole: true, out bool atStop);
+            pieces.TryWrite(new(rest, [.. sinceLast], atStop ? FinishReason.Stop : FinishReason.Length));
+            pieces.Complete();
+        }
+        catch (Exception error)
+        {
+            pieces.Complete(error);
+        }
+    }
+
+    /// <summary>Text that grows at its end: what of it is certain, as no later token can change it or complete a stop text in it.</summary>
+    internal sealed class PendingText(IReadOnlyList<string> stops)
+    {
+        private readonly string[] stops = [.. stops.Where(s => s.Length > 0)];
+        private int given;
+
+        /// <param name="text">The whole text so far.</param>
+        /// <param name="isWhole">Nothing will follow.</param>
+        /// <param name="stopped">A stop text was found; nothing counts from there.</param>
+        /// <returns>What became certain since the last call.</returns>
+        public string Add(string text, bool isWhole, out bool stopped)
+        {
+            int stop = stops.Select(s => text.IndexOf(s, StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(-1).Min();
+            stopped = stop >= 0;
+            int certain = stopped ? stop : isWhole ? text.Length : text.Length - Uncertain(text);
+            string added = certain > given ? text[given..certain] : "";
+            given = Math.Max(given, certain);
+            return added;
+        }
+
+        /// <summary>Characters at the end that may be part of a character or of a stop text whose rest has not come yet.</summary>
+        private int Uncertain(string text)
+        {
+            int broken = text.Length - text.TrimEnd('\uFFFD').Length;
+            int begun = stops.Select(s => Enumerable.Range(1, Math.Min(s.Length - 1, text.Length))
+                .LastOrDefault(n => s.StartsWith(text[^n..], StringComparison.Ordinal))).DefaultIfEmpty(0).Max();
+            return Math.Max(broken, begun);
+        }
+    }
+}
