@@ -76,7 +76,7 @@ internal static class PpoVerb
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Run", new OutputOptions())
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
-            .Add("Tracking", new TrackingOptions())
+            .Add("Tracking", new TrackingOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run,
@@ -230,8 +230,9 @@ internal static class PpoVerb
     private static void Report(
         VerbContext context, ProgressDisplay display, IMetricSink sinks, PpoProgress step, HashSet<string> warned)
     {
-        sinks.Write(step.Metrics);
         sinks.Write(step.GameLog());
+        TrainingReport.Log(context, sinks, step.Step, step.Statistics.Warnings);
+        sinks.Write(step.Metrics);
         foreach (var warning in step.Statistics.Warnings)
             if (warned.Add(string.Concat(warning.Where(char.IsLetter).Take(24)))) // one of a kind, whatever its numbers
                 TrainingReport.Warn(context, $"Step {step.Step}: {warning}");

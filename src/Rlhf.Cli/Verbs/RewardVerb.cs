@@ -60,7 +60,7 @@ internal static class RewardVerb
             .Add("Training", new RewardConfig(), c => c.Validate())
             .Add("Run", new OutputOptions())
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
-            .Add("Tracking", new TrackingOptions())
+            .Add("Tracking", new TrackingOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run,
@@ -128,6 +128,7 @@ internal static class RewardVerb
         var last = checkpoints.Train("Training", steps, source, (display, sinks) => training(trainer, rows, state =>
         {
             evaluation = state.Evaluation ?? evaluation;
+            TrainingReport.Log(context, sinks, state.Step, state.Warning);
             Report(display, sinks, state, evaluation);
             TrainingReport.Warn(context, state.Warning);
             checkpoints.AfterStep(-state.Evaluation?.Loss);

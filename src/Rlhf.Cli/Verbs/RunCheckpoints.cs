@@ -53,7 +53,7 @@ internal sealed class RunCheckpoints
     public T Train<T>(string title, long steps, string source, Func<ProgressDisplay, IMetricSink, T> train)
     {
         long? resumedAfter = Restore();
-        using var sinks = context.Settings.Get<TrackingOptions>().Open(folder, context.Screen, resumedAfter);
+        using var sinks = context.Settings.Get<TrackingOptions>().Open(context, folder, resumedAfter);
         T result;
         try
         {
@@ -64,6 +64,7 @@ internal sealed class RunCheckpoints
             Failed(source);
             throw;
         }
+        sinks.Complete();
         if (context.Stop.IsCancellationRequested)
             Stopped();
         return result;

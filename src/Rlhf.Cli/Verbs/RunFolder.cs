@@ -39,7 +39,7 @@ internal sealed class RunFolder : IDisposable
 
     // What a run writes and what --overwrite may therefore remove; nothing else is ever touched.
     private static readonly string[] OwnFiles = [ConfigFile, "metrics.jsonl", "samples.jsonl", "summary.json", FinishedFile];
-    private static readonly string[] OwnFolders = ["model", "tensorboard", CheckpointsFolder];
+    private static readonly string[] OwnFolders = ["model", "tensorboard", "wandb", CheckpointsFolder];
 
     // Of this run of the command alone, not of what is trained.
     private static readonly string[] NotOfTheRun =
@@ -52,6 +52,7 @@ internal sealed class RunFolder : IDisposable
     private static readonly string[] MayAlwaysChange =
     [
         nameof(CheckpointOptions.SaveEvery), nameof(CheckpointOptions.KeepLast), nameof(TrackingOptions.LogWith),
+        nameof(TrackingOptions.WandbProject), nameof(TrackingOptions.RunName),
         nameof(PpoOptions.Storage), nameof(ComputeOptions.Threads), nameof(ComputeOptions.Device), nameof(PpoOptions.Model),
         nameof(PpoOptions.RefModel), nameof(PpoOptions.RewardModel), nameof(PpoOptions.Judge), nameof(DatasetOptions.Dataset),
         nameof(HeldOutOptions.EvalDataset), nameof(RewardOptions.Pairs),
@@ -64,6 +65,9 @@ internal sealed class RunFolder : IDisposable
     private RunFolder(string path, RunLock guard) => (Path, this.guard) = (path, guard);
 
     public string Path { get; }
+
+    /// <summary>The folder's own name.</summary>
+    public string Name => System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(Path)));
 
     /// <summary>Where the run saves its model.</summary>
     public string Model => this["model"];
@@ -149,6 +153,9 @@ internal sealed class RunFolder : IDisposable
             CompareSettings(context, text, [.. MayAlwaysChange, .. mayChange ?? []]);
         AtomicFile.WriteAllText(this[ConfigFile], text);
     }
+
+    /// <summary>The settings that were written.</summary>
+    public IReadOnlyList<FileEntry> ReadConfig() => YamlSettingsFile.Read(this[ConfigFile]);
 
     /// <summary>Writes summary.json.</summary>
     public void WriteSummary<T>(T summary) =>

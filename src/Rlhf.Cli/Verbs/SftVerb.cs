@@ -65,7 +65,7 @@ internal static class SftVerb
             .Add("Training", new SftConfig(), c => c.Validate())
             .Add("Run", new OutputOptions())
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
-            .Add("Tracking", new TrackingOptions())
+            .Add("Tracking", new TrackingOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate())
             .Add("Compute", new ComputeOptions(), o => o.Validate()),
         Run,
@@ -117,6 +117,7 @@ internal static class SftVerb
         var last = checkpoints.Train("Training", steps, source, (display, sinks) =>
             trainer.Train(texts.Train, texts.HeldOut, state =>
             {
+                TrainingReport.Log(context, sinks, state.Step, state.Warning);
                 Report(display, sinks, state);
                 TrainingReport.Warn(context, state.Warning);
                 checkpoints.AfterStep(-state.EvalLoss);

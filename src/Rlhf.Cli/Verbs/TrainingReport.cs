@@ -1,6 +1,7 @@
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
+using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -12,6 +13,14 @@ internal static class TrainingReport
     {
         if (warning is not null)
             context.Screen.Line($"[yellow]{Screen.Safe(context.Settings.NameFlags(warning))}[/]");
+    }
+
+    /// <summary>Logs the warnings of a step as rows of table warnings, so that they can be read later.</summary>
+    public static void Log(VerbContext context, IMetricSink sinks, long step, params IEnumerable<string?> warnings)
+    {
+        IReadOnlyList<object?>[] rows = [.. warnings.OfType<string>().Select(w => (IReadOnlyList<object?>)[context.Settings.NameFlags(w)])];
+        if (rows.Length > 0)
+            sinks.Write(new SampleTable("warnings", step, ["message"], rows));
     }
 
     /// <summary>Writes all three; the card's results are also what the screen shows.</summary>

@@ -23,9 +23,16 @@ public interface IMetricSink : IDisposable
     /// <summary>Name for messages about the sink.</summary>
     string Name { get; }
 
-    /// <summary>Takes the metrics of one step.</summary>
+    /// <summary>Takes the metrics of one step; they come after the step's tables.</summary>
     void Write(MetricRecord record);
 
     /// <summary>Takes a table of samples; a sink that cannot show tables does nothing.</summary>
     void Write(SampleTable table);
+
+    /// <summary>
+    /// The run came to its end, or was stopped in good order. A sink that is disposed without this may record that the run failed.
+    /// </summary>
+    void Complete()
+    {
+    }
 }

@@ -71,6 +71,9 @@ public sealed class MetricTracker : IMetricSink
     /// <inheritdoc/>
     public void Write(SampleTable table) => ForEach(sink => sink.Write(table));
 
+    /// <inheritdoc/>
+    public void Complete() => ForEach(sink => sink.Complete());
+
     /// <summary>Closes every sink; failures are reported, never thrown.</summary>
     public void Dispose()
     {

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Numerics;
 using System.Text;
 using Google.Protobuf;
+using static Rlhf.Tracking.ProtobufFields;
 
 namespace Rlhf.Tracking;
 
@@ -123,35 +124,6 @@ internal static class TensorBoardEvents
         Integer(output, 2, step);
         what(output);
     });
-
-    private static byte[] Message(Action<CodedOutputStream> fields)
-    {
-        using var memory = new MemoryStream();
-        using (var output = new CodedOutputStream(memory, leaveOpen: true))
-            fields(output);
-        return memory.ToArray();
-    }
-
-    private static void Nested(CodedOutputStream output, int field, byte[] message)
-    {
-        output.WriteTag(field, WireFormat.WireType.LengthDelimited);
-        output.WriteBytes(UnsafeByteOperations.UnsafeWrap(message));
-    }
-
-    private static void Text(CodedOutputStream output, int field, string text) =>
-        Nested(output, field, Encoding.UTF8.GetBytes(text));
-
-    private static void Integer(CodedOutputStream output, int field, long value)
-    {
-        output.WriteTag(field, WireFormat.WireType.Varint);
-        output.WriteInt64(value);
-    }
-
-    private static void Number(CodedOutputStream output, int field, double value)
-    {
-        output.WriteTag(field, WireFormat.WireType.Fixed64);
-        output.WriteDouble(value);
-    }
 
     private static byte[] Doubles(IEnumerable<double> values) => [.. values.SelectMany(BitConverter.GetBytes)];
 

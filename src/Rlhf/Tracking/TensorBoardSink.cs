@@ -26,7 +26,7 @@ public sealed class TensorBoardSink : IMetricSink
         var name = string.Join('.', "events.out.tfevents", now.ToUnixTimeSeconds(), Environment.MachineName,
             Environment.ProcessId, Interlocked.Increment(ref files));
         stream = new FileStream(
-            Path.Combine(folder, name), FileMode.CreateNew, FileAccess.Write, FileShare.Read | FileShare.Delete);
+            Path.Combine(folder, name), FileMode.CreateNew, FileAccess.Write, FileShare.Read | FileShare.Delete, bufferSize: 0);
         Append(TensorBoardEvents.FileVersion(now));
         if (resumeAfterStep is { } step)
             Append(TensorBoardEvents.SessionStart(now, step + 1));
@@ -57,7 +57,16 @@ public sealed class TensorBoardSink : IMetricSink
 
     private void Append(byte[] message)
     {
-        stream.Write(TensorBoardEvents.Frame(message));
-        stream.Flush();
+        long end = stream.Length;
+        try
+        {
+            stream.Write(TensorBoardEvents.Frame(message));
+        }
+        catch (IOException)
+        {
+            stream.SetLength(end); // after half a record no reader finds the next one
+            stream.Position = end;
+            throw;
+        }
     }
 }

@@ -37,10 +37,18 @@ internal static class EventFileReader
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
         var data = new byte[stream.Length];
         stream.ReadExactly(data);
+        return Read(data);
+    }
+
+    /// <summary>The whole events of a file; what was cut off at its end is left out, and everything else must be sound.</summary>
+    public static List<Message> Read(byte[] data)
+    {
         var events = new List<Message>();
-        for (int i = 0; i < data.Length;)
+        for (int i = 0; i + 16 <= data.Length;)
         {
             int length = checked((int)BitConverter.ToUInt64(data, i));
+            if (i + 16 + length > data.Length)
+                break;
             Assert.Equal(Masked(data[i..(i + 8)]), BitConverter.ToUInt32(data, i + 8));
             var payload = data[(i + 12)..(i + 12 + length)];
             Assert.Equal(Masked(payload), BitConverter.ToUInt32(data, i + 12 + length));
@@ -68,7 +76,7 @@ internal static class EventFileReader
         return unchecked(((crc >> 15) | (crc << 17)) + 0xa282ead8);
     }
 
-    private static Message Parse(byte[] data)
+    public static Message Parse(byte[] data)
     {
         var fields = new List<(int, int, ulong, byte[])>();
         for (int i = 0; i < data.Length;)

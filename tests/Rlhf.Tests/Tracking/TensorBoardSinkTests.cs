@@ -95,6 +95,30 @@ public sealed class TensorBoardSinkTests : IDisposable
     }
 
     [Fact]
+    public void AFileCutOffAnywhereOpensUpToItsLastWholeEvent()
+    {
+        string path = "";
+        var whole = Write(sink =>
+        {
+            path = sink.FilePath;
+            for (int step = 1; step <= 3; step++)
+                sink.Write(new MetricRecord(step, Time, new Dictionary<string, double> { ["objective/kl"] = step },
+                    new Dictionary<string, float[]> { ["a"] = [1, 2, 3] }));
+            sink.Write(new SampleTable("game_log", 3, ["query"], [["x"]]));
+        });
+        byte[] data = File.ReadAllBytes(path);
+        Assert.Equal(5, whole.Count);
+        int seen = 0;
+        for (int length = 0; length <= data.Length; length++)
+        {
+            var events = EventFileReader.Read(data[..length]);
+            Assert.InRange(events.Count, seen, seen + 1);
+            seen = events.Count;
+        }
+        Assert.Equal(5, seen);
+    }
+
+    [Fact]
     public void ResumingHidesLaterSteps()
     {
         var start = Write(_ => { }, resumeAfterStep: 40)[1];
