@@ -32,7 +32,7 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
 
         // The folder of a run stands for the model that it saved.
         var ppo = toys.Succeed(["ppo", .. PpoFlags, "--model", "sft", "--reward-model", "reward", "--judge", "classifier",
-            "--steps", "2", "--output", "ppo", "--log-with", "tensorboard", "--storage", "bfloat16", "--json"]);
+            "--steps", "2", "--output", "ppo", "--log-with", "tensorboard,wandb", "--storage", "bfloat16", "--json"]);
         string[] keys = ["steps", "seconds", "queries", "reward_before", "reward_after", "kl", "distinct2_before",
             "distinct2_after", "perplexity_before", "perplexity_after", "judge_before", "judge_after", "model_dir"];
         Assert.Equal(keys, ppo.Json.EnumerateObject().Select(p => p.Name));
@@ -47,6 +47,7 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Contains("\"objective/kl\"", File.ReadLines(toys.PathOf("ppo", "metrics.jsonl")).Last());
         Assert.Contains("\"response\"", File.ReadLines(toys.PathOf("ppo", "samples.jsonl")).First());
         Assert.Single(Directory.GetFiles(toys.PathOf("ppo", "tensorboard"), "events.out.tfevents.*"));
+        Assert.Single(Directory.GetFiles(toys.PathOf("ppo", "wandb"), "run-*.wandb", SearchOption.AllDirectories));
         using (var model = AutoModelForCausalLM.FromPretrained(toys.PathOf("ppo", "model")))
             Assert.Equal(300, model.VocabSize);
 

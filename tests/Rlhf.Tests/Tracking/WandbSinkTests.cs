@@ -81,7 +81,7 @@ public sealed class WandbSinkTests : IDisposable
         var records = WandbReader.Read(path);
         Assert.Equal(Enumerable.Range(1, records.Count).Select(n => (ulong)n), records.Select(r => r.Varint(1)));
         Assert.Equal(0ul, records[^1].Nested(Exit).Varint(1));
-        Assert.All(records, r => Assert.Single(((int[])[History, Summary, Config, Files, Run, Exit]).Where(r.Has)));
+        Assert.All(records, r => Assert.Single((int[])[History, Summary, Config, Files, Run, Exit], r.Has));
         using var summary = JsonDocument.Parse(File.ReadAllText(Path.Combine(Path.GetDirectoryName(path)!, "files", "wandb-summary.json")));
         Assert.Equal(3, summary.RootElement.GetProperty("objective/kl").GetDouble());
     }
