@@ -35,7 +35,7 @@ internal static class CommandLine
         root.Options.OfType<HelpOption>().Single().Action = new HelpPage();
         foreach (var verb in (Command[])[
             PpoVerb.Create(), SftVerb.Create(), PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(),
-            GenerateVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
+            GenerateVerb.Create(), StudioVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
             HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create()])
             root.Add(verb);
         return root;

@@ -1,0 +1,158 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Runtime;
+using Rlhf.Studio;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What the studio shows, and to whom.</summary>
+internal sealed record StudioSettings
+{
+    [Description("Folder of the runs; runs in its subfolders are shown, too.")]
+    [ValueName("DIR")]
+    public string Runs { get; init; } = "runs";
+
+    [Description("Address to listen on; unset: this machine only. Any other needs --token.")]
+    [ValueName("ADDRESS")]
+    public string? Host { get; init; }
+
+    [Description("Port to listen on; 0 takes a free one.")]
+    [ValueName("N")]
+    public int Port { get; init; } = 5080;
+
+    [Description("Secret of at least 12 characters that every visitor needs; unset: the variable RLHF_STUDIO_TOKEN, or none.")]
+    [ValueName("TEXT")]
+    public string? Token { get; init; }
+
+    [Description("Aligned model of the playground; unset: the newest run's.")]
+    [ValueName("DIR|ORG/NAME")]
+    public string? Model { get; init; }
+
+    [Description("Model that it is compared with; unset: what its run began with, or the one that ships.")]
+    [ValueName("DIR|ORG/NAME")]
+    public string? BaseModel { get; init; }
+
+    [Description("Reward model that scores the answers; unset: the one that ships.")]
+    [ValueName("DIR|ORG/NAME")]
+    public string? RewardModel { get; init; }
+
+    [Description("A second scorer that training never saw; unset: the one that ships, beside the shipped reward model.")]
+    [ValueName("DIR|ORG/NAME")]
+    public string? Judge { get; init; }
+
+    [Description("Open it in the browser.")]
+    public bool Open { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Host is not null && Address is null)
+            yield return $"Host is {Host}; it must be an address such as 127.0.0.1 or 0.0.0.0.";
+        else
+            foreach (var problem in new StudioOptions { RunsFolder = Runs, Address = Address!, Port = Port, Token = Secret }.Validate())
+                yield return problem;
+    }
+
+    /// <summary>Where to listen, or null for what is no address.</summary>
+    public IPAddress? Address => Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
+
+    /// <summary>The token, which a command line would show to everybody on the machine.</summary>
+    public string? Secret => Token ?? (Environment.GetEnvironmentVariable("RLHF_STUDIO_TOKEN") is { Length: > 0 } token ? token : null);
+}
+
+/// <summary><c>rlhf studio</c>: runs and models in the browser.</summary>
+internal static class StudioVerb
+{
+    public static Command Create() => new VerbCommand(
+        "studio", "shows runs while they train, and lets you try models, in the browser.",
+        [
+            "rlhf studio --open",
+            "rlhf studio --runs experiments --port 8080",
+            "RLHF_STUDIO_TOKEN=correct-horse-battery rlhf studio --host 0.0.0.0",
+        ],
+        new SettingsBinder()
+            .Add("Studio", new StudioSettings(), o => o.Validate())
+            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private),
+                nameof(HubSettings.Revision))
+            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+        Run);
+
+    private static int Run(VerbContext context)
+    {
+        var settings = context.Settings.Get<StudioSettings>();
+        var compute = context.Settings.Get<ComputeOptions>();
+        string? Resolve(string flag, string? path, string? otherwise) => path is null ? otherwise : ModelFolders.Resolve(context, flag, path);
+        var options = new StudioOptions
+        {
+            RunsFolder = settings.Runs,
+            Address = settings.Address!,
+            Port = settings.Port,
+            Token = settings.Secret,
+            Model = Resolve("--model", settings.Model, null),
+            BaseModel = Resolve("--base-model", settings.BaseModel, null),
+            ShippedModel = ModelFolders.Shipped(ModelFolders.ShippedPolicy),
+            RewardModel = Resolve("--reward-model", settings.RewardModel, ModelFolders.Shipped(ModelFolders.ShippedReward)),
+            Judge = Resolve("--judge", settings.Judge, settings.RewardModel is null ? ModelFolders.Shipped(ModelFolders.ShippedJudge) : null),
+            Queries = ModelFolders.Shipped(ModelFolders.ShippedQueries),
+            Command = OwnCommand(),
+            StartDevice = compute.Start,
+        };
+        return Serve(context, options, settings.Open).GetAwaiter().GetResult();
+    }
+
+    private static async Task<int> Serve(VerbContext context, StudioOptions options, bool opens)
+    {
+        await using var app = StudioHost.Build(options);
+        try
+        {
+            await app.StartAsync(context.Stop);
+        }
+        catch (IOException)
+        {
+            throw new ConfigurationException([$"--port {options.Port} cannot be had at {options.Address}: another program listens there. "
+                + "Choose another, or 0 for any that is free."]);
+        }
+        var address = StudioHost.AddressOf(app);
+        if (context.Screen.Json)
+            context.Screen.WriteJson(new { Url = address.AbsoluteUri, Runs = Path.GetFullPath(options.RunsFolder), Token = options.Token is not null });
+        else
+            context.Screen.Line($"The studio is at [bold]{Screen.Safe(address.AbsoluteUri)}[/] and shows the runs in "
+                + $"{Screen.Safe(options.RunsFolder)}.{(options.Token is null ? "" : " It asks for the token.")} Ctrl-C ends it; runs go on.");
+        if (opens)
+            OpenBrowser(address);
+        try
+        {
+            await Task.Delay(Timeout.Infinite, context.Stop);
+        }
+        catch (OperationCanceledException)
+        {
+            await app.StopAsync(new CancellationTokenSource(TimeSpan.FromSeconds(3)).Token);
+        }
+        return ExitCode.Success;
+    }
+
+    /// <summary>How this program is started: by itself, or by dotnet.</summary>
+    private static string[] OwnCommand()
+    {
+        string assembly = Path.Combine(AppContext.BaseDirectory, "Rlhf.Cli.dll");
+        return Environment.ProcessPath is not { } program ? []
+            : Path.GetFileNameWithoutExtension(program).Equals("dotnet", StringComparison.OrdinalIgnoreCase) ? [program, assembly] : [program];
+    }
+
+    private static void OpenBrowser(Uri address)
+    {
+        try
+        {
+            string opener = OperatingSystem.IsWindows() ? "explorer" : OperatingSystem.IsMacOS() ? "open" : "xdg-open";
+            Process.Start(new ProcessStartInfo(opener, [address.AbsoluteUri]) { RedirectStandardError = true, RedirectStandardOutput = true })?.Dispose();
+        }
+        catch (Win32Exception)
+        {
+            // The address stands on the screen.
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// What the browser does by itself: colours, copying, and reading values off charts. Everything else is the server's.
+(() => {
+  'use strict';
+
+  const themes = ['system', 'light', 'dark'];
+  const actions = {
+    theme() {
+      const root = document.documentElement;
+      const next = themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length];
+      root.dataset.theme = next;
+      document.cookie = `rlhf-theme=${next}; path=/; max-age=31536000; samesite=strict`;
+      announce(`Colours: ${next}`);
+    },
+  };
+
+  document.addEventListener('click', event => {
+    const button = event.target.closest('[data-action], [data-copy]');
+    if (!button) return;
+    if (button.dataset.action) actions[button.dataset.action]?.();
+    else copy(button);
+  });
+
+  async function copy(button) {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+    } catch {
+      const field = document.createElement('textarea');
+      field.value = button.dataset.copy;
+      document.body.append(field);
+      field.select();
+      document.execCommand('copy');
+      field.remove();
+    }
+    announce('Copied');
+  }
+
+  let note, noteTimer;
+  function announce(text) {
+    if (!note) {
+      note = document.createElement('div');
+      note.className = 'note';
+      note.setAttribute('role', 'status');
+      document.body.append(note);
+    }
+    note.textContent = text;
+    note.classList.add('shown');
+    clearTimeout(noteTimer);
+    noteTimer = setTimeout(() => note.classList.remove('shown'), 1600);
+  }
+
+  // Charts: a line at the pointer on every chart of the page, and the values beside it.
+  let tip;
+  const parsed = new WeakMap();
+  function dataOf(plot) {
+    const known = parsed.get(plot);
+    if (known && known.text === plot.dataset.chart) return known.data;
+    const data = JSON.parse(plot.dataset.chart);
+    parsed.set(plot, { text: plot.dataset.chart, data });
+    return data;
+  }
+
+  function nearest(x, value) {
+    let low = 0, high = x.length - 1;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (x[middle] < value) low = middle; else high = middle;
+    }
+    return Math.abs(x[high] - value) < Math.abs(x[low] - value) ? high : low;
+  }
+
+  function point(plot, value) {
+    const own = dataOf(plot);
+    if (!own.series || own.series.length === 0) return;
+    const steps = own.series.map(s => s.x[nearest(s.x, value)]).filter(s => s !== undefined);
+    if (steps.length === 0) return;
+    const step = steps.reduce((a, b) => Math.abs(b - value) < Math.abs(a - value) ? b : a);
+    plot.dataset.at = step;
+    for (const other of document.querySelectorAll('.chart-plot')) {
+      const data = dataOf(other);
+      const share = (step - data.low) / (data.high - data.low);
+      const cursor = other.querySelector('.chart-cursor');
+      cursor.style.left = `${100 * share}%`;
+      cursor.classList.toggle('shown', share >= 0 && share <= 1);
+    }
+    if (!tip) {
+      tip = document.createElement('div');
+      tip.className = 'chart-tip';
+      tip.setAttribute('role', 'status');
+      document.body.append(tip);
+    }
+    const head = document.createElement('div');
+    head.className = 'chart-tip-step';
+    head.textContent = `step ${step.toLocaleString('en')}`;
+    tip.replaceChildren(head, ...own.series.map(series => {
+      const row = document.createElement('div'), dot = document.createElement('span'), name = document.createElement('span');
+      const number = document.createElement('b');
+      dot.className = `dot c${Number(series.color)}`;
+      name.textContent = series.name;
+      number.textContent = series.y[nearest(series.x, step)] ?? '';
+      row.append(dot, name, number);
+      return row;
+    }));
+    tip.classList.add('shown');
+    const box = plot.getBoundingClientRect();
+    const left = box.left + box.width * (step - own.low) / (own.high - own.low);
+    const width = tip.offsetWidth, gap = 14;
+    const beside = left + gap + width > innerWidth - 8 ? left - gap - width : left + gap;
+    tip.style.left = `${Math.max(8, beside)}px`;
+    tip.style.top = `${Math.max(8, box.top + 8)}px`;
+  }
+
+  function leave() {
+    tip?.classList.remove('shown');
+    for (const cursor of document.querySelectorAll('.chart-cursor.shown')) cursor.classList.remove('shown');
+  }
+
+  let frame = 0;
+  document.addEventListener('pointermove', event => {
+    const plot = event.target.closest?.('.chart-plot');
+    cancelAnimationFrame(frame);
+    if (!plot) { if (tip?.classList.contains('shown') && document.activeElement?.className !== 'chart-plot') leave(); return; }
+    frame = requestAnimationFrame(() => {
+      const box = plot.getBoundingClientRect(), data = dataOf(plot);
+      point(plot, data.low + (data.high - data.low) * (event.clientX - box.left) / box.width);
+    });
+  }, { passive: true });
+  document.addEventListener('focusout', event => { if (event.target.classList?.contains('chart-plot')) leave(); });
+  document.addEventListener('scroll', leave, { passive: true });
+
+  document.addEventListener('keydown', event => {
+    const plot = event.target.closest?.('.chart-plot');
+    if (plot && ['ArrowLeft', 'ArrowRight', 'Home', 'End'].includes(event.key)) {
+      const data = dataOf(plot), x = data.series?.[0]?.x ?? [];
+      if (x.length === 0) return;
+      const at = plot.dataset.at === undefined ? x.length - 1 : nearest(x, Number(plot.dataset.at));
+      const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: x.length - 1 }[event.key];
+      point(plot, x[Math.min(x.length - 1, Math.max(0, next))]);
+      event.preventDefault();
+    } else if (event.key === 'Escape') {
+      leave();
+    }
+    // Tabs are one stop of the tab key; arrows go from one to the next.
+    const tab = event.target.closest?.('[role=tab]');
+    if (tab && ['ArrowLeft', 'ArrowRight'].includes(event.key)) {
+      const tabs = [...tab.parentElement.querySelectorAll('[role=tab]')];
+      const next = tabs[(tabs.indexOf(tab) + (event.key === 'ArrowRight' ? 1 : tabs.length - 1)) % tabs.length];
+      next.focus();
+      next.click();
+      event.preventDefault();
+    }
+  });
+})();

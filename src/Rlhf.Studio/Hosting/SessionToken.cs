@@ -1,0 +1,30 @@
+using System.Security.Cryptography;
+using System.Text;
+
+namespace Rlhf.Studio.Hosting;
+
+/// <summary>The studio's token, and the cookie that stands for it. Comparisons take the same time whatever is given.</summary>
+internal sealed class SessionToken(StudioOptions options)
+{
+    private readonly byte[]? digest = options.Token is { } token ? Digest(token) : null;
+
+    /// <summary>Is a token asked for?</summary>
+    public bool IsNeeded => digest is not null;
+
+    /// <summary>Name of the cookie: ports share a browser's cookies, studios must not.</summary>
+    public static string CookieName(int port) => $"rlhf-studio-{port}";
+
+    /// <summary>The cookie's content, from which the token cannot be had.</summary>
+    public string Cookie { get; } = options.Token is { } secret
+        ? Convert.ToHexString(HMACSHA256.HashData(Encoding.UTF8.GetBytes(secret), "rlhf studio session"u8)) : "";
+
+    /// <summary>Is it the token?</summary>
+    public bool Matches(string? given) =>
+        digest is not null && given is not null && CryptographicOperations.FixedTimeEquals(Digest(given), digest);
+
+    /// <summary>Is it the cookie?</summary>
+    public bool MatchesCookie(string? given) =>
+        digest is not null && given is not null && CryptographicOperations.FixedTimeEquals(Digest(given), Digest(Cookie));
+
+    private static byte[] Digest(string text) => SHA256.HashData(Encoding.UTF8.GetBytes(text));
+}

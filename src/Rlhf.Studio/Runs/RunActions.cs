@@ -1,0 +1,132 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+
+namespace Rlhf.Studio.Runs;
+
+/// <summary>What came of stopping or resuming a run.</summary>
+/// <param name="Done">Did it happen?</param>
+/// <param name="Message">One sentence for the person who asked.</param>
+public readonly record struct ActionResult(bool Done, string Message);
+
+/// <summary>Stops runs and lets them go on, by their processes.</summary>
+public sealed class RunActions(RunCatalog runs, StudioOptions options)
+{
+    private const int SigTerm = 15, PidfdOpen = 434, PidfdSendSignal = 424, LogTailBytes = 4096;
+    private static readonly TimeSpan StartLimit = TimeSpan.FromSeconds(30);
+
+    // A second SIGTERM ends a run without saving: each process gets one.
+    private readonly ConcurrentDictionary<string, int> stopping = new();
+
+    // In a session of its own the run outlives the studio and its terminal. The last line of the log tells how it ended.
+    private const string StartScript = """
+        log=$1; shift
+        exec >>"$log" 2>&1 </dev/null
+        if command -v setsid >/dev/null 2>&1; then
+            setsid sh -c '"$@"; echo "rlhf ended with $?"' sh "$@" &
+        else
+            (trap '' INT; "$@"; echo "rlhf ended with $?") &
+        fi
+        """;
+
+    /// <summary>Was this run asked to stop, and has not ended yet?</summary>
+    public bool IsStopping(RunInfo run) =>
+        run.State == RunState.Running && run.Holder is { } holder && stopping.TryGetValue(run.Id, out int process) && process == holder.ProcessId;
+
+    /// <summary>Why a running run cannot be stopped from here, or null when it can.</summary>
+    public static string? WhyNotStop(RunInfo run) =>
+        run.Holder is null ? "Its folder does not say which process it is."
+        : !run.Holder.IsHere ? $"It runs on {run.Holder.Machine}; stop it there."
+        : !OperatingSystem.IsLinux() ? "Runs can be stopped from the studio on Linux only; press Ctrl-C in its terminal." : null;
+
+    /// <summary>
+    /// Asks a run to save a checkpoint and end: SIGTERM to the process that its folder names, if that is on this machine, has the
+    /// folder's lock, and is a training of this program.
+    /// </summary>
+    public ActionResult Stop(string id)
+    {
+        if (runs.FolderOf(id) is not { } folder || runs.Find(id) is not { } run)
+            return new(false, "There is no such run.");
+        if (run.State != RunState.Running)
+            return new(false, "It does not run any more.");
+        if (WhyNotStop(run) is { } reason)
+            return new(false, reason);
+        int process = run.Holder!.ProcessId;
+        if (!stopping.TryAdd(id, process) && stopping[id] == process)
+            return new(false, "It was asked already, and ends after the step that it is in.");
+        stopping[id] = process;
+        // The descriptor means this process and no later one of the same number; so what is checked is what gets the signal.
+        long descriptor = SystemCall(PidfdOpen, process, 0, 0, 0);
+        try
+        {
+            bool isRun = descriptor >= 0 && HolderCheck.HoldsLock(folder, process) == true && HolderCheck.IsTraining(process);
+            if (isRun && SystemCall(PidfdSendSignal, descriptor, SigTerm, 0, 0) == 0)
+                return new(true, "It saves a checkpoint after the step that it is in, and ends.");
+            stopping.TryRemove(id, out _);
+            return new(false, isRun ? $"Process {process} does not take the signal; is it another user's?"
+                : $"Process {process} is not the run that its folder names, so nothing was done.");
+        }
+        finally
+        {
+            if (descriptor >= 0)
+                Close((int)descriptor);
+            runs.Refresh();
+        }
+    }
+
+    /// <summary>The command that resumes a run, for a terminal.</summary>
+    public string ResumeCommand(RunInfo run) => $"rlhf {run.Verb} --resume {ShellWord(Path.Combine(runs.Folder, run.Id))}";
+
+    /// <summary>Starts <c>rlhf VERB --resume FOLDER</c> as a process of its own, and waits until it has the folder or has ended.</summary>
+    public async Task<ActionResult> ResumeAsync(string id, CancellationToken cancellation = default)
+    {
+        runs.Refresh();
+        if (runs.FolderOf(id) is not { } folder || runs.Find(id) is not { } run)
+            return new(false, "There is no such run.");
+        if (!run.CanResume)
+            return new(false, run.State == RunState.Running ? "It runs already." : "It is finished.");
+        if (options.Command.Count == 0 || OperatingSystem.IsWindows())
+            return new(false, $"The studio cannot start it here. In a terminal: {ResumeCommand(run)}");
+        string log = Path.Combine(folder, RunFiles.ResumeLog);
+        if (new FileInfo(log).LinkTarget is not null)
+            return new(false, $"{RunFiles.ResumeLog} in its folder is a link, which the studio does not write through.");
+        long before = File.Exists(log) ? new FileInfo(log).Length : 0;
+        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        foreach (var word in (string[])["-c", StartScript, "sh", log, .. options.Command, run.Verb, "--resume", folder])
+            start.ArgumentList.Add(word);
+        using (var shell = Process.Start(start)!)
+            await shell.WaitForExitAsync(cancellation);
+        return await Outcome(id, log, before, cancellation);
+    }
+
+    private async Task<ActionResult> Outcome(string id, string log, long before, CancellationToken cancellation)
+    {
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < StartLimit; await Task.Delay(200, cancellation))
+        {
+            runs.Refresh();
+            if (runs.Find(id) is { State: RunState.Running or RunState.Finished })
+                return new(true, "It goes on from its last checkpoint.");
+            string said = LogTail(log, before);
+            if (said.Contains("rlhf ended with", StringComparison.Ordinal))
+                return new(false, "It could not go on: " + string.Join(' ', said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                    .Where(l => !l.StartsWith("rlhf ended with", StringComparison.Ordinal)).TakeLast(2)).Trim());
+        }
+        return new(false, $"It has not begun after {StartLimit.TotalSeconds:0} seconds; {RunFiles.ResumeLog} in its folder tells more.");
+    }
+
+    private static string LogTail(string log, long from)
+    {
+        using var stream = new FileStream(log, FileMode.OpenOrCreate, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        stream.Position = Math.Max(from, stream.Length - LogTailBytes);
+        return new StreamReader(stream).ReadToEnd();
+    }
+
+    private static string ShellWord(string word) =>
+        word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c)) ? word : $"'{word.Replace("'", "'\\''")}'";
+
+    [DllImport("libc", EntryPoint = "syscall", SetLastError = true)]
+    private static extern long SystemCall(long number, long a, long b, long c, long d);
+
+    [DllImport("libc", EntryPoint = "close")]
+    private static extern int Close(int descriptor);
+}

@@ -1,0 +1,175 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using Rlhf.Studio.Files;
+
+namespace Rlhf.Studio.Runs;
+
+/// <summary>Finds the runs under the runs folder and tells how they stand. Everything is read anew when its file has changed.</summary>
+public sealed class RunCatalog(StudioOptions options)
+{
+    private const int MostDepth = 2, MostRuns = 500, TailBytes = 1 << 16;
+    private static readonly TimeSpan FreshFor = TimeSpan.FromMilliseconds(400);
+    private readonly FolderGuard guard = new(options.RunsFolder);
+    private readonly ConcurrentDictionary<string, Ends> ends = new();
+    private readonly ConcurrentDictionary<string, (DateTime Written, RunConfig Config)> configs = new();
+    private readonly Lock listing = new();
+    private IReadOnlyList<RunInfo> listed = [];
+    private long listedAt = long.MinValue;
+
+    /// <summary>First and last line of a metrics file of this length and time.</summary>
+    private sealed record Ends(long Length, DateTime Written, DateTime? Started, long Step, DateTime? Updated, Dictionary<string, double> Latest);
+
+    /// <summary>The runs folder's full path.</summary>
+    public string Folder => guard.Folder;
+
+    /// <summary>All runs, those that run first and then the newest first.</summary>
+    public IReadOnlyList<RunInfo> List()
+    {
+        lock (listing)
+        {
+            if (listedAt != long.MinValue && Environment.TickCount64 - listedAt < FreshFor.TotalMilliseconds)
+                return listed;
+            listed = [.. Ids().Take(MostRuns).Select(Find).OfType<RunInfo>()
+                .OrderBy(r => r.State == RunState.Running ? 0 : 1).ThenByDescending(r => r.Updated ?? DateTime.MinValue).ThenBy(r => r.Id)];
+            listedAt = Environment.TickCount64;
+            return listed;
+        }
+    }
+
+    /// <summary>Forgets what was listed, so that the next list is new.</summary>
+    public void Refresh()
+    {
+        lock (listing)
+            listedAt = long.MinValue;
+    }
+
+    /// <summary>One run, or null.</summary>
+    public RunInfo? Find(string id)
+    {
+        if (FolderOf(id) is not { } folder)
+            return null;
+        var config = ConfigOf(id);
+        var (ending, holder) = (EndsOf(id), RunHolder.Read(folder));
+        long? checkpoint = NewestCheckpoint(folder);
+        bool finished = File.Exists(Path.Combine(folder, RunFiles.Finished)) || File.Exists(Path.Combine(folder, RunFiles.Summary));
+        var state = HolderCheck.IsHeld(folder, holder) ? RunState.Running
+            : finished ? RunState.Finished
+            : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;
+        return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, ending.Started, ending.Updated, holder, checkpoint,
+            FileOf(id, RunFiles.Report) is not null, FileOf(id, RunFiles.Model + "/config.json") is not null);
+    }
+
+    /// <summary>The real path of a run's folder, or null for what is no run, or lies outside.</summary>
+    public string? FolderOf(string id) => id.Length > 0 && guard.Resolve(id) is { } folder && IsRun(folder) ? folder : null;
+
+    /// <summary>The real path of a file of a run, or null where there is none, or it lies outside the runs folder.</summary>
+    /// <param name="id">The run.</param>
+    /// <param name="name">The file's name, or its path from the run's folder.</param>
+    public string? FileOf(string id, string name) =>
+        FolderOf(id) is not null && guard.Resolve(id + "/" + name) is { } path && File.Exists(path) ? path : null;
+
+    /// <summary>The real path of a folder in the runs folder, or null.</summary>
+    public string? Inside(string path) => guard.Resolve(
+        Path.IsPathRooted(path) ? Path.GetRelativePath(Folder, path) : Path.GetRelativePath(Folder, Path.GetFullPath(path)));
+
+    /// <summary>A run's settings; empty where they cannot be read.</summary>
+    public RunConfig ConfigOf(string id)
+    {
+        if (FileOf(id, RunFiles.Config) is not { } path)
+            return RunConfig.Empty;
+        var written = File.GetLastWriteTimeUtc(path);
+        if (configs.TryGetValue(id, out var known) && known.Written == written)
+            return known.Config;
+        var config = RunConfig.Read(path);
+        configs[id] = (written, config);
+        return config;
+    }
+
+    internal FileStream? Open(string id, string name) => FileOf(id, name) is { } path
+        ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1) : null;
+
+    private static bool IsRun(string folder) => File.Exists(Path.Combine(folder, RunFiles.Config))
+        && (File.Exists(Path.Combine(folder, RunFiles.Metrics)) || File.Exists(Path.Combine(folder, RunFiles.Lock)));
+
+    private IEnumerable<string> Ids()
+    {
+        var waiting = new Queue<(string Id, int Depth)>([("", 0)]);
+        while (waiting.TryDequeue(out var next))
+        {
+            if (guard.Resolve(next.Id) is not { } folder)
+                continue;
+            if (next.Id.Length > 0 && IsRun(folder))
+                yield return next.Id;
+            else if (next.Depth < MostDepth)
+                foreach (var name in Subfolders(folder))
+                    waiting.Enqueue((next.Id.Length == 0 ? name : $"{next.Id}/{name}", next.Depth + 1));
+        }
+    }
+
+    private static string[] Subfolders(string folder)
+    {
+        try
+        {
+            return [.. Directory.EnumerateDirectories(folder).Select(f => Path.GetFileName(f)).Where(n => !n.StartsWith('.')).Order()];
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
+    private static long? NewestCheckpoint(string folder)
+    {
+        const string prefix = "checkpoint-";
+        long? newest = null;
+        foreach (var name in Subfolders(Path.Combine(folder, RunFiles.Checkpoints)))
+            if (name.StartsWith(prefix, StringComparison.Ordinal)
+                && long.TryParse(name[prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long step))
+                newest = Math.Max(newest ?? 0, step);
+        return newest;
+    }
+
+    private Ends EndsOf(string id)
+    {
+        var none = new Ends(0, default, null, 0, null, []);
+        try
+        {
+            using var stream = Open(id, RunFiles.Metrics);
+            if (stream is null)
+                return none;
+            var written = File.GetLastWriteTimeUtc(stream.SafeFileHandle);
+            if (ends.TryGetValue(id, out var known) && known.Length == stream.Length && known.Written == written)
+                return known;
+            return ends[id] = ReadEnds(stream, written);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return none;
+        }
+    }
+
+    private static Ends ReadEnds(FileStream stream, DateTime written)
+    {
+        var buffer = new byte[(int)Math.Min(TailBytes, stream.Length)];
+        stream.ReadExactly(buffer);
+        DateTime? started = null, updated = null;
+        if (buffer.AsSpan().IndexOf((byte)'\n') is var end and > 0)
+            MetricLine.Read(buffer.AsSpan(0, end), _ => { }, time => started = time, (_, _) => { });
+        stream.Position = stream.Length - buffer.Length;
+        stream.ReadExactly(buffer);
+        long step = 0;
+        Dictionary<string, double> latest = [];
+        // The last whole line; it may be that of an evaluation, which has no reward: then earlier ones fill in.
+        int lineEnd = buffer.AsSpan().LastIndexOf((byte)'\n');
+        for (int lines = 0; lineEnd > 0 && lines < 40; lines++)
+        {
+            int start = buffer.AsSpan(0, lineEnd).LastIndexOf((byte)'\n') + 1;
+            if (start == 0 && stream.Length > buffer.Length)
+                break;
+            MetricLine.Read(buffer.AsSpan(start, lineEnd - start), at => step = Math.Max(step, at), time => updated ??= time,
+                (name, value) => latest.TryAdd(name, value));
+            lineEnd = start - 1;
+        }
+        return new(stream.Length, written, started, step, updated, latest);
+    }
+}

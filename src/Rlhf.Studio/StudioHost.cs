@@ -1,0 +1,81 @@
+using System.Net;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using MudBlazor.Services;
+using Rlhf.Runtime;
+using Rlhf.Studio.Hosting;
+using Rlhf.Studio.Layout;
+using Rlhf.Studio.Playground;
+using Rlhf.Studio.Runs;
+
+namespace Rlhf.Studio;
+
+/// <summary>Builds the studio: a Kestrel server for the browser of the person who runs it.</summary>
+public static class StudioHost
+{
+    private const int MostRequestBytes = 1 << 20;
+
+    /// <summary>A studio that is ready to start. No configuration file or environment variable changes it.</summary>
+    /// <exception cref="ConfigurationException">Settings are impossible.</exception>
+    public static WebApplication Build(StudioOptions options)
+    {
+        ConfigurationException.ThrowIfAny([.. options.Validate()]);
+        var builder = WebApplication.CreateEmptyBuilder(new() { ContentRootPath = AppContext.BaseDirectory });
+        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = MostRequestBytes;
+            kestrel.Listen(options.Address, options.Port);
+        });
+        builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning)
+            .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error)
+            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Error);
+        AddServices(builder.Services, options);
+        var app = builder.Build();
+        app.UseMiddleware<SecurityHeaders>();
+        app.UseMiddleware<HostCheck>();
+        app.UseMiddleware<TokenGate>();
+        app.UseRouting();
+        app.UseAntiforgery();
+        app.MapAssets();
+        app.MapTokenLogin();
+        app.MapReports();
+        app.MapRazorComponents<App>().AddInteractiveServerRenderMode(
+            server => server.ContentSecurityFrameAncestorsPolicy = null); // SecurityHeaders says it
+        return app;
+    }
+
+    /// <summary>Where a started studio can be reached, with the port that it got.</summary>
+    public static Uri AddressOf(WebApplication app)
+    {
+        var address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        bool isEvery = IPAddress.TryParse(address.DnsSafeHost, out var ip) && (ip.Equals(IPAddress.Any) || ip.Equals(IPAddress.IPv6Any));
+        return isEvery ? new UriBuilder(address) { Host = "localhost" }.Uri : address;
+    }
+
+    private static void AddServices(IServiceCollection services, StudioOptions options)
+    {
+        services.AddSingleton(options);
+        services.AddRouting();
+        services.AddHttpContextAccessor();
+        services.AddDataProtection().UseEphemeralDataProtectionProvider(); // nothing of a session outlives the process
+        services.AddAntiforgery(antiforgery =>
+        {
+            antiforgery.Cookie.Name = "rlhf-antiforgery";
+            antiforgery.Cookie.SameSite = SameSiteMode.Strict;
+        });
+        services.AddRazorComponents().AddInteractiveServerComponents(circuits => circuits.DisconnectedCircuitMaxRetained = 8);
+        services.AddMudServices();
+        services.AddSingleton<SessionToken>();
+        services.AddSingleton<RunCatalog>();
+        services.AddSingleton<RunDataCache>();
+        services.AddSingleton<RunActions>();
+        services.AddSingleton<ModelShelf>();
+    }
+}

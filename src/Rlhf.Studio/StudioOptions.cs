@@ -1,0 +1,60 @@
+using System.Net;
+using TorchSharp;
+
+namespace Rlhf.Studio;
+
+/// <summary>What a studio serves, and to whom.</summary>
+public sealed record StudioOptions
+{
+    /// <summary>Shortest token that is accepted, in characters.</summary>
+    public const int ShortestToken = 12;
+
+    /// <summary>The folder whose runs are shown; it need not exist yet.</summary>
+    public string RunsFolder { get; init; } = "runs";
+
+    /// <summary>Where to listen: an address of this machine. Any but a loopback address needs a <see cref="Token"/>.</summary>
+    public IPAddress Address { get; init; } = IPAddress.Loopback;
+
+    /// <summary>TCP port; 0 takes a free one.</summary>
+    public int Port { get; init; } = 5080;
+
+    /// <summary>What every request must show, by a cookie, a query parameter or a bearer header; null: nothing is asked.</summary>
+    public string? Token { get; init; }
+
+    /// <summary>The aligned model of the playground; null: the newest run's that saved one.</summary>
+    public string? Model { get; init; }
+
+    /// <summary>What it is compared with; null: what its run began with, where that lies in the runs folder, else the shipped one.</summary>
+    public string? BaseModel { get; init; }
+
+    /// <summary>The reward of an answer; null: no rewards are shown.</summary>
+    public string? RewardModel { get; init; }
+
+    /// <summary>A second scorer that training did not see, or null.</summary>
+    public string? Judge { get; init; }
+
+    /// <summary>The base model to fall back on, or null.</summary>
+    public string? ShippedModel { get; init; }
+
+    /// <summary>A JSON-lines file of ready beginnings (<c>query</c> of each line), or null.</summary>
+    public string? Queries { get; init; }
+
+    /// <summary>How a run is resumed: program and first arguments, before the verb. Empty: it cannot be.</summary>
+    public IReadOnlyList<string> Command { get; init; } = [];
+
+    /// <summary>Loads libtorch and finds the device; called once, when a model is first needed. Null: the CPU.</summary>
+    public Func<torch.Device>? StartDevice { get; init; }
+
+    /// <summary>Every problem of these settings, one sentence each.</summary>
+    public IEnumerable<string> Validate()
+    {
+        if (Port is < 0 or > 65535)
+            yield return $"Port is {Port}; it must be from 0 (any free one) to 65535.";
+        if (Token is { Length: < ShortestToken })
+            yield return $"Token has {Token.Length} characters; it must have at least {ShortestToken}.";
+        if (Token is null && !IPAddress.IsLoopback(Address))
+            yield return $"Host is {Address}, which other machines can reach: set a Token as well, or leave Host out.";
+        if (string.IsNullOrWhiteSpace(RunsFolder))
+            yield return "Runs is empty; name the folder that holds the runs.";
+    }
+}
