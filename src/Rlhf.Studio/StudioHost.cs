@@ -77,5 +77,8 @@ public static class StudioHost
         services.AddSingleton<RunDataCache>();
         services.AddSingleton<RunActions>();
         services.AddSingleton<ModelShelf>();
+        services.AddSingleton<ModelChoices>();
+        services.AddSingleton<SideBySide>();
+        services.AddSingleton<Beginnings>();
     }
 }

@@ -1,8 +1,94 @@
+using Rlhf.Models;
+using Rlhf.Rewards;
+using Rlhf.Tokenizers;
+using TorchSharp;
+
 namespace Rlhf.Studio.Playground;
 
-/// <summary>Models that the playground has loaded.</summary>
-public sealed class ModelShelf(StudioOptions options)
+/// <summary>A language model with its tokenizer.</summary>
+/// <param name="Model">The model.</param>
+/// <param name="Tokenizer">Its tokenizer.</param>
+public sealed record LoadedModel(CausalLM Model, ITokenizer Tokenizer);
+
+/// <summary>
+/// Models that are loaded when they are first needed and stay for the next time. One caller at a time has them: what is asked for between
+/// <see cref="TakeAsync"/> and the end of the turn.
+/// </summary>
+public sealed class ModelShelf(StudioOptions options) : IDisposable
 {
-    /// <summary>What is served.</summary>
-    public StudioOptions Options { get; } = options;
+    private const int MostModels = 4;
+    private readonly SemaphoreSlim turn = new(1);
+    private readonly Dictionary<string, (LoadedModel Loaded, DateTime Written, long Used)> models = [];
+    private readonly Dictionary<string, IRewardFunction> rewards = [];
+    private torch.Device? device;
+
+    /// <summary>Waits for the models; dispose what is returned to let the next one have them.</summary>
+    public async Task<IDisposable> TakeAsync(CancellationToken cancellation)
+    {
+        await turn.WaitAsync(cancellation);
+        return new Turn(turn);
+    }
+
+    /// <summary>Is a model of this folder here already?</summary>
+    public bool Has(string folder) => models.TryGetValue(folder, out var known) && known.Written == WrittenAt(folder);
+
+    /// <summary>The model of a folder.</summary>
+    /// <exception cref="IOException">A file is not there.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged.</exception>
+    public LoadedModel Model(string folder)
+    {
+        var written = WrittenAt(folder);
+        if (models.TryGetValue(folder, out var known))
+        {
+            if (known.Written == written)
+            {
+                models[folder] = known with { Used = Environment.TickCount64 };
+                return known.Loaded;
+            }
+            Drop(folder);
+        }
+        while (models.Count >= MostModels)
+            Drop(models.MinBy(m => m.Value.Used).Key);
+        var loaded = new LoadedModel(AutoModelForCausalLM.FromPretrained(folder, Device), AutoTokenizer.FromPretrained(folder));
+        models[folder] = (loaded, written, Environment.TickCount64);
+        return loaded;
+    }
+
+    /// <summary>The reward of a folder.</summary>
+    /// <inheritdoc cref="Model" path="/exception"/>
+    public IRewardFunction Reward(string folder) =>
+        rewards.TryGetValue(folder, out var known) ? known : rewards[folder] = AutoReward.FromPretrained(folder, Device);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var folder in models.Keys.ToArray())
+            Drop(folder);
+        foreach (var reward in rewards.Values.OfType<IDisposable>())
+            reward.Dispose();
+        rewards.Clear();
+        turn.Dispose();
+    }
+
+    private torch.Device Device => device ??= options.StartDevice?.Invoke() ?? torch.CPU;
+
+    private void Drop(string folder)
+    {
+        models.Remove(folder, out var old);
+        old.Loaded.Model.Dispose();
+    }
+
+    // A run that goes on saves its model anew.
+    private static DateTime WrittenAt(string folder) => File.GetLastWriteTimeUtc(Path.Combine(folder, "config.json"));
+
+    private sealed class Turn(SemaphoreSlim turn) : IDisposable
+    {
+        private int isOver;
+
+        public void Dispose()
+        {
+            if (Interlocked.Exchange(ref isOver, 1) == 0)
+                turn.Release();
+        }
+    }
 }

@@ -34,6 +34,9 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
 
     public int LastToken => text[query.Length + ResponseLength - 1];
 
+    /// <summary>Logprob of the last token.</summary>
+    public float LastLogprob => logprobs[ResponseLength - 1];
+
     /// <summary>Positions that a cache must hold: all but the last token, whose successor is never asked for.</summary>
     public int CachedLength => text.Length - 1;
 

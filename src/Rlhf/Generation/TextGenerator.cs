@@ -80,13 +80,39 @@ public sealed class TextGenerator
     /// <param name="query">Token ids; at least one.</param>
     /// <param name="config">How tokens are chosen, and how many at most.</param>
     /// <param name="random">The tokens are those of row 0 of <see cref="Generate"/> with the same stream.</param>
-    public IEnumerable<int> Stream(int[] query, GenerationConfig config, RandomStream random)
+    public IEnumerable<int> Stream(int[] query, GenerationConfig config, RandomStream random) =>
+        StreamRow(query, config, random).Select(row => row.LastToken);
+
+    /// <summary>As <see cref="Stream"/>, and tells of each token what this model and another give for it.</summary>
+    /// <inheritdoc cref="Generate" path="/exception"/>
+    /// <param name="query">Token ids; at least one.</param>
+    /// <param name="config">How tokens are chosen, and how many at most.</param>
+    /// <param name="random">The tokens are those of <see cref="Stream"/> with the same stream.</param>
+    /// <param name="other">A model of the same vocabulary; it stays the caller's.</param>
+    public IEnumerable<ScoredToken> StreamScored(int[] query, GenerationConfig config, RandomStream random, CausalLM other)
+    {
+        if (other.VocabSize != model.VocabSize)
+            throw new ArgumentException($"The models' vocabularies differ: {model.VocabSize:N0} and {other.VocabSize:N0} tokens.", nameof(other));
+        new TextGenerator(other).MakeRows([query], config, null, random, 0); // checks that it fits this model, too
+        var rows = StreamRow(query, config, random);
+        return Tokens();
+
+        IEnumerable<ScoredToken> Tokens()
+        {
+            using var scorer = new TokenScorer(other, query, config.MaxNewTokens);
+            foreach (var row in rows)
+                yield return new(row.LastToken, row.LastLogprob, scorer.Next(row.LastToken));
+        }
+    }
+
+    /// <summary>The row of a query after each token that is appended to it.</summary>
+    private IEnumerable<ResponseRow> StreamRow(int[] query, GenerationConfig config, RandomStream random)
     {
         var endTokens = EndTokens(config);
         MakeRows([query], config, null, random, 0);
-        return Tokens();
+        return Rows();
 
-        IEnumerable<int> Tokens()
+        IEnumerable<ResponseRow> Rows()
         {
             var row = MakeRows([query], config, null, random, 0)[0];
             using var batch = new DecodingBatch(model, null, config, endTokens, [row]);
@@ -94,7 +120,7 @@ public sealed class TextGenerator
             do
             {
                 more = batch.Step();
-                yield return row.LastToken;
+                yield return row;
             }
             while (more);
         }
