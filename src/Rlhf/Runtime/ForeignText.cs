@@ -28,7 +28,9 @@ internal static class ForeignText
     public static string Quote(string? text, int longest = LongestShown) => $"\"{Clean(text, longest)}\"";
 
     /// <summary>Where a file stops being JSON. The library's own message quotes the file.</summary>
-    public static string Place(JsonException error) => $"line {error.LineNumber + 1}, byte {error.BytePositionInLine + 1}";
+    public static string Place(JsonException error) =>
+        $"line {error.LineNumber + 1}, byte {error.BytePositionInLine + 1}"
+        + (error.InnerException is InvalidOperationException ? ", a text is not valid Unicode" : "");
 
     private static bool IsShown(Rune rune) => Rune.GetUnicodeCategory(rune) is not (
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);

@@ -1,6 +1,5 @@
 using System.Text;
 using System.Text.Json;
-using System.Text.Unicode;
 using Rlhf.Runtime;
 
 namespace Rlhf.Tokenizers;
@@ -26,11 +25,12 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     /// <summary>The object in a file's content; the name is for messages.</summary>
     public static JsonPlace ParseObject(ReadOnlyMemory<byte> content, string file)
     {
-        if (!Utf8.IsValid(content.Span))
-            throw new InvalidDataException($"{file} is not UTF-8.");
+        if (content.Span.StartsWith(Encoding.UTF8.Preamble))
+            content = content[Encoding.UTF8.Preamble.Length..];
         try
         {
-            using var document = JsonDocument.Parse(content.Span.StartsWith(Encoding.UTF8.Preamble) ? content[3..] : content);
+            ForeignJson.Check(content.Span);
+            using var document = JsonDocument.Parse(content);
             var root = new JsonPlace(document.RootElement.Clone(), file, "");
             return root.Kind == JsonValueKind.Object ? root : throw root.Wrong("must be a JSON object");
         }
@@ -43,10 +43,10 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     /// <summary>A member, or null when it is absent or JSON's null.</summary>
     public JsonPlace? this[string name] =>
         Kind != JsonValueKind.Object ? throw Wrong("must be an object")
-        : Find(name) is { ValueKind: not JsonValueKind.Null } member ? At(member, name) : null;
+        : Value.TryGetProperty(name, out var member) && member.ValueKind != JsonValueKind.Null ? At(member, name) : null;
 
     /// <summary>The member is there, be it with the value null.</summary>
-    public bool Has(string name) => Kind == JsonValueKind.Object && Find(name) is not null;
+    public bool Has(string name) => Kind == JsonValueKind.Object && Value.TryGetProperty(name, out _);
 
     /// <summary>A member that must be there.</summary>
     public JsonPlace Required(string name) => this[name] ?? throw Wrong($"lacks '{name}'");
@@ -56,7 +56,7 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
         if (Kind != JsonValueKind.Object)
             throw Wrong("must be an object");
         foreach (var member in Value.EnumerateObject())
-            yield return (Name(member), At(member.Value, ShortName(Name(member))));
+            yield return (member.Name, At(member.Value, ShortName(member.Name)));
     }
 
     public IEnumerable<JsonPlace> Items()
@@ -68,17 +68,7 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
             yield return this with { Value = item, Path = $"{Path}[{index++}]" };
     }
 
-    public string Text()
-    {
-        try
-        {
-            return Kind == JsonValueKind.String ? Value.GetString()! : throw Wrong("must be a text");
-        }
-        catch (InvalidOperationException)
-        {
-            throw Wrong("is not valid Unicode");
-        }
-    }
+    public string Text() => Kind == JsonValueKind.String ? Value.GetString()! : throw Wrong("must be a text");
 
     public bool Flag() => Kind switch
     {
@@ -102,32 +92,8 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
     public InvalidDataException Wrong(string what) => new(
         $"{File}: {(Path.Length == 0 ? "the file" : ForeignText.Clean(Path))} {ForeignText.Clean(what)}.");
 
-    private JsonElement? Find(string name)
-    {
-        try
-        {
-            return Value.TryGetProperty(name, out var member) ? member : null;
-        }
-        catch (InvalidOperationException)
-        {
-            throw Wrong("has a name that is not valid Unicode");
-        }
-    }
-
     private JsonPlace At(JsonElement value, string name) =>
         this with { Value = value, Path = Path.Length == 0 ? name : $"{Path}.{name}" };
-
-    private string Name(JsonProperty member)
-    {
-        try
-        {
-            return member.Name;
-        }
-        catch (InvalidOperationException)
-        {
-            throw Wrong("has a name that is not valid Unicode");
-        }
-    }
 
     private static string ShortName(string name) => name.Length <= 40 ? name : name[..40] + "…";
 }

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Tokenizers;
@@ -141,5 +142,9 @@ internal static class ModelTargets
         var (bos, text) = (tokenizer.BosTokenId, Encoding.UTF8.GetByteCount(tokenizer.Decode(ids)));
         WrongResultException.Unless(bos is null || bos < tokenizer.VocabSize, "an id outside the vocabulary");
         WrongResultException.Unless(text < 1 << 20, "a text out of all proportion");
+        // A run saves it at its end.
+        var pretrained = (PretrainedTokenizer)tokenizer;
+        JsonNode[] saved = [TokenizerJson.Write(pretrained), TokenizerFiles.Configuration(pretrained)];
+        WrongResultException.Unless(saved.All(json => json.ToJsonString().Length < 1 << 26), "files out of all proportion");
     }
 }

@@ -82,6 +82,18 @@ public sealed class HostileFileTests : IDisposable
         Refused(path, () => ReadJson(name, path));
     }
 
+    /// <summary>What is read only to be written again must be writable: a run saves its tokenizer at its end.</summary>
+    [Theory]
+    [InlineData("{\"chat_template\":\"\\ud800\"}")]
+    [InlineData("{\"\\udc00\":1}")]
+    [InlineData("{\"a\":1,\"a\":2}")]
+    public void ConfigurationsThatCouldNotBeSavedAreRefused(string content)
+    {
+        Write("vocab.txt", "[UNK]\na\n");
+        Write("tokenizer_config.json", content);
+        Refused(folder.Path, () => AutoTokenizer.FromPretrained(folder.Path));
+    }
+
     /// <summary>A cloned repository may hold links to devices, which claim no length and never end.</summary>
     [Theory]
     [InlineData("config.json")]
