@@ -39,9 +39,11 @@ internal static class ParquetCheck
         stream.Position = 0;
     }
 
-    /// <summary>Checks the page headers of a column in the order in which the library reads them.</summary>
+    /// <summary>
+    /// Checks the page headers of a column in the order in which the library reads them, and says where the last page ends.
+    /// </summary>
     /// <exception cref="InvalidDataException">Not an honest page header.</exception>
-    public static void Pages(Stream stream, ColumnMetaData column)
+    public static long Pages(Stream stream, ColumnMetaData column)
     {
         long position = column.DictionaryPageOffset is > 0 and long dictionary
             ? Math.Min(dictionary, column.DataPageOffset) : column.DataPageOffset;
@@ -57,11 +59,14 @@ internal static class ParquetCheck
                     case 5 * 64 + 1 or 8 * 64 + 1: pageValues = value; break; // num_values of data pages, version 1 and 2
                 }
             });
-            if (compressed < 0 || compressed > stream.Length - position || uncompressed < 0 || pageValues < 0)
+            // Of a column without compression the library reads as many bytes as should come out, whatever lies there.
+            if (compressed < 0 || compressed > stream.Length - position || uncompressed < 0 || pageValues < 0
+                || (column.Codec == CompressionCodec.UNCOMPRESSED && compressed != uncompressed))
                 throw new InvalidDataException($"the page before byte {position:N0} has an impossible size");
             position += compressed;
             values += pageValues;
         }
+        return position;
     }
 
     private static int Header(Stream stream, long position, Action<long, long> visit)

@@ -13,11 +13,11 @@ internal static class ParquetTable
 
     public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns)
     {
-        stream = new UnendingStream(stream);
+        var bounded = new UnendingStream(stream);
         var reader = Guard(file, () =>
         {
-            ParquetCheck.Footer(stream);
-            return ParquetReader.CreateAsync(stream, new ParquetOptions { TreatByteArrayAsString = true });
+            ParquetCheck.Footer(bounded);
+            return ParquetReader.CreateAsync(bounded, new ParquetOptions { TreatByteArrayAsString = true });
         });
         try
         {
@@ -25,7 +25,7 @@ internal static class ParquetTable
             long number = 0;
             for (int group = 0; group < reader.RowGroupCount; group++)
             {
-                var cells = Guard(file, () => ReadGroup(file, stream, reader, group, fields));
+                var cells = Guard(file, () => ReadGroup(file, bounded, reader, group, fields));
                 int rows = cells.Max(c => c?.Length ?? 0);
                 for (int row = 0; row < rows; row++)
                     yield return new TableRow([.. cells.Select(c => c?.GetValue(row))], file, "row", ++number);
@@ -51,7 +51,7 @@ internal static class ParquetTable
     }
 
     private static async Task<Array?[]> ReadGroup(
-        string file, Stream stream, ParquetReader reader, int group, DataField?[] fields)
+        string file, UnendingStream stream, ParquetReader reader, int group, DataField?[] fields)
     {
         using var rows = reader.OpenRowGroupReader(group);
         if (rows.RowCount is < 0 or > MaxGroupRows)
@@ -71,7 +71,8 @@ internal static class ParquetTable
             if (chunk.TotalUncompressedSize is < 0 or > MaxGroupBytes)
                 throw new InvalidDataException($"{file}: column {ForeignText.Quote(field.Name)} of row group {group} claims "
                     + $"{chunk.TotalUncompressedSize:N0} bytes. Write smaller row groups.");
-            ParquetCheck.Pages(stream, chunk);
+            stream.End = long.MaxValue;
+            stream.End = ParquetCheck.Pages(stream, chunk);
             cells[i] = await ReadColumn(file, rows, field, (int)rows.RowCount).ConfigureAwait(false);
         }
         return cells;
