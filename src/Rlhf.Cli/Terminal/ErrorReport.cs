@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
@@ -30,11 +31,18 @@ internal static class ErrorReport
             // What generation throws on weights that are damaged; its subclasses (overflow, division) are not meant.
             || error.GetType() == typeof(ArithmeticException);
         Console.Error.WriteLine(debug ? $"rlhf: {Clean(error.ToString())}"
+            : IsOutOfMemory(error) ? $"rlhf: There is not enough memory: {FirstLine(Message(error))} Lower the batch size or the length of "
+                + "the rows, or take a smaller model."
             : expected ? $"rlhf: {inTheUsersWords(Message(error))}"
             : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} "
                 + "Run again with --debug to see where it happened.");
         return error is ConfigurationException or ArgumentException ? ExitCode.Usage : ExitCode.Failure;
     }
+
+    /// <summary>libtorch's allocators say so in words alone.</summary>
+    private static bool IsOutOfMemory(Exception error) => error is OutOfMemoryException || error is ExternalException
+        && (error.Message.Contains("can't allocate memory", StringComparison.Ordinal)
+            || error.Message.Contains("out of memory", StringComparison.OrdinalIgnoreCase));
 
     private static string Message(Exception error)
     {

@@ -73,7 +73,7 @@ internal static class BenchVerb
         ["rlhf bench --model tiny --reward tiny", "rlhf bench --batch 128 --mini 128 --steps 1 --json"],
         new SettingsBinder()
             .Add("Workload", new BenchOptions(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate(), nameof(ComputeOptions.IgnoreMemory)),
         Run);
 
     private static int Run(VerbContext context)

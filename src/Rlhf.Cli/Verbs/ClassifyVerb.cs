@@ -58,7 +58,7 @@ internal static class ClassifyVerb
         string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var reviews = context.Settings.Get<DatasetOptions>().Load(context, seed: 0);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Classifying with {folder}", folder);
         using var pipeline = TextClassificationPipeline.FromPretrained(folder, device);
         var counts = new SortedDictionary<string, int>(StringComparer.Ordinal);
         AtomicFile.Write(file, stream => ProgressDisplay.Run(context.Screen, "Classifying", "text", reviews.Count, display =>

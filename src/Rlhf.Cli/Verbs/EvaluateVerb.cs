@@ -136,7 +136,7 @@ internal static class EvaluateVerb
         string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
         string source = QueryOptions.Source(dataset);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead("The comparison", beforeFolder, afterFolder, rewardFolder, judgeFolder);
         var tokenizer = AutoTokenizer.FromPretrained(beforeFolder);
         int[][] queries =
             [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];
@@ -174,7 +174,7 @@ internal static class EvaluateVerb
             new() { Split = split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
         if (pairs.Count == 0)
             throw new InvalidDataException($"{path} holds no pair.");
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
         var reward = AutoReward.FromPretrained(folder, device, options.RewardLabel);
         using var rewardModel = reward as IDisposable;
         screen.Line($"Scoring {pairs.Count:N0} pairs …");
@@ -192,7 +192,7 @@ internal static class EvaluateVerb
     {
         var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
         var reviews = context.Settings.Get<DatasetOptions>().Load(context, options.Seed);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForSequenceClassification.FromPretrained(folder, device);
         var evaluator = new ClassifierEvaluator(model, tokenizer) { CropTokens = options.CropTokens, Seed = options.Seed };
@@ -254,7 +254,7 @@ internal static class EvaluateVerb
     {
         var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
         var texts = context.Settings.Get<DatasetOptions>().Load(context, options.Seed).Select(r => r.Text).ToArray();
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         LanguageModels.EndToken(folder, model, tokenizer);

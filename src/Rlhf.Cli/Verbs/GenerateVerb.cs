@@ -75,7 +75,7 @@ internal static class GenerateVerb
         var screen = context.Screen;
         string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         var prompts = Prompts(context.Command.GetValue(argument) ?? [], options.Prompts);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Generating with {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         int end = LanguageModels.EndToken(folder, model, tokenizer);

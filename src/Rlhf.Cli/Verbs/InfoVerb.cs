@@ -12,7 +12,7 @@ internal static class InfoVerb
     public static Command Create() => new VerbCommand(
         "info", "shows the version, the device and the libraries that a run would use.",
         ["rlhf info", "rlhf info --json"],
-        new SettingsBinder().Add("Compute", new ComputeOptions(), o => o.Validate()),
+        new SettingsBinder().Add("Compute", new ComputeOptions(), o => o.Validate(), nameof(ComputeOptions.IgnoreMemory)),
         Run);
 
     private static int Run(VerbContext context)

@@ -56,7 +56,7 @@ internal static class PairsLabelVerb
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var pairs = PairFile.Load(source);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Scoring with {rewardFolder}", rewardFolder);
         var scorer = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         using var scorerModel = scorer as IDisposable;
         screen.Line($"Labelling {pairs.Count:N0} pairs by {Screen.Safe(rewardFolder)} …");

@@ -70,7 +70,7 @@ internal static class PairsSampleVerb
         string? rewardFolder = config.Select == PairSelection.BestWorst
             ? ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward) : null;
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Sampling with {modelFolder}", modelFolder, rewardFolder);
         var tokenizer = AutoTokenizer.FromPretrained(modelFolder);
         var (source, prompts) = Prompts(context, tokenizer);
         using var model = AutoModelForCausalLM.FromPretrained(modelFolder, device);

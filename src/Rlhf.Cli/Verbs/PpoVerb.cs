@@ -11,6 +11,7 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
+using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Ppo;
 using TorchSharp;
@@ -100,6 +101,10 @@ internal static class PpoVerb
         string source = QueryOptions.Source(dataset);
 
         var device = context.Settings.Get<ComputeOptions>().Start();
+        context.Settings.Get<ComputeOptions>().CheckMemory(MemoryPlan.ForPpo(
+            $"PPO on {policyFolder}", config, ModelSize.Of(policyFolder), refFolder is null ? null : ModelSize.Of(refFolder),
+            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelSize.Of)], lengths.QueryLengths, lengths.ResponseLengths, device),
+            device);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         var (train, heldOut) = Queries(context, dataset, tokenizer, source);
 

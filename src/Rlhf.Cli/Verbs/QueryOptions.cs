@@ -40,6 +40,9 @@ internal sealed record QueryOptions
         if (EvalQueries < 1) yield return $"EvalQueries is {EvalQueries}; it must be at least 1.";
     }
 
+    /// <summary>Draws query lengths.</summary>
+    public LengthSampler QueryLengths => new(QueryMin, QueryMax);
+
     /// <summary>Draws response lengths.</summary>
     public LengthSampler ResponseLengths => new(ResponseMin, ResponseMax);
 
@@ -68,6 +71,6 @@ internal sealed record QueryOptions
             ? QueryDataset.Load(Source(dataset), tokenizer, new() { ShuffleSeed = seed, Limit = dataset.MaxTexts })
                 .Select(q => q.Text)
             : dataset.Load(context, seed).Select(r => r.Text);
-        return QueryDataset.FromTexts([.. texts], tokenizer, new LengthSampler(QueryMin, QueryMax), seed);
+        return QueryDataset.FromTexts([.. texts], tokenizer, QueryLengths, seed);
     }
 }

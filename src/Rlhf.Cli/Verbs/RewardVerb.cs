@@ -10,6 +10,7 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
+using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.RewardModeling;
 using TorchSharp;
@@ -93,7 +94,12 @@ internal static class RewardVerb
         var config = context.Settings.Get<RewardConfig>();
         var screen = context.Screen;
         var device = context.Settings.Get<ComputeOptions>().Start();
+        var size = ModelSize.Of(source);
+        void CheckMemory(int[]? longest) => context.Settings.Get<ComputeOptions>().CheckMemory(MemoryPlan.ForTraining(
+            $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false), device);
+        CheckMemory(null);
         var tokenizer = AutoTokenizer.FromPretrained(source);
+        CheckMemory(LongestRows(rows.Train, tokenizer, config, size.MaxPositions));
         using var model = Open(source, options, config, device);
         using var trainer = new RewardTrainer(model, tokenizer, config);
         using var folder = RunFolder.Open("reward", context);
@@ -147,6 +153,19 @@ internal static class RewardVerb
         if (last.Step >= steps && !context.Stop.IsCancellationRequested)
             folder.MarkFinished();
         return HubSettings.Push(context, folder.Model);
+    }
+
+    /// <summary>Tokens of the longest texts of a minibatch; the longest by characters stand for the longest by tokens.</summary>
+    private static int[] LongestRows<T>(IReadOnlyList<T> rows, ITokenizer tokenizer, RewardConfig config, int positions)
+    {
+        int longest = Math.Min(config.MaxLength ?? positions, positions);
+        return [.. rows.Select(row => row switch
+        {
+            Review review => new[] { review.Text },
+            PreferencePair pair => [pair.Prompt + pair.Chosen, pair.Prompt + pair.Rejected],
+            _ => [],
+        }).OrderByDescending(texts => texts.Sum(t => t.Length)).Take(config.BatchSize).SelectMany(texts => texts)
+            .Select(text => tokenizer.EncodeTruncated(text, longest).Length).DefaultIfEmpty(1)];
     }
 
     private static Rows<Review> LoadReviews(VerbContext context)

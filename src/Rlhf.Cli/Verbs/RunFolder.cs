@@ -44,7 +44,7 @@ internal sealed class RunFolder : IDisposable
     // Of this run of the command alone, not of what is trained.
     private static readonly string[] NotOfTheRun =
     [
-        nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite), nameof(CheckpointOptions.Resume),
+        nameof(ComputeOptions.IgnoreMemory), nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite), nameof(CheckpointOptions.Resume),
         nameof(HubSettings.PushToHub), nameof(HubSettings.Private), nameof(HubSettings.Revision), // which is pinned
     ];
 

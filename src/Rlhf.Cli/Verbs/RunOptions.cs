@@ -1,6 +1,8 @@
 using System.ComponentModel;
 using Rlhf.Cli.Settings;
+using Rlhf.Models;
 using Rlhf.Runtime;
+using Rlhf.Training.Memory;
 using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
@@ -19,6 +21,9 @@ internal sealed record ComputeOptions
     [Description("What matrices are multiplied in: float32, or bfloat16 with float32 sums and weights, faster and less exact.")]
     public MatrixPrecision MatmulPrecision { get; init; }
 
+    [Description("Begin even if the models look too large for the memory that is free.")]
+    public bool IgnoreMemory { get; init; }
+
     public IEnumerable<string> Validate()
     {
         if (Threads is < 1 or > 4096) yield return $"Threads is {Threads}; it must be at least 1, or left out.";
@@ -31,5 +36,22 @@ internal sealed record ComputeOptions
         LibTorch.Initialize(Threads);
         MatrixProduct.Precision = MatmulPrecision;
         return Devices.Resolve(Device);
+    }
+
+    /// <summary>As <see cref="Start"/>, for models that are only read and must fit into memory together.</summary>
+    /// <exception cref="ConfigurationException">They do not; the message shows the sum.</exception>
+    public torch.Device StartToRead(string task, params IEnumerable<string?> folders)
+    {
+        var device = Start();
+        CheckMemory(MemoryPlan.ForReading(task, folders.OfType<string>().Select(ModelSize.Of)), device);
+        return device;
+    }
+
+    /// <summary>Refuses models that are too large for the memory that is free, before they are loaded.</summary>
+    /// <exception cref="ConfigurationException">They are; the message shows the sum.</exception>
+    public void CheckMemory(MemoryPlan plan, torch.Device device)
+    {
+        if (!IgnoreMemory)
+            plan.ThrowIfTooLarge(MachineMemory.Available(device));
     }
 }

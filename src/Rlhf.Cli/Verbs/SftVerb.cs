@@ -8,6 +8,7 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training;
+using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Sft;
 using TorchSharp;
@@ -81,12 +82,17 @@ internal static class SftVerb
         HubSettings.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         var device = context.Settings.Get<ComputeOptions>().Start();
+        var (compute, size) = (context.Settings.Get<ComputeOptions>(), ModelSize.Of(source));
+        string task = $"Fine-tuning {source}";
+        compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, null, device, predictsTokens: true), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = AutoModelForCausalLM.FromPretrained(source, device);
         int length = Math.Min(config.MaxLength ?? model.MaxPositions, model.MaxPositions);
         int end = LanguageModels.EndToken(source, model, tokenizer);
 
         var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
+        int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
+        compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
         long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
         long steps = config.MaxSteps ?? Math.Max(1, (long)(texts.Train.Count * config.NumTrainEpochs / perStep));
         using var folder = RunFolder.Open("sft", context);

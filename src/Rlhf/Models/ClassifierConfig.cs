@@ -6,7 +6,7 @@ namespace Rlhf.Models;
 public abstract record ClassifierConfig
 {
     /// <summary>Most weights that a model may have: a larger number is a damaged file.</summary>
-    public const long MaxParameters = 20_000_000_000;
+    public const long MaxParameters = 200_000_000_000;
 
     /// <summary>Label names by index.</summary>
     public IReadOnlyList<string> Labels { get; init; } = LabelMaps.Default(2);

@@ -9,6 +9,17 @@ internal static partial class Allocator
     private const int AdviseHugePages = 14;
     private const int SmallBlocks = 2048, SmallBlockBytes = 64 << 10;
 
+    // What a process may hold beyond what was ever in use at a time: holes between tensors, and the programs themselves.
+    private const double TolerableWaste = 1.5;
+    private const long ProgramBytes = 512L << 20;
+
+    // What was given back is faulted in again, which costs about half of a step's time.
+    private const int StepsBetweenReturns = 16;
+
+    private static bool keepsFreedMemory;
+    private static long mostInUse;
+    private static int stepsSinceReturn;
+
     [LibraryImport("libc", EntryPoint = "mallopt")]
     private static partial int MallOpt(int parameter, int value);
 
@@ -17,6 +28,12 @@ internal static partial class Allocator
 
     [LibraryImport("libc", EntryPoint = "malloc")]
     private static partial nint Malloc(nint size);
+
+    [LibraryImport("libc", EntryPoint = "malloc_trim")]
+    private static partial int MallocTrim(nint pad);
+
+    [LibraryImport("libc", EntryPoint = "mallinfo2")]
+    private static partial HeapUse MallInfo();
 
     [LibraryImport("libc", EntryPoint = "free")]
     private static partial void Free(nint block);
@@ -44,11 +61,40 @@ internal static partial class Allocator
             MallOpt(TopPad, 256 << 20);
             ReserveSmallBlocks();
             ReserveHugePages();
+            keepsFreedMemory = true;
         }
         catch (Exception e) when (e is EntryPointNotFoundException or DllNotFoundException)
         {
             // Not glibc (musl, for instance): there is nothing to tune.
         }
+    }
+
+    /// <summary>Looks how much is in use; to be called where a step holds most, before its backward pass.</summary>
+    public static void NoteUse()
+    {
+        if (!keepsFreedMemory)
+            return;
+        try
+        {
+            mostInUse = Math.Max(mostInUse, (long)MallInfo().InUse);
+        }
+        catch (EntryPointNotFoundException)
+        {
+            keepsFreedMemory = false; // glibc before 2.33
+        }
+    }
+
+    /// <summary>
+    /// Gives freed memory back to the kernel when the process has come to hold much more than was ever in use: where rows differ in length,
+    /// no hole of the heap fits the next tensor, and the heap grows to twice what it needs. To be called after each step.
+    /// </summary>
+    public static void ReturnWaste()
+    {
+        long limit = (long)(TolerableWaste * mostInUse) + ProgramBytes;
+        if (!keepsFreedMemory || mostInUse == 0 || ++stepsSinceReturn < StepsBetweenReturns || Environment.WorkingSet <= limit)
+            return;
+        stepsSinceReturn = 0;
+        MallocTrim(nint.MaxValue / 2); // leaves the heap's end, which is free in one piece, as it is
     }
 
     /// <summary>
@@ -81,5 +127,12 @@ internal static partial class Allocator
         long start = (block + page - 1) / page * page;
         _ = MAdvise((nint)start, (nint)((block + size - start) / page * page), AdviseHugePages);
         Free(block);
+    }
+
+    /// <summary>glibc's struct mallinfo2.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct HeapUse
+    {
+        public nuint Arena, FreeChunks, FastChunks, MappedRegions, Mapped, MostMapped, FreeFast, InUse, Free, ReleasableTop;
     }
 }

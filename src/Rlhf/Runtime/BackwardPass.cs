@@ -19,6 +19,7 @@ internal static class BackwardPass
     /// <summary>Runs libtorch's backward pass, and throws what a function within it caught.</summary>
     public static void Run(Action backward)
     {
+        Allocator.NoteUse();
         (isRunning, failure, failureElsewhere) = (true, null, null);
         try
         {

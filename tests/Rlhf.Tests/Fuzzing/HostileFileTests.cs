@@ -130,8 +130,8 @@ public sealed class HostileFileTests : IDisposable
     }
 
     [Theory]
-    [InlineData("vocab_size", "4000000", "n_embd", "60000", "20,000,000,000")]
-    [InlineData("n_layer", "1024", "n_inner", "262144", "20,000,000,000")]
+    [InlineData("vocab_size", "4000000", "n_embd", "60000", "200,000,000,000")]
+    [InlineData("n_layer", "1024", "n_inner", "262144", "200,000,000,000")]
     [InlineData("n_embd", "99999999999999999999", "n_head", "1", "not a whole number")]
     [InlineData("n_layer", "-1", "n_head", "1", "not a whole number")]
     [InlineData("n_layer", "1e9", "n_head", "1", "not a whole number")]

@@ -54,6 +54,8 @@ internal sealed class Gpt2Block
     /// <summary>[N, D] to [N, D]; with a cache, keeps the keys and values of every row.</summary>
     public Tensor Forward(Tensor x, PackedBatch batch, (Tensor Keys, Tensor Values)? cache, bool training)
     {
+        // Lets go of what autograd did not save.
+        using var scope = NewDisposeScope();
         var qkv = batch.Pad(MatrixProduct.Conv1D(Normalize(x, ln1Weight, ln1Bias), attnWeight, attnBias));
         var (q, k, v) = Split(qkv);
         if (cache is { } c)
@@ -65,7 +67,7 @@ internal sealed class Gpt2Block
         // Rows are padded on the right, so that the causal mask already hides the padding from every token.
         var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)), Heads(k), Heads(v),
             p: training ? Config.AttnPdrop : 0, is_casual: true);
-        return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training);
+        return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training).MoveToOuterDisposeScope();
     }
 
     /// <summary>One token for each row: [rows, D] to [rows, D].</summary>

@@ -148,6 +148,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         int epochs = 0;
         var miniBatches = trains ? Optimize(rows, batch, learningRate, clock, out epochs) : [];
         Guards.End(miniBatches);
+        Allocator.ReturnWaste();
         clock.Finish("time/ppo/optimize_step");
 
         var statistics = StepSummary.Of(

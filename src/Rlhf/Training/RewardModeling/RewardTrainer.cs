@@ -172,6 +172,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
             if (isGood)
                 optimizer.Step(learningRate);
             optimizer.ZeroGradients();
+            Allocator.ReturnWaste();
             trainingTime += clock.Elapsed - started;
 
             // 4. Held-out data and the report.

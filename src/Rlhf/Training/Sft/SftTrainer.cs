@@ -121,6 +121,7 @@ public sealed class SftTrainer : IResumable, IDisposable
             if (isGood)
                 optimizer.Step(learningRate);
             optimizer.ZeroGradients();
+            Allocator.ReturnWaste();
 
             bool evaluate = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             double? evalLoss = evaluate ? Evaluate(heldOut) : null;

@@ -12,7 +12,7 @@ namespace Rlhf.Tests.Training.Ppo;
 public sealed class FlatnessTests
 {
     [Fact]
-    public void TwoHundredStepsLeaveTensorsAndMemoryAsTheyWere()
+    public void FiveHundredStepsLeaveTensorsAndMemoryAsTheyWere()
     {
         using var policy = AutoModelForCausalLMWithValueHead.FromModel(Model(), seed: 2);
         using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 1, Seed = 4 }, policy);
@@ -21,17 +21,16 @@ public sealed class FlatnessTests
         var run = new PpoRun(trainer, new NumberTokenizer(17), reward, queries, responseLengths: new LengthSampler(1, 5));
         TestSetup.CollectGarbage();
         List<long> live = [], resident = [];
-        run.Train(200, progress =>
+        run.Train(500, progress =>
         {
             live.Add(torch.Tensor.TotalCount);
             // Without what the runtime has yet to collect.
-            if (progress.Step is 50 or 200)
+            if (progress.Step is 200 or 500)
                 TestSetup.CollectGarbage();
             resident.Add(ResidentBytes());
         });
         Assert.Single(live.Skip(5).Distinct());
-        // The runtime's own heap and compiled code still grow a little, by 4 %.
-        Assert.InRange((double)resident[199] / resident[49], 0, 1.08);
+        Assert.InRange((double)resident[499] / resident[199], 0, 1.03);
     }
 
     /// <summary>Physical memory of this process.</summary>

@@ -1,0 +1,87 @@
+using Rlhf.Data;
+using Rlhf.Models;
+using Rlhf.Models.Encoders;
+using Rlhf.Models.Gpt2;
+using Rlhf.Runtime;
+using Rlhf.Training.Memory;
+using Rlhf.Training.Ppo;
+using TorchSharp;
+
+namespace Rlhf.Tests.Training.Memory;
+
+public sealed class MemoryPlanTests
+{
+    private const long MiB = 1 << 20;
+
+    private static readonly ModelSize Gpt2Small = ModelSize.Of(new Gpt2Config());
+
+    private static readonly ModelSize Gpt2WithoutDropout = ModelSize.Of(new Gpt2Config { AttnPdrop = 0 });
+
+    private static readonly ModelSize DistilBert = ModelSize.Of(new DistilBertConfig { NumHiddenLayers = 6 });
+
+    /// <summary>Peaks of resident memory of the command with one thread, in MiB.</summary>
+    public static TheoryData<string, double, double> Measured => new()
+    {
+        { "ppo, GPT-2 small and DistilBERT, 128 queries in minibatches of 128", 4597, Ppo(128, 128, null, 4, 16) },
+        { "ppo, 32 in minibatches of 32", 3431, Ppo(32, 32, null, 4, 16) },
+        { "ppo, 32 in minibatches of 32, 6 layers shared", 2049, Ppo(32, 32, 6, 4, 16) },
+        { "ppo, 16 in minibatches of 16, responses of 60 to 99 tokens", 4206, Ppo(16, 16, null, 60, 100) },
+        { "ppo, the models that ship, 64 in minibatches of 32", 723, Shipped() },
+        { "sft, 4 rows of 256, dropout", 3944, Sft(Gpt2Small, 4, 256) },
+        { "sft, 4 rows of 256", 2856, Sft(Gpt2WithoutDropout, 4, 256) },
+        { "sft, 1 row of 1,024, dropout", 5195, Sft(Gpt2Small, 1, 1024) },
+        { "reward, 16 rows of 128, dropout", 3314, Reward(16, 128) },
+        { "reward, 4 rows of 512, dropout", 3348, Reward(4, 512) },
+    };
+
+    [Theory]
+    [MemberData(nameof(Measured))]
+    public void ThePlanIsNearWhatWasMeasured(string run, double measured, double planned) =>
+        Assert.True(planned / measured is > 0.85 and < 1.15, $"{run}: planned {planned:F0}, measured {measured:F0}: {planned / measured:P0}");
+
+    [Fact]
+    public void WeightsGradientsMomentsAndReferenceOfSeventyBillionParameters()
+    {
+        var size = ModelSize.Of(new Gpt2Config { NEmbd = 8192, NHead = 64, NLayer = 86, VocabSize = 32000, NPositions = 4096 });
+        // 86 · (12 D² + 13 D) + (V + P + 2) D, by hand.
+        Assert.Equal(86 * (12L * 8192 * 8192 + 13 * 8192) + (32000 + 4096 + 2) * 8192L, size.Parameters);
+        var plan = MemoryPlan.ForPpo("PPO on big", new(), size, null, [], new LengthSampler(2, 8), new LengthSampler(4, 16), torch.CPU);
+        Assert.Equal(16 * size.Parameters, plan.Items.Where(i => i.Name is "policy" or "gradients" or "Adam's moments").Sum(i => i.Bytes));
+        Assert.Equal(4 * size.Parameters, plan.Items.Single(i => i.Name == "reference").Bytes);
+        var error = Assert.Throws<ConfigurationException>(() => plan.ThrowIfTooLarge((24_000_000_000, "on this machine")));
+        Assert.StartsWith("PPO on big needs about 1,4", error.Message, StringComparison.Ordinal);
+        Assert.Contains("24.0 GB are free on this machine", error.Message, StringComparison.Ordinal);
+        Assert.Contains("policy: 69,5", error.Message, StringComparison.Ordinal);
+        Assert.Contains("MiniBatchSize (now 128", error.Message, StringComparison.Ordinal);
+        plan.ThrowIfTooLarge((2_000_000_000_000, "on this machine"));
+        plan.ThrowIfTooLarge(null);
+    }
+
+    [Fact]
+    public void SizesAreThoseOfTheModelsThemselves()
+    {
+        var gpt2 = new Gpt2Config { VocabSize = 50, NPositions = 16, NEmbd = 24, NLayer = 3, NHead = 2, NInner = 40 };
+        using (var model = new Gpt2LMHeadModel(gpt2))
+            Assert.Equal(model.Parameters.ElementCount, ModelSize.Of(gpt2).Parameters);
+        var bert = new DistilBertConfig { VocabSize = 50, MaxPositionEmbeddings = 16, HiddenSize = 24, NumHiddenLayers = 3, NumAttentionHeads = 2, IntermediateSize = 40 };
+        using (var model = new DistilBertForSequenceClassification(bert))
+            Assert.InRange(ModelSize.Of(bert).Parameters, model.Parameters.ElementCount - 2000, model.Parameters.ElementCount); // without the head
+    }
+
+    private static double Ppo(int batch, int mini, int? shared, int responseMin, int responseMax) => MemoryPlan.ForPpo(
+        "PPO", new PpoConfig { BatchSize = batch, MiniBatchSize = mini, NumSharedLayers = shared }, Gpt2Small, null, [DistilBert],
+        new LengthSampler(2, 8), new LengthSampler(responseMin, responseMax), torch.CPU).TotalBytes / (double)MiB;
+
+    private static double Shipped()
+    {
+        ModelSize Of(string name) => ModelSize.Of(Path.Combine(Fixtures.Repository(), "models", name));
+        return MemoryPlan.ForPpo("PPO", new PpoConfig { BatchSize = 64, MiniBatchSize = 32 }, Of("imdb-gpt2-tiny"), null,
+            [Of("imdb-distilbert-tiny"), Of("imdb-bert-tiny")], new LengthSampler(2, 8), new LengthSampler(4, 16), torch.CPU).TotalBytes / (double)MiB;
+    }
+
+    private static double Sft(ModelSize model, int rows, int length) => MemoryPlan.ForTraining(
+        "SFT", model, rows, [.. Enumerable.Repeat(length, rows)], torch.CPU, predictsTokens: true).TotalBytes / (double)MiB;
+
+    private static double Reward(int rows, int length) => MemoryPlan.ForTraining(
+        "Reward", DistilBert, rows, [.. Enumerable.Repeat(length, rows)], torch.CPU, predictsTokens: false).TotalBytes / (double)MiB;
+}
