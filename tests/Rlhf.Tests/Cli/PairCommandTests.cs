@@ -75,7 +75,7 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
     {
         var guide = File.ReadAllText(Path.Combine(Fixtures.Repository(), "docs", "preference-pairs.md"));
         var commands = guide.Split("```sh\n").Skip(1).SelectMany(block => block.Split("```")[0].Trim().Split('\n')).ToArray();
-        Assert.Equal(8, commands.Length);
+        Assert.Equal(6, commands.Length);
         Assert.All(commands, command =>
         {
             var result = CommandLine.Create().Parse(command["rlhf ".Length..]);
