@@ -9,6 +9,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using MudBlazor.Services;
 using Rlhf.Runtime;
+using Rlhf.Studio.Api;
 using Rlhf.Studio.Hosting;
 using Rlhf.Studio.Layout;
 using Rlhf.Studio.Playground;
@@ -46,6 +47,7 @@ public static class StudioHost
         app.MapAssets();
         app.MapTokenLogin();
         app.MapReports();
+        app.MapCompletions();
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(
             server => server.ContentSecurityFrameAncestorsPolicy = null); // SecurityHeaders says it
         return app;
