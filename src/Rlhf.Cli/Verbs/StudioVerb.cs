@@ -72,7 +72,7 @@ internal static class StudioVerb
         [
             "rlhf studio --open",
             "rlhf studio --runs experiments --port 8080",
-            "RLHF_STUDIO_TOKEN=correct-horse-battery rlhf studio --host 0.0.0.0",
+            "rlhf studio --host 0.0.0.0 --token correct-horse-battery",
         ],
         new SettingsBinder()
             .Add("Studio", new StudioSettings(), o => o.Validate())
