@@ -43,6 +43,9 @@ public sealed record PolicyEvaluation(
 public sealed record EvaluationComparison(
     IReadOnlyList<EvaluationRow> Rows, PolicyEvaluation Before, PolicyEvaluation After, SampleStatistics RewardGain)
 {
+    /// <summary>The judge's score after minus its score before, query by query; null without a judge.</summary>
+    public SampleStatistics? JudgeGain { get; init; }
+
     /// <summary>Compares samples of two policies.</summary>
     /// <param name="before">Samples before training.</param>
     /// <param name="after">Samples after training, for the same queries in the same order.</param>
@@ -55,6 +58,10 @@ public sealed record EvaluationComparison(
         var rows = before.Completions.Select((c, i) =>
             new EvaluationRow(c.Query, c.Response, before.Rewards[i], after.Completions[i].Response, after.Rewards[i])).ToArray();
         return new(rows, PolicyEvaluation.Of(before, seed), PolicyEvaluation.Of(after, seed),
-            SampleStatistics.Of([.. rows.Select(r => r.RewardAfter - r.RewardBefore)], seed));
+            SampleStatistics.Of([.. rows.Select(r => r.RewardAfter - r.RewardBefore)], seed))
+        {
+            JudgeGain = before.JudgeScores is { } judgedBefore && after.JudgeScores is { } judgedAfter
+                ? SampleStatistics.Of([.. judgedAfter.Zip(judgedBefore, (a, b) => (double)a - b)], seed) : null,
+        };
     }
 }

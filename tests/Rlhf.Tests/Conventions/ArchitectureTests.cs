@@ -13,6 +13,7 @@ public sealed partial class ArchitectureTests
         ["Models"],
         ["Rewards", "Generation", "Data", "Tracking"],
         ["Training", "Evaluation"],
+        ["Reporting"],
     ];
 
     public static TheoryData<string> SourceFiles() => [.. Sources().Select(f => Path.GetRelativePath(Root, f))];

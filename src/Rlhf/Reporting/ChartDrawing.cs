@@ -1,0 +1,250 @@
+namespace Rlhf.Reporting;
+
+/// <summary>Where a text stands relative to its point.</summary>
+public enum TextAnchor
+{
+    /// <summary>It begins there.</summary>
+    Start,
+
+    /// <summary>Its middle is there.</summary>
+    Middle,
+
+    /// <summary>It ends there.</summary>
+    End,
+}
+
+/// <summary>What charts are drawn on. Coordinates count from the upper left corner; colours are numbers of a palette.</summary>
+public interface IChartCanvas
+{
+    /// <summary>A thin grey line.</summary>
+    void Grid(double x1, double y1, double x2, double y2, bool isDashed = false);
+
+    /// <summary>A line through points.</summary>
+    void Line(IReadOnlyList<(double X, double Y)> points, int color);
+
+    /// <summary>A filled area within points.</summary>
+    void Area(IReadOnlyList<(double X, double Y)> points, int color, double opacity);
+
+    /// <summary>A filled rectangle.</summary>
+    void Bar(double x, double y, double width, double height, int color, double opacity);
+
+    /// <summary>A dot.</summary>
+    void Dot(double x, double y, int color);
+
+    /// <summary>A line of text; its point is on the baseline.</summary>
+    void Text(double x, double y, string text, TextAnchor anchor, bool isStrong = false);
+
+    /// <summary>About how wide a text is.</summary>
+    double Width(string text);
+}
+
+/// <summary>Lays a chart out and draws it.</summary>
+public sealed class ChartDrawing
+{
+    private const double Top = 30, Right = 14, Bottom = 34;
+    private readonly Chart chart;
+    private readonly ChartSeries[] series;
+
+    /// <summary>Lays a chart out.</summary>
+    /// <param name="chart">The chart.</param>
+    /// <param name="width">Width of the picture.</param>
+    /// <param name="height">Height of the picture; charts of intervals take what they need.</param>
+    public ChartDrawing(Chart chart, double width = 480, double height = 250)
+    {
+        this.chart = chart;
+        bool isStack = chart.Kind == ChartKind.Stack;
+        series = [.. chart.Series.Where(s => s.Points.Any(p => double.IsFinite(p.Y))).Select(s => s.Thinned(240))];
+        if (isStack)
+            series = Stacked(series);
+        (Width, Height) = (width, chart.Kind == ChartKind.Intervals ? Top + Bottom + 34 * Math.Max(1, series.Length) : height);
+        IsEmpty = series.Length == 0;
+        if (IsEmpty)
+            return;
+        var values = series.SelectMany(s => s.Points).SelectMany(p => (double[])[p.Y, p.Low, p.High]).Where(double.IsFinite);
+        if (chart.Guide is { } guide)
+            values = values.Append(guide.Y);
+        if (chart.FromZero || chart.Kind is ChartKind.Stack or ChartKind.Histogram)
+            values = values.Append(0);
+        var range = values.ToArray();
+        var (low, high) = Padded(range.Min(), range.Max(), chart.FromZero || chart.Kind is ChartKind.Stack or ChartKind.Histogram);
+        var xs = series.SelectMany(s => s.Points).Select(p => p.X).ToArray();
+        bool isRows = chart.Kind == ChartKind.Intervals;
+        (YMin, YMax) = isRows ? (0, series.Length) : (low, high);
+        (XMin, XMax) = isRows ? (low, high) : xs.Max() > xs.Min() ? (xs.Min(), xs.Max()) : (xs.Min() - 0.5, xs.Max() + 0.5);
+        YTicks = isRows ? [] : Numbers.Ticks(YMin, YMax, 4);
+        XTicks = [.. Numbers.Ticks(XMin, XMax, 6).Where(t => isRows || chart.Kind == ChartKind.Histogram || t == Math.Floor(t))];
+        int longest = isRows ? series.Max(s => s.Name.Length) : YTicks.Max(t => Numbers.Short(t).Length);
+        Left = Math.Min(width / 3, 14 + longest * 6.6);
+    }
+
+    /// <summary>Size of the picture.</summary>
+    public double Width { get; }
+
+    /// <inheritdoc cref="Width"/>
+    public double Height { get; }
+
+    /// <summary>True when there is no finite value to draw.</summary>
+    public bool IsEmpty { get; }
+
+    internal double Left { get; }
+
+    internal double PlotRight => Width - Right;
+
+    internal double PlotTop => Top;
+
+    internal double PlotBottom => Height - Bottom;
+
+    internal double XMin { get; }
+
+    internal double XMax { get; }
+
+    internal double YMin { get; }
+
+    internal double YMax { get; }
+
+    internal double[] XTicks { get; } = [];
+
+    internal double[] YTicks { get; } = [];
+
+    internal IReadOnlyList<ChartSeries> Series => series;
+
+    /// <summary>Draws the chart without its title.</summary>
+    public void Draw(IChartCanvas canvas)
+    {
+        if (IsEmpty)
+        {
+            canvas.Text(Width / 2, Height / 2, "nothing was logged", TextAnchor.Middle);
+            return;
+        }
+        foreach (double tick in YTicks)
+        {
+            canvas.Grid(Left, Y(tick), PlotRight, Y(tick));
+            canvas.Text(Left - 6, Y(tick) + 4, Numbers.Short(tick), TextAnchor.End);
+        }
+        foreach (double tick in XTicks)
+        {
+            if (chart.Kind == ChartKind.Intervals)
+                canvas.Grid(X(tick), Top, X(tick), PlotBottom);
+            canvas.Text(X(tick), PlotBottom + 16, Numbers.Short(tick), TextAnchor.Middle);
+        }
+        canvas.Text(PlotRight, Height - 4, chart.XLabel, TextAnchor.End);
+        if (chart.Guide is { } guide)
+        {
+            canvas.Grid(Left, Y(guide.Y), PlotRight, Y(guide.Y), isDashed: true);
+            canvas.Text(PlotRight, Y(guide.Y) - 5, guide.Name, TextAnchor.End);
+        }
+        Action<IChartCanvas> draw = chart.Kind switch
+        {
+            ChartKind.Stack => DrawStack,
+            ChartKind.Histogram => DrawHistogram,
+            ChartKind.Intervals => DrawIntervals,
+            _ => DrawLines,
+        };
+        draw(canvas);
+        if (chart.Kind != ChartKind.Intervals && (series.Length > 1 || chart.Series.Count > 1))
+            DrawLegend(canvas);
+    }
+
+    private double X(double x) => Left + (x - XMin) / (XMax - XMin) * (PlotRight - Left);
+
+    private double Y(double y) => PlotBottom - (y - YMin) / (YMax - YMin) * (PlotBottom - Top);
+
+    private void DrawLines(IChartCanvas canvas)
+    {
+        foreach (var s in series)
+            foreach (var part in Parts(s.Points, p => double.IsFinite(p.Low) && double.IsFinite(p.High)))
+                canvas.Area([.. part.Select(p => (X(p.X), Y(p.High))), .. part.Reverse().Select(p => (X(p.X), Y(p.Low)))], s.Color, 0.18);
+        foreach (var s in series)
+            foreach (var part in Parts(s.Points, p => double.IsFinite(p.Y)))
+                if (part.Length == 1 || s.Points.Count <= 12)
+                {
+                    canvas.Line([.. part.Select(p => (X(p.X), Y(p.Y)))], s.Color);
+                    foreach (var p in part)
+                        canvas.Dot(X(p.X), Y(p.Y), s.Color);
+                }
+                else
+                    canvas.Line([.. part.Select(p => (X(p.X), Y(p.Y)))], s.Color);
+    }
+
+    private void DrawStack(IChartCanvas canvas)
+    {
+        foreach (var s in series)
+            canvas.Area([.. s.Points.Select(p => (X(p.X), Y(p.High))), .. s.Points.Reverse().Select(p => (X(p.X), Y(p.Low)))], s.Color, 0.85);
+    }
+
+    private void DrawHistogram(IChartCanvas canvas)
+    {
+        foreach (var s in series)
+        {
+            for (int i = 0; i + 1 < s.Points.Count; i++)
+                if (s.Points[i].Y > 0)
+                    canvas.Bar(X(s.Points[i].X) + 0.5, Y(s.Points[i].Y), X(s.Points[i + 1].X) - X(s.Points[i].X) - 1,
+                        PlotBottom - Y(s.Points[i].Y), s.Color, 0.55);
+            canvas.Line([.. s.Points.SelectMany((p, i) => i + 1 < s.Points.Count
+                ? ((double, double)[])[(X(p.X), Y(p.Y)), (X(s.Points[i + 1].X), Y(p.Y))] : [(X(p.X), PlotBottom)]).Prepend((X(s.Points[0].X), PlotBottom))],
+                s.Color);
+        }
+    }
+
+    private void DrawIntervals(IChartCanvas canvas)
+    {
+        for (int i = 0; i < series.Length; i++)
+        {
+            var (p, y) = (series[i].Points[0], Top + 34 * (i + 0.5));
+            canvas.Text(Left - 8, y + 4, series[i].Name, TextAnchor.End);
+            if (double.IsFinite(p.Low) && double.IsFinite(p.High))
+                canvas.Bar(X(p.Low), y - 4, Math.Max(1, X(p.High) - X(p.Low)), 8, series[i].Color, 0.35);
+            canvas.Dot(X(p.Y), y, series[i].Color);
+        }
+    }
+
+    private void DrawLegend(IChartCanvas canvas)
+    {
+        double x = Left;
+        foreach (var s in chart.Kind == ChartKind.Stack ? series.Reverse() : series)
+        {
+            double width = canvas.Width(s.Name);
+            if (x > Left && x + 16 + width > Width)
+                break;
+            canvas.Bar(x, 8, 10, 10, s.Color, 1);
+            canvas.Text(x + 15, 17, s.Name, TextAnchor.Start);
+            x += 15 + width + 14;
+        }
+    }
+
+    private static IEnumerable<ChartPoint[]> Parts(IReadOnlyList<ChartPoint> points, Func<ChartPoint, bool> isThere)
+    {
+        for (int i = 0; i < points.Count; i++)
+        {
+            int from = i;
+            while (i < points.Count && isThere(points[i]))
+                i++;
+            if (i > from)
+                yield return [.. points.Skip(from).Take(i - from)];
+        }
+    }
+
+    /// <summary>Layers on top of each other: a point's Low and High are where its layer begins and ends.</summary>
+    private static ChartSeries[] Stacked(ChartSeries[] layers)
+    {
+        var sums = new double[layers.Length == 0 ? 0 : layers.Min(l => l.Points.Count)];
+        return [.. layers.Select(layer => layer with
+        {
+            Points = [.. layer.Points.Take(sums.Length).Select((p, i) =>
+            {
+                double from = sums[i];
+                sums[i] += double.IsFinite(p.Y) ? Math.Max(0, p.Y) : 0;
+                return new ChartPoint(p.X, p.Y, from, sums[i]);
+            })],
+        })];
+    }
+
+    private static (double Low, double High) Padded(double low, double high, bool fromZero)
+    {
+        double size = Math.Max(Math.Abs(low), Math.Abs(high));
+        if (high - low <= size * 1e-9)
+            return size == 0 ? (fromZero ? 0 : -1, 1) : fromZero ? (Math.Min(0, low * 1.1), Math.Max(0, high * 1.1)) : (low - size * 0.1, high + size * 0.1);
+        double margin = (high - low) * 0.05;
+        return (fromZero && low >= 0 ? 0 : low - margin, fromZero && high <= 0 ? 0 : high + margin);
+    }
+}
