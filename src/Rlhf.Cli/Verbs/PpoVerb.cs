@@ -6,6 +6,7 @@ using Rlhf.Data;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
@@ -175,6 +176,7 @@ internal static class PpoVerb
         Finish(context, folder, policyFolder, rewardFolder, trainer, checkpoints.Elapsed, comparison);
         if (comparison is not null)
             folder.MarkFinished();
+        RunPage.End(context, folder, comparison is not null ? RunState.Finished : RunState.Stopped);
         return HubSettings.Push(context, folder.Model);
     }
 
@@ -288,12 +290,14 @@ internal static class PpoVerb
         var summary = RunSummary.Of(comparison, trainer.StepCount, elapsed.TotalSeconds, folder.Model);
         summary.Save(folder.Path);
         if (comparison is not null)
+            new EvaluationFile(trainer.StepCount, comparison).Save(folder.Path);
+        if (comparison is not null)
             ComparisonReport.Write(screen, comparison);
         if (screen.Json)
             screen.WriteJson(summary);
         else
             screen.Facts(comparison is null ? "Stopped" : "Done",
                 [("steps", $"{trainer.StepCount:N0}"), ("time", ProgressDisplay.Time(elapsed)), ("model", folder.Model),
-                    ("summary", folder["summary.json"])]);
+                    ("report", folder[RunReport.FileName])]);
     }
 }

@@ -6,6 +6,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
@@ -152,6 +153,7 @@ internal static class RewardVerb
         Finish(context, folder, source, config, last, pairs);
         if (last.Step >= steps && !context.Stop.IsCancellationRequested)
             folder.MarkFinished();
+        RunPage.End(context, folder, last.Step >= steps && !context.Stop.IsCancellationRequested ? RunState.Finished : RunState.Stopped);
         return HubSettings.Push(context, folder.Model);
     }
 

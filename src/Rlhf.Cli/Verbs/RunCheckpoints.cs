@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Rlhf.Cli.Terminal;
+using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Tracking;
 using Rlhf.Training;
@@ -54,6 +55,7 @@ internal sealed class RunCheckpoints
     {
         long? resumedAfter = Restore();
         using var sinks = context.Settings.Get<TrackingOptions>().Open(context, folder, resumedAfter);
+        RunPage.Begin(context, folder, verb, steps, resumedAfter);
         T result;
         try
         {
@@ -62,6 +64,7 @@ internal sealed class RunCheckpoints
         catch (Exception e) when (e is TrainingDivergedException or RewardException)
         {
             Failed(source);
+            RunPage.End(context, folder, RunState.Failed, context.Settings.NameFlags(e.Message));
             throw;
         }
         sinks.Complete();

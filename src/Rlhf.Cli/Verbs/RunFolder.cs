@@ -4,6 +4,8 @@ using System.Globalization;
 using System.Text.Json;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Evaluation;
+using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Training.Checkpointing;
 
@@ -30,15 +32,19 @@ internal sealed record OutputOptions
 }
 
 /// <summary>
-/// The folder of one run: config.yaml, metrics.jsonl, samples.jsonl, summary.json, checkpoints/ and the model in model/. The process
-/// has it for itself until it is disposed.
+/// The folder of one run: config.yaml, metrics.jsonl, samples.jsonl, summary.json, report.html, checkpoints/, the model in model/ and what
+/// docs/configuration.md lists beside them. The process has it for itself until it is disposed.
 /// </summary>
 internal sealed class RunFolder : IDisposable
 {
-    private const string ConfigFile = "config.yaml", FinishedFile = ".finished", CheckpointsFolder = "checkpoints";
+    /// <summary>File name of a run's settings.</summary>
+    public const string ConfigFile = "config.yaml";
+
+    private const string FinishedFile = ".finished", CheckpointsFolder = "checkpoints";
 
     // What a run writes and what --overwrite may therefore remove; nothing else is ever touched.
-    private static readonly string[] OwnFiles = [ConfigFile, "metrics.jsonl", "samples.jsonl", "summary.json", FinishedFile];
+    private static readonly string[] OwnFiles = [ConfigFile, "metrics.jsonl", "samples.jsonl", "summary.json", EvaluationFile.FileName,
+        RunInfo.FileName, RunReport.FileName, FinishedFile];
     private static readonly string[] OwnFolders = ["model", "tensorboard", "wandb", CheckpointsFolder];
 
     // Of this run of the command alone, not of what is trained.

@@ -4,6 +4,7 @@ using System.Globalization;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
@@ -132,6 +133,7 @@ internal static class SftVerb
         Finish(context, folder, source, config, last);
         if (last.Step >= steps)
             folder.MarkFinished();
+        RunPage.End(context, folder, last.Step >= steps ? RunState.Finished : RunState.Stopped);
         return HubSettings.Push(context, folder.Model);
     }
 

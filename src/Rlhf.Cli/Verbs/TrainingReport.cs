@@ -1,6 +1,7 @@
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
@@ -42,6 +43,6 @@ internal static class TrainingReport
             context.Screen.WriteJson(summary);
         else
             context.Screen.Facts("Done", [.. card.Results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(elapsed)),
-                ("model", folder.Model)]);
+                ("model", folder.Model), ("report", folder[RunReport.FileName])]);
     }
 }

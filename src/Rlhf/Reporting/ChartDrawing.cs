@@ -41,7 +41,7 @@ public interface IChartCanvas
 /// <summary>Lays a chart out and draws it.</summary>
 public sealed class ChartDrawing
 {
-    private const double Top = 30, Right = 14, Bottom = 34;
+    private const double Right = 14, Bottom = 34;
     private readonly Chart chart;
     private readonly ChartSeries[] series;
 
@@ -56,6 +56,7 @@ public sealed class ChartDrawing
         series = [.. chart.Series.Where(s => s.Points.Any(p => double.IsFinite(p.Y))).Select(s => s.Thinned(240))];
         if (isStack)
             series = Stacked(series);
+        HasLegend = chart.Kind != ChartKind.Intervals && (series.Length > 1 || chart.Series.Count > 1);
         (Width, Height) = (width, chart.Kind == ChartKind.Intervals ? Top + Bottom + 34 * Math.Max(1, series.Length) : height);
         IsEmpty = series.Length == 0;
         if (IsEmpty)
@@ -71,7 +72,7 @@ public sealed class ChartDrawing
         bool isRows = chart.Kind == ChartKind.Intervals;
         (YMin, YMax) = isRows ? (0, series.Length) : (low, high);
         (XMin, XMax) = isRows ? (low, high) : xs.Max() > xs.Min() ? (xs.Min(), xs.Max()) : (xs.Min() - 0.5, xs.Max() + 0.5);
-        YTicks = isRows ? [] : Numbers.Ticks(YMin, YMax, 4);
+        YTicks = isRows ? [] : Numbers.Ticks(YMin, YMax, 5);
         XTicks = [.. Numbers.Ticks(XMin, XMax, 6).Where(t => isRows || chart.Kind == ChartKind.Histogram || t == Math.Floor(t))];
         int longest = isRows ? series.Max(s => s.Name.Length) : YTicks.Max(t => Numbers.Short(t).Length);
         Left = Math.Min(width / 3, 14 + longest * 6.6);
@@ -91,6 +92,10 @@ public sealed class ChartDrawing
     internal double PlotRight => Width - Right;
 
     internal double PlotTop => Top;
+
+    private bool HasLegend { get; }
+
+    private double Top => HasLegend ? 30 : 14;
 
     internal double PlotBottom => Height - Bottom;
 
@@ -141,7 +146,7 @@ public sealed class ChartDrawing
             _ => DrawLines,
         };
         draw(canvas);
-        if (chart.Kind != ChartKind.Intervals && (series.Length > 1 || chart.Series.Count > 1))
+        if (HasLegend)
             DrawLegend(canvas);
     }
 

@@ -21,11 +21,17 @@ internal static class Numbers
     }
 
     /// <summary>Two decimals.</summary>
-    public static string Fixed(double value, int decimals = 2) => !double.IsFinite(value) ? Short(value)
-        : (value < 0 ? Minus : "") + Math.Abs(value).ToString("F" + decimals, CultureInfo.InvariantCulture);
+    public static string Fixed(double value, int decimals = 2)
+    {
+        if (!double.IsFinite(value))
+            return Short(value);
+        string size = Math.Abs(value).ToString("F" + decimals, CultureInfo.InvariantCulture);
+        return value < 0 && size.Any(c => c is >= '1' and <= '9') ? Minus + size : size;
+    }
 
     /// <summary>Two decimals with a sign.</summary>
-    public static string Signed(double value) => (value > 0 ? "+" : "") + Fixed(value);
+    public static string Signed(double value) =>
+        Fixed(value) is var text && value > 0 && text.Any(c => c is >= '1' and <= '9') ? "+" + text : text;
 
     public static string Percent(double share) => Fixed(100 * share, 1) + " %";
 

@@ -18,7 +18,7 @@ internal static class ReportStyle
         main{max-width:1080px;margin:0 auto;padding:40px 24px 64px}
         header p.what{margin:0 0 14px;color:var(--soft);font-size:14px}
         header p.what b{color:var(--ink);font-weight:600}
-        h1{font-size:clamp(20px,2.6vw,27px);line-height:1.36;font-weight:600;letter-spacing:-.012em;margin:0 0 6px;max-width:33em;text-wrap:pretty}
+        h1{font-size:clamp(19px,2.3vw,24px);line-height:1.4;font-weight:600;letter-spacing:-.012em;margin:0 0 6px;max-width:38em;text-wrap:pretty}h1 span{font-weight:400;color:var(--soft)}
         .badge{display:inline-block;font-size:13px;font-weight:600;letter-spacing:.01em;padding:3px 11px;border-radius:99px;margin:0 0 12px}
         .improved{color:var(--good);background:var(--good-bg)}.worse,.failed{color:var(--bad);background:var(--bad-bg)}
         .doubtful{color:var(--mid);background:var(--mid-bg)}.unclear,.unmeasured{color:var(--flat);background:var(--flat-bg)}
@@ -38,7 +38,7 @@ internal static class ReportStyle
         svg.chart{display:block;width:100%;height:auto;font-family:inherit;touch-action:pan-y}
         svg .guide{stroke:var(--soft)!important}
         .tip{position:absolute;pointer-events:none;background:var(--ink);color:var(--bg);font-size:12.5px;line-height:1.45;padding:5px 9px;border-radius:7px;
-        white-space:nowrap;z-index:2;top:64px}
+        white-space:nowrap;z-index:2;top:58px}
         .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:12px;background:var(--card)}
         table{border-collapse:collapse;width:100%;font-size:14.5px;line-height:1.45}
         th,td{padding:9px 14px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
@@ -57,8 +57,9 @@ internal static class ReportStyle
         summary:focus-visible{outline:2px solid var(--c1);outline-offset:3px;border-radius:4px}
         td.value{overflow-wrap:anywhere}footer{margin-top:56px;color:var(--soft);font-size:13px}
         @media (max-width:720px){main{padding:24px 14px 48px}.charts{grid-template-columns:minmax(0,1fr);gap:14px}h2{margin-top:40px}
-        dl.tiles{grid-template-columns:repeat(2,1fr)}dl.tiles div{padding:11px 13px}dl.tiles dd{font-size:18px}
-        table.cards thead{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}table.cards,table.cards tbody,table.cards tr,table.cards td{display:block;width:100%}
+        dl.tiles{grid-template-columns:repeat(2,1fr)}dl.tiles div:last-child:nth-child(odd){grid-column:1/-1}dl.tiles div{padding:11px 13px}dl.tiles dd{font-size:18px}
+        table.cards thead{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}table.cards,table.cards tbody,table.cards tr,table.cards td,table.cards tbody th{display:block;width:100%}
+        table.cards tbody th{border:0;padding:0 0 4px;font-weight:600}table.cards td:empty{display:none}svg.chart text{font-size:14px!important}
         table.cards tr{padding:12px 14px;border-bottom:1px solid var(--line)}table.cards tr:last-child{border-bottom:0}
         table.cards td{border:0;padding:3px 0 3px 8.2em;text-align:left;position:relative;min-height:1.6em;white-space:pre-line}
         table.cards td::before{content:attr(data-label);position:absolute;left:0;color:var(--soft);font-size:13px}}

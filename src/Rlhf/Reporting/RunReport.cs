@@ -34,6 +34,7 @@ public static class RunReport
     {
         var verdict = RunVerdict.Of(run);
         string hash = Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(Newlines(ReportStyle.Script))));
+        verdict = verdict with { Sentence = verdict.Sentence.Replace(" %", "\u00a0%", StringComparison.Ordinal) };
         string policy = $"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; img-src data:; base-uri 'none'; form-action 'none'";
         return "<!DOCTYPE html>\n" + Html.Of($"""
             <html xmlns="http://www.w3.org/1999/xhtml" lang="en">
@@ -87,12 +88,20 @@ public static class RunReport
             _ => run.Info?.State is RunState.Stopped or RunState.Running ? "Not finished" : "Not measured",
         };
         string when = run.Time is { } time ? time.First.UtcDateTime.ToString("d MMMM yyyy, HH:mm", CultureInfo.InvariantCulture) + " UTC" : "";
-        string[] facts = [What(run), .. when == "" ? Array.Empty<string>() : [when]];
+        long asked = run.Info?.Steps ?? 0;
+        string[] facts =
+        [
+            What(run), $"{Numbers.Count(run.LastStep)}{(asked > run.LastStep ? $" of {Numbers.Count(asked)}" : "")} steps",
+            .. run.Number("seconds") is { } seconds ? [Numbers.Duration(seconds)] : Array.Empty<string>(),
+            .. when == "" ? Array.Empty<string>() : [when],
+        ];
+        // The first thing that it says is what counts most.
+        int first = verdict.Sentence.IndexOf("; ", StringComparison.Ordinal) is var at and >= 0 ? at + 1 : verdict.Sentence.Length;
         return Html.Of($"""
             <header>
             <p class="what"><b><bdi>{run.Name}</bdi></b> · {string.Join(" · ", facts)}</p>
             <p class="badge {verdict.Outcome.ToString().ToLowerInvariant()}">{word}</p>
-            <h1>{Capital(verdict.Sentence)}</h1>
+            <h1>{Capital(verdict.Sentence[..first])}<span>{verdict.Sentence[first..]}</span></h1>
             {Tiles(run)}
             </header>
             """);
@@ -122,10 +131,8 @@ public static class RunReport
         One("Held-out perplexity", run.Number("eval_perplexity"), Numbers.Short);
         One("Held-out accuracy", run.Number("held_out_pairs", "accuracy") ?? run.Number("eval_accuracy"), Numbers.Percent);
         One("Held-out loss", run.Number("eval_loss"), v => Numbers.Short(v));
-        long asked = run.Info?.Steps ?? 0;
-        tiles.Add(Tile("Steps", Html.Of($"{Numbers.Count(run.LastStep)}"), asked > run.LastStep ? $"of {Numbers.Count(asked)}" : ""));
-        if (run.Number("seconds") is { } seconds)
-            tiles.Add(Tile("Time", Html.Of($"{Numbers.Duration(seconds)}"), ""));
+        if (tiles.Count == 0)
+            return Html.Empty;
         return Html.Of($"<dl class=\"tiles\">{Html.Join(tiles)}</dl>");
     }
 
@@ -168,9 +175,9 @@ public static class RunReport
         rows.Add(("repeated bigrams within a response", Numbers.Fixed(c.Before.Repetition2, 3), Numbers.Fixed(c.After.Repetition2, 3), ""));
         rows.Add(("response length, tokens", Numbers.Fixed(c.Before.MeanLength, 1), Numbers.Fixed(c.After.MeanLength, 1), ""));
         return Html.Of($"""
-            <div class="scroll" style="margin-top:20px" tabindex="0" role="group" aria-label="Measures before and after"><table>
+            <div class="scroll" style="margin-top:20px" tabindex="0" role="group" aria-label="Measures before and after"><table class="cards">
             <thead><tr><th scope="col">Measure</th><th scope="col" class="n">before</th><th scope="col" class="n">after</th><th scope="col" class="n">difference, query by query</th></tr></thead>
-            <tbody>{Html.Join(rows.Select(r => Html.Of($"<tr><th scope=\"row\">{r.Item1}</th><td class=\"n\">{r.Item2}</td><td class=\"n\">{r.Item3}</td><td class=\"n\">{r.Item4}</td></tr>\n")))}</tbody>
+            <tbody>{Html.Join(rows.Select(r => Html.Of($"<tr><th scope=\"row\">{r.Item1}</th><td class=\"n\" data-label=\"before\">{r.Item2}</td><td class=\"n\" data-label=\"after\">{r.Item3}</td><td class=\"n\" data-label=\"difference\">{r.Item4}</td></tr>\n")))}</tbody>
             </table></div>
             """);
     }

@@ -86,7 +86,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
         double kept = distinctBefore is > 0 && distinctAfter is { } now ? now / distinctBefore.Value : 1;
         string distance = kl is { } nats ? $"; the policy is {Numbers.Fixed(nats, 1)} nats of KL per response from where it began" : "";
         string change = distinctBefore is { } d && distinctAfter is { } e ? $" (distinct-2 {Numbers.Fixed(d)} to {Numbers.Fixed(e)})" : "";
-        string variety = change == "" ? "" : kept < LessVaried ? $", and its responses are less varied{change}" : $", and its responses are as varied as before{change}";
+        string variety = change == "" ? "" : kept < LessVaried ? $", and its responses are less varied{change}" : $", and its responses are about as varied as before{change}";
         var outcome = reward < 0 ? Outcome.Worse : reward == 0 ? Outcome.Unclear
             : judge is null or > 0 && kept >= Collapsed ? Outcome.Improved : Outcome.Doubtful;
         return new(outcome, text + distance + variety + ".");

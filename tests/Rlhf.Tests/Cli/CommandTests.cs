@@ -47,6 +47,8 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Contains("\"objective/kl\"", File.ReadLines(toys.PathOf("ppo", "metrics.jsonl")).Last());
         Assert.Contains("\"response\"", File.ReadLines(toys.PathOf("ppo", "samples.jsonl")).First());
         Assert.Single(Directory.GetFiles(toys.PathOf("ppo", "tensorboard"), "events.out.tfevents.*"));
+        Assert.Contains("held-out queries", File.ReadAllText(toys.PathOf("ppo", "report.html")));
+        Assert.Contains("\"finished\"", File.ReadAllText(toys.PathOf("ppo", "run.json")));
         Assert.Single(Directory.GetFiles(toys.PathOf("ppo", "wandb"), "run-*.wandb", SearchOption.AllDirectories));
         using (var model = AutoModelForCausalLM.FromPretrained(toys.PathOf("ppo", "model")))
             Assert.Equal(300, model.VocabSize);

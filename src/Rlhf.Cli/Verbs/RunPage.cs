@@ -1,0 +1,77 @@
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Reporting;
+using Rlhf.Runtime;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>A run's run.json and report.html. That they cannot be written never ends a run.</summary>
+internal static class RunPage
+{
+    /// <summary>Notes that a process begins to work on a run.</summary>
+    public static void Begin(VerbContext context, RunFolder folder, string verb, long steps, long? resumedAfter) => Try(context, folder, () =>
+    {
+        var session = new RunSession(context.CommandLine, DateTimeOffset.UtcNow,
+            typeof(LibTorch).Assembly.GetName().Version?.ToString(3) ?? "", DeviceName(context))
+        {
+            ResumedAfter = resumedAfter,
+        };
+        var earlier = folder.Resumes ? RunInfo.Load(folder.Path)?.Sessions ?? [] : [];
+        new RunInfo(verb, steps, [.. earlier, session]).Save(folder.Path);
+    });
+
+    /// <summary>Notes how a run ended and writes its report.</summary>
+    public static void End(VerbContext context, RunFolder folder, RunState state, string? message = null) => Try(context, folder, () =>
+    {
+        if (RunInfo.Load(folder.Path) is { } info)
+            (info with { State = state, Message = message }).Save(folder.Path);
+        Write(folder.Path, folder[RunReport.FileName]);
+    });
+
+    /// <summary>Writes the report of a run's folder.</summary>
+    /// <exception cref="IOException">A file cannot be read or written.</exception>
+    public static RunData Write(string folder, string path)
+    {
+        var run = RunData.Load(folder);
+        AtomicFile.WriteAllText(path, RunReport.Of(run, Settings(folder, run.Verb)));
+        return run;
+    }
+
+    /// <summary>The settings in a run's config.yaml beside the defaults of its verb; none where it has no such file.</summary>
+    private static IReadOnlyList<RunSetting> Settings(string folder, string verb)
+    {
+        string path = Path.Combine(folder, RunFolder.ConfigFile);
+        if (!File.Exists(path))
+            return [];
+        var known = CommandLine.Create().Subcommands.OfType<VerbCommand>().FirstOrDefault(c => c.Name == verb)?.Settings.Settings
+            .ToDictionary(s => Setting.Normalize(s.Key)) ?? [];
+        try
+        {
+            return [.. YamlSettingsFile.Read(path).Select(entry =>
+            {
+                var setting = known.GetValueOrDefault(Setting.Normalize(entry.Key));
+                return new RunSetting(setting?.Section ?? "", entry.Key, entry.IsNull ? "none" : entry.Value,
+                    setting is null ? null : SettingValue.Format(setting.Default));
+            })];
+        }
+        catch (ConfigurationException)
+        {
+            return []; // no file of this program
+        }
+    }
+
+    private static string DeviceName(VerbContext context) =>
+        LanguageModels.DeviceName(Devices.Resolve(context.Settings.Get<ComputeOptions>().Device));
+
+    private static void Try(VerbContext context, RunFolder folder, Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            context.Screen.Line($"[yellow]{Screen.Safe($"The report of {folder.Path} could not be written: {e.Message}")}[/]");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+using System.Globalization;
+using System.Xml.Linq;
+using Rlhf.Reporting;
+
+namespace Rlhf.Tests.Reporting;
+
+public class ChartTests
+{
+    private static readonly XNamespace Svg = "http://www.w3.org/2000/svg";
+
+    private static XElement Draw(Chart chart) => XElement.Parse(SvgChart.Draw(chart, "id").ToString());
+
+    private static double[][] Points(XElement shape) => [.. shape.Attribute("points")!.Value.Split(' ').Select(p =>
+        p.Split(',').Select(n => double.Parse(n, CultureInfo.InvariantCulture)).ToArray())];
+
+    private static Chart Lines(params ChartPoint[] points) => new("x", "X", ChartKind.Lines, [new("s", points, 1)]);
+
+    [Fact]
+    public void ACurveRunsFromLeftToRightAndUpwardsWithItsValues()
+    {
+        var points = Points(Draw(Lines([.. Enumerable.Range(0, 50).Select(i => new ChartPoint(i, i))])).Descendants(Svg + "polyline").Single());
+        Assert.Equal(50, points.Length);
+        Assert.Equal(points.Select(p => p[0]).Order(), points.Select(p => p[0]));
+        Assert.Equal(points.Select(p => p[1]).OrderDescending(), points.Select(p => p[1]));
+        Assert.All(points, p => Assert.True(p[0] is >= 0 and <= 480 && p[1] is >= 0 and <= 250));
+    }
+
+    [Fact]
+    public void ACurveIsInterruptedWhereItHasNoValueAndNothingLeavesThePicture()
+    {
+        var svg = Draw(Lines(new(1, 1), new(2, 2), new(3, double.NaN), new(4, double.PositiveInfinity), new(5, 1e300), new(6, -1e300)));
+        Assert.Equal(2, svg.Descendants(Svg + "polyline").Count());
+        Assert.DoesNotContain("points=\"NaN", svg.ToString());
+        Assert.DoesNotContain("\u221e", svg.Attribute("data-plot")!.Value);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(5)]
+    [InlineData(-1e-12)]
+    [InlineData(1e300)]
+    public void ValuesThatAreAllTheSameHaveAnAxis(double value)
+    {
+        var svg = Draw(Lines(new(1, value), new(2, value)));
+        Assert.NotEmpty(svg.Descendants(Svg + "text"));
+        Assert.All(Points(svg.Descendants(Svg + "polyline").Single()), p => Assert.InRange(p[1], 0, 250));
+    }
+
+    [Fact]
+    public void NothingLoggedIsSaid()
+    {
+        Assert.Contains("nothing was logged", Draw(new("x", "X", ChartKind.Lines, [])).Value);
+        Assert.Contains("nothing was logged", Draw(Lines(new ChartPoint(1, double.NaN))).Value);
+        Assert.Single(Draw(Lines(new ChartPoint(1, 1))).Descendants(Svg + "circle"));
+    }
+
+    [Fact]
+    public void LongCurvesAreThinnedAndKeepTheirPeaks()
+    {
+        var points = Enumerable.Range(0, 100_000).Select(i => new ChartPoint(i, i == 77_777 ? 1000 : 0)).ToArray();
+        var thinned = new ChartSeries("s", points, 1).Thinned(240);
+        Assert.Equal(240, thinned.Points.Count);
+        Assert.Equal(1000, thinned.Points.Max(p => p.High));
+        Assert.True(SvgChart.Draw(Lines(points), "id").ToString().Length < 40_000);
+    }
+
+    [Fact]
+    public void LayersLieOnEachOther()
+    {
+        var svg = Draw(new("t", "T", ChartKind.Stack, [new("a", [new(1, 1), new(2, 2)], 1), new("b", [new(1, 3), new(2, 1)], 2)]));
+        var areas = svg.Descendants(Svg + "polygon").Select(Points).ToArray();
+        Assert.Equal(2, areas.Length);
+        Assert.Equal(areas[0][0][1], areas[1][3][1]); // the first one's top is the second one's bottom
+        Assert.Equal(areas[0][1][1], areas[1][2][1]);
+        double zero = areas[0][3][1], unit = zero - areas[0][0][1];
+        Assert.Equal(4 * unit, zero - areas[1][0][1], 0.5);
+    }
+
+    [Fact]
+    public void RewardsBeforeAndAfterShareTheirBinsAndAreAllCounted()
+    {
+        var run = new RunData
+        {
+            Name = "r",
+            FirstSamples = [.. Enumerable.Range(0, 10).Select(i => new RunSample(1, "", "", i))],
+            LastSamples = [.. Enumerable.Range(0, 10).Select(i => new RunSample(9, "", "", 10 + i)), new RunSample(9, "", "", double.NaN)],
+        };
+        var chart = RunCharts.Rewards(run)!;
+        Assert.Equal([10, 10], chart.Series.Select(s => (int)s.Points.Sum(p => p.Y)));
+        Assert.Equal(chart.Series[0].Points.Select(p => p.X), chart.Series[1].Points.Select(p => p.X));
+        Assert.Equal((0, 19), (chart.Series[0].Points[0].X, chart.Series[0].Points[^1].X));
+    }
+
+    [Theory]
+    [InlineData(0, "0")]
+    [InlineData(0.00012, "1.2e-4")]
+    [InlineData(-0.5, "\u22120.5")]
+    [InlineData(1234, "1,234")]
+    [InlineData(12.34, "12.3")]
+    [InlineData(1.5e7, "1.5e7")]
+    public void NumbersAreShort(double value, string text) => Assert.Equal(text, Numbers.Short(value));
+}
