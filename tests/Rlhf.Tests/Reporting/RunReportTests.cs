@@ -31,7 +31,7 @@ public sealed class RunReportTests : IDisposable
         double distinctAfter = 0.9, string text = "x")
     {
         PolicyEvaluation Of(double[] rewards, double[]? judge, double distinct) =>
-            new(Statistics(rewards), judge is null ? null : Statistics(judge), 3.25, 60, distinct, 0.01, 9);
+            new(Statistics(rewards), judge is null ? null : Statistics(judge), 3.5, 60, distinct, 0.01, 9);
         var rows = before.Select((b, i) => new EvaluationRow(text, text, b, text, after[i])).ToArray();
         return new(rows, Of(before, judgeBefore, 0.9), Of(after, judgeAfter, distinctAfter), Statistics([.. after.Zip(before, (a, b) => a - b)]))
         {
@@ -138,7 +138,7 @@ public sealed class RunReportTests : IDisposable
         Assert.Equal(Outcome.Improved, outcome);
         Assert.StartsWith("Reward rose from 0.00 to +1.00 on 6 held-out queries (difference +1.00, 95 % interval +1.00 to +1.00); "
             + "a judge that training never saw agrees", sentence);
-        Assert.EndsWith("; the policy is 3.3 nats of KL per response from where it began, and its responses are about as varied as before "
+        Assert.EndsWith("; the policy is 3.5 nats of KL per response from where it began, and its responses are about as varied as before "
             + "(distinct-2 0.90 to 0.90).", sentence);
         Assert.Equal(Outcome.Improved, Of(Comparison(zero, one)).Item1);
         Assert.Equal(Outcome.Doubtful, Of(Comparison(zero, one, zero, zero)).Item1);
