@@ -75,7 +75,7 @@ public sealed class ChartDrawing
         YTicks = isRows ? [] : Numbers.Ticks(YMin, YMax, 5);
         XTicks = [.. Numbers.Ticks(XMin, XMax, 6).Where(t => isRows || chart.Kind == ChartKind.Histogram || t == Math.Floor(t))];
         int longest = isRows ? series.Max(s => s.Name.Length) : YTicks.Max(t => Numbers.Short(t).Length);
-        Left = Math.Min(width / 3, 14 + longest * 6.6);
+        Left = Math.Min(width / 3, 14 + longest * (isRows ? 7.8 : 6.8));
     }
 
     /// <summary>Size of the picture.</summary>
