@@ -103,6 +103,7 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.True(File.Exists(toys.PathOf("stopped", "model", "model.safetensors")));
         Assert.InRange(JsonDocument.Parse(File.ReadAllText(toys.PathOf("stopped", "summary.json")))
             .RootElement.GetProperty("steps").GetInt64(), 1, 99_999);
+        Assert.Contains("The run was stopped after", File.ReadAllText(toys.PathOf("stopped", "report.html")));
     }
 
     [Fact]
