@@ -92,7 +92,8 @@ internal static class TokenLogin
         string html = $"""
             <!DOCTYPE html>
             <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-            <title>Sign in · rlhf studio</title><link rel="stylesheet" href="/assets/studio.css"></head>
+            <title>Sign in · rlhf studio</title><link rel="icon" type="image/svg+xml" href="/assets/icon.svg">
+            <link rel="stylesheet" href="/assets/studio.css"></head>
             <body class="login"><main class="login-card"><div class="brand"><span class="brand-mark"></span>rlhf studio</div>
             <form method="post" action="{TokenGate.LoginPath}">
             <label for="token">Token</label>

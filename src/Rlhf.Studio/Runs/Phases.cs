@@ -13,6 +13,8 @@ public static class Phases
     private const int RecentSteps = 20;
     private const string Step = "time/step";
 
+    private const double LeastShare = 0.005;
+
     private static readonly (string Metric, string Title, string Explanation)[] Known =
     [
         ("time/generation", "Writing answers", "The policy samples its answers."),
@@ -26,17 +28,21 @@ public static class Phases
         ("time/ppo/optimize/optimizer", "Training: optimiser", "Adam changes the weights."),
     ];
 
+    private static readonly (string Metric, string Title, string Explanation) WholeOptimization =
+        ("time/ppo/optimize_step", "Training", "The updates of policy and value head.");
+
     /// <summary>The phases of a run's steps, the mean over its last ones; empty where it logs no times.</summary>
     public static IReadOnlyList<Phase> Of(RunData run)
     {
         if (run.Recent(Step, RecentSteps) is not { } total || total <= 0)
             return [];
         List<Phase> phases = [];
-        foreach (var (metric, title, explanation) in Known)
-            if (run.Recent(metric, RecentSteps) is { } seconds and >= 0)
+        bool isDetailed = run.Recent("time/ppo/optimize/backward", 1) is not null;
+        foreach (var (metric, title, explanation) in isDetailed ? Known : [.. Known, WholeOptimization])
+            if (run.Recent(metric, RecentSteps) is { } seconds && seconds >= LeastShare * total)
                 phases.Add(new(title, explanation, seconds, Math.Min(1, seconds / total)));
         double rest = total - phases.Sum(p => p.Seconds);
-        if (rest > total * 0.005)
+        if (rest > LeastShare * total)
             phases.Add(new("Everything else", "Statistics, batches, writing metrics.", rest, rest / total));
         return phases;
     }

@@ -61,7 +61,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         {
             bool isRun = descriptor >= 0 && HolderCheck.HoldsLock(folder, process) == true && HolderCheck.IsTraining(process);
             if (isRun && SystemCall(PidfdSendSignal, descriptor, SigTerm, 0, 0) == 0)
-                return new(true, "It saves a checkpoint after the step that it is in, and ends.");
+                return new(true, "It ends after the step that it is in.");
             stopping.TryRemove(id, out _);
             return new(false, isRun ? $"Process {process} does not take the signal; is it another user's?"
                 : $"Process {process} is not the run that its folder names, so nothing was done.");

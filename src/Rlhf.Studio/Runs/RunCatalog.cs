@@ -51,7 +51,9 @@ public sealed class RunCatalog(StudioOptions options)
         var config = ConfigOf(id);
         var (ending, holder) = (EndsOf(id), RunHolder.Read(folder));
         long? checkpoint = NewestCheckpoint(folder);
-        bool finished = File.Exists(Path.Combine(folder, RunFiles.Finished)) || File.Exists(Path.Combine(folder, RunFiles.Summary));
+        // A run that is stopped writes its summary, too; only those of versions before checkpoints, which had no lock, end with it.
+        bool finished = File.Exists(Path.Combine(folder, RunFiles.Finished))
+            || File.Exists(Path.Combine(folder, RunFiles.Summary)) && !File.Exists(Path.Combine(folder, RunFiles.Lock));
         var state = HolderCheck.IsHeld(folder, holder) ? RunState.Running
             : finished ? RunState.Finished
             : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;

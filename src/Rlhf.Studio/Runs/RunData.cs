@@ -27,6 +27,7 @@ public sealed class RunData
     private readonly Dictionary<string, (List<long> Steps, List<double> Values)> metrics = [];
     private readonly SortedDictionary<long, List<(long Offset, int Length)>> samples = [];
     private readonly Lock access = new();
+    private readonly Dictionary<string, MetricSeries> snapshots = []; // of this version
     private long[]? sampleSteps;
 
     internal RunData(RunCatalog runs, string id)
@@ -78,6 +79,7 @@ public sealed class RunData
             {
                 Version++;
                 sampleSteps = null;
+                snapshots.Clear();
             }
             return grew;
         }
@@ -87,7 +89,12 @@ public sealed class RunData
     public MetricSeries Series(string name)
     {
         lock (access)
-            return metrics.TryGetValue(name, out var series) ? new(series.Steps.ToArray(), series.Values.ToArray()) : MetricSeries.None;
+        {
+            if (!snapshots.TryGetValue(name, out var snapshot))
+                snapshots[name] = snapshot = metrics.TryGetValue(name, out var series)
+                    ? new(series.Steps.ToArray(), series.Values.ToArray()) : MetricSeries.None;
+            return snapshot;
+        }
     }
 
     /// <summary>The mean of a metric over its last values, or null.</summary>
