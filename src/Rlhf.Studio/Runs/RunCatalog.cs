@@ -22,6 +22,10 @@ public sealed class RunCatalog(StudioOptions options)
     /// <summary>The runs folder's full path.</summary>
     public string Folder => guard.Folder;
 
+    /// <summary>The same for people: with ~ for their home.</summary>
+    public string FolderForPeople => Environment.GetFolderPath(Environment.SpecialFolder.UserProfile) is { Length: > 1 } home
+        && !OperatingSystem.IsWindows() && Folder.StartsWith(home + "/", StringComparison.Ordinal) ? "~" + Folder[home.Length..] : Folder;
+
     /// <summary>All runs, those that run first and then the newest first.</summary>
     public IReadOnlyList<RunInfo> List()
     {
