@@ -37,6 +37,24 @@ dotnet tool install --tool-path "$work/tools" --add-source "$feed" --version "$v
 rlhf=$work/tools/rlhf
 [[ $("$rlhf" --version) == "$version" ]] || { echo "rlhf --version does not say $version"; exit 1; }
 "$rlhf" info
+"$rlhf" studio --port 0 --json > studio.json &
+studio=$!
+python3 - <<'PYTHON'
+import json, re, time, urllib.request
+for wait in range(100):
+    try:
+        url = json.load(open("studio.json"))["url"]
+        break
+    except (OSError, ValueError):
+        time.sleep(0.2)
+page = urllib.request.urlopen(url).read().decode()
+assets = re.findall(r'(?:src|href)="/(assets/[^"]+)"', page)
+assert "No runs here yet" in page and len(assets) > 5, page
+for asset in assets:
+    assert len(urllib.request.urlopen(url + asset).read()) > 100, asset
+PYTHON
+kill "$studio"
+wait "$studio"
 [[ ${1:-} == --quick ]] && exit 0
 
 "$rlhf" ppo --steps 2 --threads 1 --output run

@@ -76,8 +76,9 @@ internal sealed class VerbCommand : Command
             if (preset?.Invoke(bound) is { Count: > 0 } chosen)
                 bound = Settings.Bind(command, file, chosen);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
-            using var interruption = new Interruption();
-            if (bound.Find<CheckpointOptions>() is not null) // a training
+            bool isTraining = bound.Find<CheckpointOptions>() is not null;
+            using var interruption = new Interruption(isTraining);
+            if (isTraining)
                 interruption.OutliveTerminal();
             return run(new(bound, screen, interruption.Token, command, file));
         }

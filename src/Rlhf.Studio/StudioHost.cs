@@ -75,7 +75,11 @@ public static class StudioHost
             antiforgery.Cookie.Name = "rlhf-antiforgery";
             antiforgery.Cookie.SameSite = SameSiteMode.Strict;
         });
-        services.AddRazorComponents().AddInteractiveServerComponents(circuits => circuits.DisconnectedCircuitMaxRetained = 8);
+        services.AddRazorComponents().AddInteractiveServerComponents(circuits =>
+        {
+            circuits.DisconnectedCircuitMaxRetained = 8;
+            circuits.DisconnectedCircuitRetentionPeriod = TimeSpan.FromMinutes(1);
+        });
         services.AddMudServices();
         services.AddSingleton<SessionToken>();
         services.AddSingleton<RunCatalog>();

@@ -9,6 +9,9 @@ public sealed record StudioOptions
     /// <summary>Shortest token that is accepted, in characters.</summary>
     public const int ShortestToken = 12;
 
+    /// <summary>The environment variable that may hold the token.</summary>
+    public const string TokenVariable = "RLHF_STUDIO_TOKEN";
+
     /// <summary>The folder whose runs are shown; it need not exist yet.</summary>
     public string RunsFolder { get; init; } = "runs";
 

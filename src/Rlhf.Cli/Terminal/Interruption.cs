@@ -10,8 +10,16 @@ internal sealed class Interruption : IDisposable
     private readonly CancellationTokenSource source = new();
     private readonly List<PosixSignalRegistration> registrations;
 
-    public Interruption() => registrations =
-        [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
+    private readonly string message;
+
+    /// <param name="hasSteps">Does what is interrupted go step by step, and save?</param>
+    public Interruption(bool hasSteps)
+    {
+        message = hasSteps ? "Stopping after the current step; press Ctrl-C again to quit without saving."
+            : "Stopping; press Ctrl-C again to quit at once.";
+        registrations =
+            [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
+    }
 
     /// <summary>From now on the process outlives its terminal, as under nohup: a training of hours does not end with a lost connection.</summary>
     public void OutliveTerminal() =>
@@ -25,7 +33,7 @@ internal sealed class Interruption : IDisposable
         if (source.IsCancellationRequested)
             Environment.Exit(ExitCode.Interrupted);
         context.Cancel = true;
-        Console.Error.WriteLine("\nStopping after the current step; press Ctrl-C again to quit without saving.");
+        Console.Error.WriteLine("\n" + message);
         source.Cancel();
     }
 

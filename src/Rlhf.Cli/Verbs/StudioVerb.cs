@@ -61,7 +61,7 @@ internal sealed record StudioSettings
     public IPAddress? Address => Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
 
     /// <summary>The token, which a command line would show to everybody on the machine.</summary>
-    public string? Secret => Token ?? (Environment.GetEnvironmentVariable("RLHF_STUDIO_TOKEN") is { Length: > 0 } token ? token : null);
+    public string? Secret => Token ?? (Environment.GetEnvironmentVariable(StudioOptions.TokenVariable) is { Length: > 0 } token ? token : null);
 }
 
 /// <summary><c>rlhf studio</c>: runs and models in the browser.</summary>

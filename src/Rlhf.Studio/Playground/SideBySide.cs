@@ -59,12 +59,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         ConfigurationException.ThrowIfAny([.. question.Sampling.Validate()]);
         var events = Channel.CreateUnbounded<AnswerEvent>(new() { SingleReader = true, SingleWriter = true });
         using var leaving = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var taking = shelf.TakeAsync(leaving.Token);
-        if (!taking.IsCompleted)
-            yield return new Waiting("Another answer is being written; this one is next.");
-        using var turn = await taking;
-        // libtorch keeps much per thread: one thread writes both answers.
-        var writing = Task.Run(() => Write(question, events.Writer, leaving.Token), CancellationToken.None);
+        var writing = WriteInTurn(question, events.Writer, leaving.Token);
         try
         {
             await foreach (var happened in events.Reader.ReadAllAsync(cancellation))
@@ -77,11 +72,16 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         }
     }
 
-    private void Write(Question question, ChannelWriter<AnswerEvent> events, CancellationToken cancellation)
+    private async Task WriteInTurn(Question question, ChannelWriter<AnswerEvent> events, CancellationToken cancellation)
     {
         try
         {
-            WriteBoth(question, events, cancellation);
+            var taking = shelf.TakeAsync(cancellation);
+            if (!taking.IsCompleted)
+                events.TryWrite(new Waiting("Another answer is being written; this one is next."));
+            using var turn = await taking;
+            // libtorch keeps much per thread: one thread writes both answers.
+            await Task.Run(() => WriteBoth(question, events, cancellation), CancellationToken.None);
             events.Complete();
         }
         catch (Exception problem)

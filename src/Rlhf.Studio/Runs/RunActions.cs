@@ -94,6 +94,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
         foreach (var word in (string[])["-c", StartScript, "sh", log, .. options.Command, run.Verb, "--resume", folder])
             start.ArgumentList.Add(word);
+        start.Environment.Remove(StudioOptions.TokenVariable);
         using (var shell = Process.Start(start)!)
             await shell.WaitForExitAsync(cancellation);
         return await Outcome(id, log, before, cancellation);

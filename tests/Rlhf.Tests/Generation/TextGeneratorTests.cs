@@ -1,4 +1,5 @@
 using CsCheck;
+using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
@@ -21,7 +22,7 @@ public sealed class TextGeneratorTests : IDisposable
 
     public void Dispose() => model.Dispose();
 
-    private static AutoModelForCausalLMWithValueHead MakeModel()
+    private static AutoModelForCausalLMWithValueHead MakeModel(int seed = 11)
     {
         // Dropout would show where it is not turned off; the end token is likely enough to come up often.
         var config = new Gpt2Config
@@ -38,7 +39,7 @@ public sealed class TextGeneratorTests : IDisposable
             ResidPdrop = 0.5,
         };
         var trunk = new Gpt2LMHeadModel(config);
-        trunk.Initialize(11);
+        trunk.Initialize(seed);
         return AutoModelForCausalLMWithValueHead.FromModel(trunk, 5);
     }
 
@@ -47,6 +48,37 @@ public sealed class TextGeneratorTests : IDisposable
     private GenerationResult Generate(
         GenerationConfig config, int seed = 1, int[]? lengths = null, int[][]? queries = null, int[]? stop = null) =>
         new TextGenerator(model) { StopTokenIds = stop ?? [] }.Generate(queries ?? Queries, config, lengths, Stream(seed));
+
+    [Fact]
+    public void Scored_tokens_are_the_streams_with_the_logprobs_of_both_models()
+    {
+        using var other = MakeModel(seed: 12);
+        var generator = new TextGenerator(model);
+        foreach (var config in new[] { Sampling, Sampling with { Temperature = 0.7, TopK = 5 } })
+            foreach (var query in Queries)
+            {
+                var scored = generator.StreamScored(query, config, Stream(), other.PretrainedModel).ToArray();
+                Assert.Equal(generator.Stream(query, config, Stream()), scored.Select(t => t.Id));
+                int[] text = [.. query, .. scored.Select(t => t.Id)];
+                float[] own = SequenceLogprobs.Of(model.PretrainedModel, [text], [query.Length])[0];
+                float[] others = SequenceLogprobs.Of(other.PretrainedModel, [text], [query.Length])[0];
+                for (int t = 0; t < scored.Length; t++)
+                {
+                    Assert.Equal(own[t], scored[t].Logprob, 1e-4f);
+                    Assert.Equal(others[t], scored[t].OtherLogprob, 1e-4f);
+                    Assert.Equal(own[t] - others[t], scored[t].LogRatio, 2e-4f);
+                }
+            }
+    }
+
+    [Fact]
+    public void Models_of_other_vocabularies_cannot_score()
+    {
+        var config = new Gpt2Config { VocabSize = 60, NPositions = 64, NEmbd = 32, NLayer = 1, NHead = 4, EosTokenId = Eos };
+        using var other = new Gpt2LMHeadModel(config);
+        var problem = Assert.Throws<ArgumentException>(() => new TextGenerator(model).StreamScored([5], Sampling, Stream(), other));
+        Assert.Contains("67 and 60", problem.Message, StringComparison.Ordinal);
+    }
 
     [Fact]
     public void A_row_is_the_same_alone_in_a_batch_and_in_turns()
