@@ -36,7 +36,7 @@ public static class StudioHost
         });
         builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning)
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error)
-            .AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.Error)
+            .AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.None) // a cookie of an earlier studio is no news
             .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Error);
         AddServices(builder.Services, options);
         var app = builder.Build();

@@ -96,7 +96,8 @@
       const number = document.createElement('b');
       dot.className = `dot c${Number(series.color)}`;
       name.textContent = series.name;
-      number.textContent = series.y[nearest(series.x, step)] ?? '';
+      const isThere = step >= series.x[0] && step <= series.x[series.x.length - 1];
+      number.textContent = isThere ? series.y[nearest(series.x, step)] : '–';
       row.append(dot, name, number);
       return row;
     }));

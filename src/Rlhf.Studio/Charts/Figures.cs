@@ -20,6 +20,9 @@ public static class Figures
     /// <summary>A value in about four digits, or a dash.</summary>
     public static string Of(double? value) => value is { } known ? Of(known) : "–";
 
+    /// <summary>A value in thousandths, for columns.</summary>
+    public static string Fixed(double value) => double.IsFinite(value) ? value.ToString("0.000", CultureInfo.InvariantCulture) : Of(value);
+
     /// <summary>A value with its sign.</summary>
     public static string Signed(double value) => (value >= 0 ? "+" : "−") + Math.Abs(value).ToString("0.00", CultureInfo.InvariantCulture);
 

@@ -106,6 +106,14 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
             await Assertions.Expect(page.Locator("h1")).ToBeVisibleAsync();
             Assert.Equal((path, width), (path, await page.EvaluateAsync<int>("() => document.documentElement.scrollWidth")));
         }
+        await using var empty = await StudioServer.StartAsync(new() { RunsFolder = folder.Path + "/" + new string('x', 80) + "/no-runs-in-here" });
+        foreach (var path in new[] { "/", "/playground" })
+        {
+            await page.GotoAsync(new Uri(empty.Address, path).AbsoluteUri);
+            await Assertions.Expect(page.Locator(".empty .command")).ToBeVisibleAsync();
+            Assert.Equal((path, width), (path, await page.EvaluateAsync<int>("() => document.documentElement.scrollWidth")));
+            Assert.True(await page.EvaluateAsync<bool>("() => document.querySelector('.empty .command').getBoundingClientRect().right <= innerWidth"));
+        }
         await page.OpenAsync(studio.Address);
         Task<int> Lightness() => page.EvaluateAsync<int>("() => Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])");
         bool isDark = scheme == ColorScheme.Dark;

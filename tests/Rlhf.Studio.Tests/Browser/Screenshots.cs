@@ -3,12 +3,12 @@ using Microsoft.Playwright;
 namespace Rlhf.Studio.Tests.Browser;
 
 /// <summary>
-/// Pictures of every page for people to look at: RLHF_SCREENSHOTS names the folder that they go to, and RLHF_SCREENSHOT_RUNS a folder of real
-/// runs. Not a test.
+/// Pictures of every page for people to look at, when asked for (-explicit only): RLHF_SCREENSHOTS names the folder that they go to,
+/// RLHF_SCREENSHOT_RUNS a folder of real runs, and RLHF_SCREENSHOT_QUERY, such as <c>&amp;run=a&amp;run=b</c>, which of them.
 /// </summary>
 public sealed class Screenshots(Chromium chromium)
 {
-    [Fact]
+    [Fact(Explicit = true)]
     public async Task OfEveryPage()
     {
         string? folder = Environment.GetEnvironmentVariable("RLHF_SCREENSHOTS");
@@ -23,6 +23,7 @@ public sealed class Screenshots(Chromium chromium)
             Judge = Path.Combine(models, "imdb-bert-tiny"),
             Queries = Path.Combine(models, "queries.jsonl"),
         });
+        await using var empty = await StudioServer.StartAsync(new() { RunsFolder = "runs-that-are-not-there", Token = "twelve-characters" });
         string query = Environment.GetEnvironmentVariable("RLHF_SCREENSHOT_QUERY") ?? "";
         foreach (var (name, width, scheme) in new[] { ("light", 1280, ColorScheme.Light), ("dark", 1280, ColorScheme.Dark),
             ("phone", 390, ColorScheme.Light), ("phone-dark", 390, ColorScheme.Dark) })
@@ -34,7 +35,23 @@ public sealed class Screenshots(Chromium chromium)
                 await page.WaitForTimeoutAsync(500);
                 await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"{tab}-{name}.png"), FullPage = true });
             }
+            await page.OpenAsync(studio.Address, $"/?{query}");
+            var plot = (await page.Locator(".chart-plot").First.BoundingBoxAsync())!;
+            await page.Mouse.MoveAsync(plot.X + plot.Width * 0.42f, plot.Y + 40);
+            await page.WaitForTimeoutAsync(300);
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"runs-{name}.png") });
+            await page.Locator(".tools .term").First.HoverAsync();
+            if (await page.Locator("button:has-text('Stop')").CountAsync() > 0)
+                await page.Locator("button:has-text('Stop')").First.ClickAsync();
+            await page.WaitForTimeoutAsync(600);
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"asked-{name}.png") });
+            await page.GotoAsync(empty.Address.AbsoluteUri);
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"login-{name}.png") });
+            await page.GotoAsync(new Uri(empty.Address, "/?token=twelve-characters").AbsoluteUri);
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"empty-{name}.png") });
+            await page.SetViewportSizeAsync(width, 790);
             await page.OpenAsync(studio.Address, "/playground");
+            await page.Locator("#model").SelectOptionAsync(new SelectOptionValue { Index = 1 });
             await page.GetByRole(AriaRole.Button, new() { Name = "Answer", Exact = true }).ClickAsync();
             await page.Locator("article[data-done=true]").Nth(1).WaitForAsync();
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-{name}.png"), FullPage = true });
