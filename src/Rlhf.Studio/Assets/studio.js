@@ -75,11 +75,13 @@
     if (steps.length === 0) return;
     const step = steps.reduce((a, b) => Math.abs(b - value) < Math.abs(a - value) ? b : a);
     plot.dataset.at = step;
-    for (const other of document.querySelectorAll('.chart-plot')) {
+    // All widths first: reading one after a change would lay the page out again.
+    const cursors = [...document.querySelectorAll('.chart-plot')].map(other => {
       const data = dataOf(other);
-      const share = (step - data.low) / (data.high - data.low);
-      const cursor = other.querySelector('.chart-cursor');
-      cursor.style.left = `${100 * share}%`;
+      return { cursor: other.querySelector('.chart-cursor'), share: (step - data.low) / (data.high - data.low), width: other.clientWidth };
+    });
+    for (const { cursor, share, width } of cursors) {
+      cursor.style.transform = `translateX(${share * width}px)`;
       cursor.classList.toggle('shown', share >= 0 && share <= 1);
     }
     if (!tip) {
