@@ -75,7 +75,8 @@ public sealed class RunCatalogTests : IDisposable
     [Fact]
     public void SamplesAreThoseOfTheirStep()
     {
-        StudioServer.MakeRun(folder.Path, "one", steps: 5);
+        string run = StudioServer.MakeRun(folder.Path, "one", steps: 5);
+        File.AppendAllText(Path.Combine(run, "samples.jsonl"), """{"step":6,"table":"warnings","message":"KL is high"}""" + "\n");
         var data = new RunDataCache(catalog).Of("one");
         data.Update();
         Assert.Equal([1L, 2, 3, 4, 5], data.SampleSteps);

@@ -155,7 +155,8 @@ public sealed class RunData
 
     private void AddSample(long offset, ReadOnlySpan<byte> line)
     {
-        if (MetricLine.StepOf(line) is not { } step)
+        // Other tables, such as warnings, are no texts.
+        if (line.IndexOf("\"response\":"u8) < 0 || MetricLine.StepOf(line) is not { } step)
             return;
         if (!samples.TryGetValue(step, out var rows))
             samples[step] = rows = [];

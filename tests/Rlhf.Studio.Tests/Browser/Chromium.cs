@@ -22,6 +22,7 @@ public sealed class Chromium : IAsyncDisposable
         await starting.WaitAsync();
         try
         {
+            Assertions.SetDefaultExpectTimeout(30_000); // CI's machines do other things, too
             playwright ??= await Playwright.CreateAsync();
             browser ??= await playwright.Chromium.LaunchAsync(new()
             {

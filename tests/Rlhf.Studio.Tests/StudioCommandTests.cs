@@ -1,0 +1,67 @@
+using System.Diagnostics;
+using System.Net;
+using System.Text;
+using System.Text.Json;
+using Rlhf.Tests;
+using Rlhf.Tests.Cli;
+
+namespace Rlhf.Studio.Tests;
+
+/// <summary><c>rlhf studio</c> as a process of its own.</summary>
+public sealed class StudioCommandTests : IDisposable
+{
+    private readonly Fixtures.TemporaryFolder folder = new();
+
+    [Fact]
+    public async Task ItServesUntilItIsToldToEnd()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "There is no SIGTERM on Windows.");
+        StudioServer.MakeRun(folder.Path, "runs/first", steps: 3);
+        using var studio = RlhfCommand.Start(folder.Path, "studio", "--port", "0", "--json");
+        try
+        {
+            var url = new Uri(ReadJson(studio).GetProperty("url").GetString()!);
+            using var client = new HttpClient();
+            Assert.Contains("data-run=\"first\"", await client.GetStringAsync(url), StringComparison.Ordinal);
+            Assert.Equal(HttpStatusCode.OK, (await client.GetAsync(new Uri(url, "/assets/blazor.web.js"))).StatusCode);
+
+            var second = RlhfCommand.Run(folder.Path, "studio", "--port", $"{url.Port}");
+            Assert.NotEqual(0, second.ExitCode);
+            Assert.Contains($"--port {url.Port} cannot be had", second.Error, StringComparison.Ordinal);
+
+            Process.Start("kill", ["-TERM", $"{studio.Id}"]).WaitForExit();
+            Assert.Equal(0, RlhfCommand.Finish(studio).ExitCode);
+        }
+        finally
+        {
+            if (!studio.HasExited)
+                studio.Kill();
+        }
+    }
+
+    [Theory]
+    [InlineData("set a --token as well", "--host", "0.0.0.0")]
+    [InlineData("must be an address", "--host", "example.org")]
+    [InlineData("at least 12", "--token", "short")]
+    [InlineData("--port is 70000", "--port", "70000")]
+    public void WhatCannotBeIsRefused(string expected, params string[] flags)
+    {
+        var result = RlhfCommand.Run(folder.Path, ["studio", .. flags]);
+        Assert.Equal(2, result.ExitCode);
+        Assert.Contains(expected, result.Error, StringComparison.OrdinalIgnoreCase);
+    }
+
+    public void Dispose() => folder.Dispose();
+
+    private static JsonElement ReadJson(Process process)
+    {
+        var text = new StringBuilder();
+        while (process.StandardOutput.ReadLine() is { } line)
+        {
+            text.AppendLine(line);
+            if (line == "}")
+                return JsonDocument.Parse(text.ToString()).RootElement;
+        }
+        throw new InvalidDataException($"The command ended: {text}{process.StandardError.ReadToEnd()}");
+    }
+}
