@@ -14,5 +14,6 @@ public static class Navigation
     [
         new("Runs", "", "M4 19V5M4 19h16M7.5 15l3.5-4 3 2.5L19 8"),
         new("Playground", "playground", "M5 5h6v14H5zM13 5h6v14h-6zM7 9h2M7 12h2M15 9h2M15 12h2M15 15h2"),
+        new("Label", "label", "M4 4h7v9H4zM14 4h6M14 8h6M14 12h4M5 18l3 3 6-6"),
     ];
 }

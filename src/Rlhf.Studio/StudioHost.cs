@@ -11,6 +11,7 @@ using MudBlazor.Services;
 using Rlhf.Runtime;
 using Rlhf.Studio.Api;
 using Rlhf.Studio.Hosting;
+using Rlhf.Studio.Labeling;
 using Rlhf.Studio.Layout;
 using Rlhf.Studio.Playground;
 using Rlhf.Studio.Runs;
@@ -89,5 +90,8 @@ public static class StudioHost
         services.AddSingleton<ModelChoices>();
         services.AddSingleton<SideBySide>();
         services.AddSingleton<Beginnings>();
+        services.AddSingleton<PairSources>();
+        services.AddSingleton<LabelDesk>();
+        services.AddSingleton<NextCommands>();
     }
 }

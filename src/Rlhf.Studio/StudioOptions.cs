@@ -42,7 +42,16 @@ public sealed record StudioOptions
     /// <summary>A JSON-lines file of ready beginnings (<c>query</c> of each line), or null.</summary>
     public string? Queries { get; init; }
 
-    /// <summary>How a run is resumed: program and first arguments, before the verb. Empty: it cannot be.</summary>
+    /// <summary>A file of pairs to label, or null; those in the runs folder are found as well.</summary>
+    public string? Pairs { get; init; }
+
+    /// <summary>Where the labels of <see cref="Pairs"/> go; null: <c>-labelled.jsonl</c> beside them.</summary>
+    public string? Labels { get; init; }
+
+    /// <summary>Labelling shows about one in so many pairs a second time, with the answers swapped; 0: none.</summary>
+    public int RepeatEvery { get; init; } = 12;
+
+    /// <summary>How a run is started or resumed: program and first arguments, before the verb. Empty: it cannot be.</summary>
     public IReadOnlyList<string> Command { get; init; } = [];
 
     /// <summary>Loads libtorch and finds the device; called once, when a model is first needed. Null: the CPU.</summary>
@@ -59,5 +68,17 @@ public sealed record StudioOptions
             yield return $"Host is {Address}, which other machines can reach: set a Token as well, or leave Host out.";
         if (string.IsNullOrWhiteSpace(RunsFolder))
             yield return "Runs is empty; name the folder that holds the runs.";
+        if (Pairs is not null && !File.Exists(Pairs))
+            yield return $"Pairs is {Pairs}, where no file is; rlhf pairs sample makes one.";
+        if (Labels is not null && Pairs is null)
+            yield return "Labels is where the labels of Pairs go: set that, too.";
+        else if (Labels is not null && Path.GetExtension(Labels) != ".jsonl")
+            yield return $"Labels is {Labels}; give it the extension .jsonl.";
+        else if (Labels is not null && Path.GetFullPath(Labels) == Path.GetFullPath(Pairs!))
+            yield return "Labels and Pairs are the same file; the labels need one of their own.";
+        else if (Labels is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(Labels))))
+            yield return $"Labels is {Labels}, whose folder is not there.";
+        if (RepeatEvery is not (0 or (>= 3 and <= 1000)))
+            yield return $"RepeatEvery is {RepeatEvery}; it must be 0 (no pair is shown again) or from 3 to 1000.";
     }
 }

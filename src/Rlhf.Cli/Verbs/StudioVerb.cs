@@ -45,6 +45,18 @@ internal sealed record StudioSettings
     [ValueName("DIR|ORG/NAME")]
     public string? Judge { get; init; }
 
+    [Description("Pairs to label, such as rlhf pairs sample wrote; those in the runs folder are found as well.")]
+    [ValueName("FILE")]
+    public string? Pairs { get; init; }
+
+    [Description("File for the labels of --pairs, JSON lines; unset: NAME-labelled.jsonl beside them. Existing labels are gone on with.")]
+    [ValueName("FILE")]
+    public string? Labels { get; init; }
+
+    [Description("Labelling shows about one in N pairs a second time, with the answers swapped, to see whether the choice is the same; 0: none.")]
+    [ValueName("N")]
+    public int RepeatEvery { get; init; } = 12;
+
     [Description("Open it in the browser.")]
     public bool Open { get; init; }
 
@@ -53,9 +65,21 @@ internal sealed record StudioSettings
         if (Host is not null && Address is null)
             yield return $"Host is {Host}; it must be an address such as 127.0.0.1 or 0.0.0.0.";
         else
-            foreach (var problem in new StudioOptions { RunsFolder = Runs, Address = Address!, Port = Port, Token = Secret }.Validate())
+            foreach (var problem in ToOptions().Validate())
                 yield return problem;
     }
+
+    /// <summary>What of these settings needs no models.</summary>
+    public StudioOptions ToOptions() => new()
+    {
+        RunsFolder = Runs,
+        Address = Address!,
+        Port = Port,
+        Token = Secret,
+        Pairs = Pairs,
+        Labels = Labels,
+        RepeatEvery = RepeatEvery,
+    };
 
     /// <summary>Where to listen, or null for what is no address.</summary>
     public IPAddress? Address => Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
@@ -68,10 +92,11 @@ internal sealed record StudioSettings
 internal static class StudioVerb
 {
     public static Command Create() => new VerbCommand(
-        "studio", "shows runs while they train, and lets you try models, in the browser.",
+        "studio", "shows runs while they train, and lets you try models and label pairs, in the browser.",
         [
             "rlhf studio --open",
             "rlhf studio --runs experiments --port 8080",
+            "rlhf studio --pairs pairs.jsonl --labels labelled.jsonl",
             "rlhf studio --host 0.0.0.0 --token correct-horse-battery",
         ],
         new SettingsBinder()
@@ -86,12 +111,8 @@ internal static class StudioVerb
         var settings = context.Settings.Get<StudioSettings>();
         var compute = context.Settings.Get<ComputeOptions>();
         string? Resolve(string flag, string? path, string? otherwise) => path is null ? otherwise : ModelFolders.Resolve(context, flag, path);
-        var options = new StudioOptions
+        var options = settings.ToOptions() with
         {
-            RunsFolder = settings.Runs,
-            Address = settings.Address!,
-            Port = settings.Port,
-            Token = settings.Secret,
             Model = Resolve("--model", settings.Model, null),
             BaseModel = Resolve("--base-model", settings.BaseModel, null),
             ShippedModel = ModelFolders.Shipped(ModelFolders.ShippedPolicy),

@@ -48,6 +48,17 @@
     noteTimer = setTimeout(() => note.classList.remove('shown'), 1600);
   }
 
+  // Keys of a page's own buttons, wherever the focus is but in a field. A key that is held down counts once.
+  document.addEventListener('keydown', event => {
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || document.querySelector('.mud-dialog')
+      || event.target.closest?.('input, textarea, select')) return;
+    const key = event.key.toLowerCase();
+    const button = [...document.querySelectorAll('button[data-keys]')].find(b => b.dataset.keys.split(' ').includes(key));
+    if (!button || button.disabled) return;
+    event.preventDefault();
+    button.click();
+  });
+
   // Charts: a line at the pointer on every chart of the page, and the values beside it.
   let tip;
   const parsed = new WeakMap();

@@ -85,34 +85,63 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
             return new(false, "There is no such run.");
         if (!run.CanResume)
             return new(false, run.State == RunState.Running ? "It runs already." : "It is finished.");
-        if (options.Command.Count == 0 || OperatingSystem.IsWindows())
+        if (!CanStart)
             return new(false, $"The studio cannot start it here. In a terminal: {ResumeCommand(run)}");
         string log = Path.Combine(folder, RunFiles.ResumeLog);
         if (new FileInfo(log).LinkTarget is not null)
             return new(false, $"{RunFiles.ResumeLog} in its folder is a link, which the studio does not write through.");
         long before = File.Exists(log) ? new FileInfo(log).Length : 0;
-        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
-        foreach (var word in (string[])["-c", StartScript, "sh", log, .. options.Command, run.Verb, "--resume", folder])
-            start.ArgumentList.Add(word);
-        start.Environment.Remove(StudioOptions.TokenVariable);
-        using (var shell = Process.Start(start)!)
-            await shell.WaitForExitAsync(cancellation);
-        return await Outcome(id, log, before, cancellation);
+        await Launch(log, [run.Verb, "--resume", folder], cancellation);
+        return await Outcome(id, log, before, "It goes on from its last checkpoint.", "It could not go on", cancellation);
     }
 
-    private async Task<ActionResult> Outcome(string id, string log, long before, CancellationToken cancellation)
+    /// <summary>Can the studio start runs?</summary>
+    public bool CanStart => options.Command.Count > 0 && !OperatingSystem.IsWindows();
+
+    /// <summary>
+    /// Starts <c>rlhf VERB ... --output FOLDER</c> for a new run as a process of its own, and waits until it has the folder or has ended.
+    /// What it says goes to a log beside the folder.
+    /// </summary>
+    /// <param name="verb">The verb.</param>
+    /// <param name="id">The new run: a name in the runs folder.</param>
+    /// <param name="arguments">The rest of the command.</param>
+    /// <param name="cancellation">Ends the waiting, not the run.</param>
+    public async Task<ActionResult> StartAsync(string verb, string id, IEnumerable<string> arguments, CancellationToken cancellation = default)
+    {
+        string folder = Path.Combine(runs.Folder, id), log = folder + ".log";
+        if (!CanStart)
+            return new(false, "The studio cannot start it here; use the command.");
+        if (id != Path.GetFileName(id) || id.StartsWith('.') || Path.Exists(folder) || Path.Exists(log))
+            return new(false, $"There is something of the name {id} already.");
+        Directory.CreateDirectory(runs.Folder);
+        await Launch(log, [verb, .. arguments, "--output", folder], cancellation);
+        return await Outcome(id, log, 0, "It trains; Runs shows how it goes.", "It could not begin", cancellation);
+    }
+
+    private async Task Launch(string log, IEnumerable<string> arguments, CancellationToken cancellation)
+    {
+        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        foreach (var word in (string[])["-c", StartScript, "sh", log, .. options.Command, .. arguments])
+            start.ArgumentList.Add(word);
+        start.Environment.Remove(StudioOptions.TokenVariable);
+        using var shell = Process.Start(start)!;
+        await shell.WaitForExitAsync(cancellation);
+    }
+
+    private async Task<ActionResult> Outcome(
+        string id, string log, long before, string success, string failure, CancellationToken cancellation)
     {
         for (var waited = Stopwatch.StartNew(); waited.Elapsed < StartLimit; await Task.Delay(200, cancellation))
         {
             runs.Refresh();
             if (runs.Find(id) is { State: RunState.Running or RunState.Finished })
-                return new(true, "It goes on from its last checkpoint.");
+                return new(true, success);
             string said = LogTail(log, before);
             if (said.Contains("rlhf ended with", StringComparison.Ordinal))
-                return new(false, "It could not go on: " + string.Join(' ', said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+                return new(false, $"{failure}: " + string.Join(' ', said.Split('\n', StringSplitOptions.RemoveEmptyEntries)
                     .Where(l => !l.StartsWith("rlhf ended with", StringComparison.Ordinal)).TakeLast(2)).Trim());
         }
-        return new(false, $"It has not begun after {StartLimit.TotalSeconds:0} seconds; {RunFiles.ResumeLog} in its folder tells more.");
+        return new(false, $"It has not begun after {StartLimit.TotalSeconds:0} seconds; {Path.GetFileName(log)} tells more.");
     }
 
     private static string LogTail(string log, long from)
@@ -122,7 +151,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         return new StreamReader(stream).ReadToEnd();
     }
 
-    private static string ShellWord(string word) =>
+    internal static string ShellWord(string word) =>
         word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c)) ? word : $"'{word.Replace("'", "'\\''")}'";
 
     [DllImport("libc", EntryPoint = "syscall", SetLastError = true)]

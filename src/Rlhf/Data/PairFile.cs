@@ -38,19 +38,23 @@ public static class PairFile
     /// <summary>Writes unlabelled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public static void Save(string path, IEnumerable<ResponsePair> pairs) => Save(path, pairs, (json, pair) =>
+    public static void Save(string path, IEnumerable<ResponsePair> pairs) => AtomicFile.Write(path, stream => Write(stream, pairs, (json, pair) =>
     {
         json.WriteString("id", pair.Id);
         json.WriteString("prompt", pair.Prompt);
         json.WriteString("response_a", pair.ResponseA);
         json.WriteString("response_b", pair.ResponseB);
         WriteIfKnown(json, "model", pair.Model);
-    });
+    }));
 
     /// <summary>Writes labelled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public static void Save(string path, IEnumerable<LabelledPair> pairs) => Save(path, pairs, (json, labelled) =>
+    public static void Save(string path, IEnumerable<LabelledPair> pairs) => AtomicFile.Write(path, stream => Write(stream, pairs));
+
+    /// <summary>Writes labelled pairs, one per line, into a stream: to the end of a file, say.</summary>
+    /// <exception cref="IOException">The stream cannot be written.</exception>
+    public static void Write(Stream stream, IEnumerable<LabelledPair> pairs) => Write(stream, pairs, (json, labelled) =>
     {
         json.WriteString("id", labelled.Pair.Id);
         json.WriteString("prompt", labelled.Pair.Prompt);
@@ -78,20 +82,19 @@ public static class PairFile
         return new(id, prompt, a, b, row.Cells[4] is null ? null : row.Text(4, "model", maxLength));
     }
 
-    private static void Save<T>(string path, IEnumerable<T> rows, Action<Utf8JsonWriter, T> writeFields) =>
-        AtomicFile.Write(path, stream =>
+    private static void Write<T>(Stream stream, IEnumerable<T> rows, Action<Utf8JsonWriter, T> writeFields)
+    {
+        using var json = new Utf8JsonWriter(stream, Writing);
+        foreach (var row in rows)
         {
-            using var json = new Utf8JsonWriter(stream, Writing);
-            foreach (var row in rows)
-            {
-                json.WriteStartObject();
-                writeFields(json, row);
-                json.WriteEndObject();
-                json.Flush();
-                stream.WriteByte((byte)'\n');
-                json.Reset();
-            }
-        });
+            json.WriteStartObject();
+            writeFields(json, row);
+            json.WriteEndObject();
+            json.Flush();
+            stream.WriteByte((byte)'\n');
+            json.Reset();
+        }
+    }
 
     private static void WriteIfKnown(Utf8JsonWriter json, string name, string? value)
     {

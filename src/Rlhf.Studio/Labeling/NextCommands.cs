@@ -1,0 +1,62 @@
+using System.Globalization;
+using Rlhf.Studio.Runs;
+
+namespace Rlhf.Studio.Labeling;
+
+/// <summary>What comes after labelling: the commands, and the reward model's training as a run.</summary>
+public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActions actions)
+{
+    /// <summary>A reward model of fewer labels would hold out next to nothing.</summary>
+    public const int FewestLabels = 10;
+
+    /// <summary>The commands for some labels.</summary>
+    /// <param name="Reward">Trains the reward model.</param>
+    /// <param name="Ppo">Aligns the language model with it.</param>
+    /// <param name="RewardRun">The reward model's run.</param>
+    /// <param name="Arguments">Arguments of the first one, with full paths and without the output.</param>
+    public sealed record Commands(string Reward, string Ppo, string RewardRun, IReadOnlyList<string> Arguments);
+
+    /// <summary>Can the first one be started from here?</summary>
+    public bool CanStart => actions.CanStart;
+
+    /// <summary>The commands for the labels of a project.</summary>
+    public Commands For(LabelProject project)
+    {
+        var (model, isShipped) = ModelOf(project.Model);
+        string stem = Path.GetFileNameWithoutExtension(project.Source.Labels);
+        string rewardRun = Free($"reward-{stem}"), ppoRun = Free($"ppo-{stem}");
+        string[] Reward(Func<string, string> path) =>
+            ["--model", path(model), "--pairs", path(project.Source.Labels), "--eval-fraction", "0.15", "--num-train-epochs", "2", "--learning-rate", "1e-4"];
+        string[] ppo = [.. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(Path.Combine(runs.Folder, rewardRun)),
+            "--use-score-scaling", "--use-score-norm", "--output", Short(Path.Combine(runs.Folder, ppoRun))];
+        return new(Line("reward", [.. Reward(Short), "--output", Short(Path.Combine(runs.Folder, rewardRun))]), Line("ppo", ppo), rewardRun,
+            Reward(Path.GetFullPath));
+    }
+
+    /// <summary>Trains the reward model in a process of its own, which then is among the runs.</summary>
+    public Task<ActionResult> StartAsync(Commands commands) => actions.StartAsync("reward", commands.RewardRun, commands.Arguments);
+
+    // Pairs name their model as its folder is called. A shipped model is the default of rlhf ppo, with settings that suit it.
+    private (string Folder, bool IsShipped) ModelOf(string? name)
+    {
+        bool isShipped = options.ShippedModel is { } shipped && (name is null || Path.GetFileName(shipped) == name);
+        if (!isShipped && runs.List().FirstOrDefault(r => r.HasModel && r.Verb is "sft" or "ppo" && r.Name == name) is { } run)
+            return (Path.Combine(runs.Folder, run.Id), false);
+        return isShipped ? (options.ShippedModel!, true) : (name ?? "MODEL", false);
+    }
+
+    private string Free(string name) => Enumerable.Range(1, 1000)
+        .Select(n => n == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}-{n}"))
+        .FirstOrDefault(id => !Path.Exists(Path.Combine(runs.Folder, id)) && !Path.Exists(Path.Combine(runs.Folder, id + ".log"))) ?? name;
+
+    private static string Line(string verb, IEnumerable<string> arguments) => $"rlhf {verb} {string.Join(' ', arguments.Select(RunActions.ShellWord))}";
+
+    // As one would type it.
+    private static string Short(string path)
+    {
+        if (!Path.IsPathRooted(path) && !Path.Exists(path))
+            return path;
+        string relative = Path.GetRelativePath(Environment.CurrentDirectory, Path.GetFullPath(path));
+        return relative.StartsWith("..", StringComparison.Ordinal) ? Path.GetFullPath(path) : relative;
+    }
+}
