@@ -23,7 +23,7 @@ public sealed class LabelJournal(string path)
     /// <summary>Lines that could not be read: the last one before a crash, say.</summary>
     public int Unreadable { get; private set; }
 
-    /// <summary>Reads what is new in the file. A line without its end is left for later.</summary>
+    /// <summary>Reads what is new in the file.</summary>
     /// <exception cref="IOException">The file cannot be read, or was cut.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
     public void Update()
@@ -34,8 +34,8 @@ public sealed class LabelJournal(string path)
                 throw new IOException($"{path} is not there any more. Put it back, or reload the page to begin anew.");
             return;
         }
-        using var stream = Open(FileMode.Open, FileAccess.Read);
-        ReadLines(stream);
+        using var stream = Open(FileMode.Open);
+        ReadAll(stream);
     }
 
     /// <summary>Adds a decision, on the disk when this returns. Nobody else writes while it is made.</summary>
@@ -45,14 +45,8 @@ public sealed class LabelJournal(string path)
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public Decision? Append(Func<Decision?> decide, Action<Decision> afterwards)
     {
-        using var stream = Open(FileMode.OpenOrCreate, FileAccess.ReadWrite);
-        ReadLines(stream);
-        if (offset < stream.Length) // a line that a crash cut off: it stays, and counts as unreadable
-        {
-            stream.Position = stream.Length;
-            stream.WriteByte((byte)'\n');
-            ReadLines(stream);
-        }
+        using var stream = Open(FileMode.OpenOrCreate);
+        ReadAll(stream);
         if (decide() is not { } decision)
             return null;
         stream.Position = offset;
@@ -62,6 +56,17 @@ public sealed class LabelJournal(string path)
         decisions.Add(decision);
         afterwards(decision);
         return decision;
+    }
+
+    // Nobody else writes now, so a line without its end is one that a crash cut off. It is given its end, and stays.
+    private void ReadAll(FileStream stream)
+    {
+        ReadLines(stream);
+        if (offset == stream.Length)
+            return;
+        stream.Position = stream.Length;
+        stream.WriteByte((byte)'\n');
+        ReadLines(stream);
     }
 
     private void ReadLines(FileStream stream)
@@ -98,14 +103,14 @@ public sealed class LabelJournal(string path)
     }
 
     // One at a time has the file; the next waits for a moment.
-    private FileStream Open(FileMode mode, FileAccess access)
+    private FileStream Open(FileMode mode)
     {
         var until = DateTime.UtcNow + Patience;
         while (true)
         {
             try
             {
-                return new FileStream(path, mode, access, FileShare.None);
+                return new FileStream(path, mode, FileAccess.ReadWrite, FileShare.None);
             }
             catch (IOException e) when (e is not (FileNotFoundException or DirectoryNotFoundException) && DateTime.UtcNow < until)
             {
