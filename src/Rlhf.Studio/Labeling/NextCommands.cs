@@ -14,10 +14,13 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     /// <param name="Ppo">Aligns the language model with it.</param>
     /// <param name="RewardRun">The reward model's run.</param>
     /// <param name="Arguments">Arguments of the first one, with full paths and without the output.</param>
-    public sealed record Commands(string Reward, string Ppo, string RewardRun, IReadOnlyList<string> Arguments);
+    /// <param name="Missing">The model that wrote the answers, where its folder was not found and <c>MODEL</c> stands in its place.</param>
+    public sealed record Commands(string Reward, string Ppo, string RewardRun, IReadOnlyList<string> Arguments, string? Missing);
+
+    private const string Placeholder = "MODEL";
 
     /// <summary>Can the first one be started from here?</summary>
-    public bool CanStart => actions.CanStart;
+    public bool CanStart(Commands commands) => actions.CanStart && commands.Missing is null;
 
     /// <summary>The commands for the labels of a project.</summary>
     public Commands For(LabelProject project)
@@ -30,7 +33,7 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
         string[] ppo = [.. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(Path.Combine(runs.Folder, rewardRun)),
             "--use-score-scaling", "--use-score-norm", "--output", Short(Path.Combine(runs.Folder, ppoRun))];
         return new(Line("reward", [.. Reward(Short), "--output", Short(Path.Combine(runs.Folder, rewardRun))]), Line("ppo", ppo), rewardRun,
-            Reward(Path.GetFullPath));
+            Reward(Path.GetFullPath), model == Placeholder ? project.Model ?? "the model that wrote the answers" : null);
     }
 
     /// <summary>Trains the reward model in a process of its own, which then is among the runs.</summary>
@@ -42,7 +45,7 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
         bool isShipped = options.ShippedModel is { } shipped && (name is null || Path.GetFileName(shipped) == name);
         if (!isShipped && runs.List().FirstOrDefault(r => r.HasModel && r.Verb is "sft" or "ppo" && r.Name == name) is { } run)
             return (Path.Combine(runs.Folder, run.Id), false);
-        return isShipped ? (options.ShippedModel!, true) : (name ?? "MODEL", false);
+        return isShipped ? (options.ShippedModel!, true) : (Placeholder, false);
     }
 
     private string Free(string name) => Enumerable.Range(1, 1000)
@@ -54,7 +57,7 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     // As one would type it.
     private static string Short(string path)
     {
-        if (!Path.IsPathRooted(path) && !Path.Exists(path))
+        if (path == Placeholder)
             return path;
         string relative = Path.GetRelativePath(Environment.CurrentDirectory, Path.GetFullPath(path));
         return relative.StartsWith("..", StringComparison.Ordinal) ? Path.GetFullPath(path) : relative;
