@@ -79,15 +79,18 @@ public static class RunCharts
                 ? p with { Low = p.Y - s, High = p.Y + s } : p)], 1));
         yield return Lines(run, "kl", "KL from the reference", "nats per response", Of(run, "objective/kl", "KL", 2)) with { FromZero = true };
         yield return Lines(run, "kl-coefficient", "KL coefficient", "weight of the KL penalty in the reward",
-            Of(run, "objective/kl_coef", "KL coefficient", 4)) with { FromZero = true };
+            Of(run, "objective/kl_coef", "KL coefficient", 4)) with
+        { FromZero = true };
         yield return Lines(run, "policy-loss", "Policy loss", "mean over minibatches", Of(run, "ppo/loss/policy", "policy loss", 1));
         yield return Lines(run, "value-loss", "Value loss", "mean over minibatches", Of(run, "ppo/loss/value", "value loss", 3)) with { FromZero = true };
         yield return Lines(run, "entropy", "Entropy", "nats per token, of the policy's distribution", Of(run, "ppo/policy/entropy", "entropy", 5));
         yield return Lines(run, "clipping", "Clipped share", "share of tokens whose update was clipped",
-            Of(run, "ppo/policy/clipfrac", "policy", 1), Of(run, "ppo/val/clipfrac", "value", 3)) with { FromZero = true };
+            Of(run, "ppo/policy/clipfrac", "policy", 1), Of(run, "ppo/val/clipfrac", "value", 3)) with
+        { FromZero = true };
         yield return Lines(run, "lengths", "Lengths", "tokens, mean of each step's batch, band: \u00b1 one standard deviation",
             WithSpread(run, "tokens/responses_len_mean", "tokens/responses_len_std", "response", 1),
-            WithSpread(run, "tokens/queries_len_mean", "tokens/queries_len_std", "query", 0)) with { FromZero = true };
+            WithSpread(run, "tokens/queries_len_mean", "tokens/queries_len_std", "query", 0)) with
+        { FromZero = true };
         yield return Lines(run, "learning-rate", "Learning rate", "", Of(run, "ppo/learning_rate", "learning rate", 6)) with { FromZero = true };
         yield return Lines(run, "gradient", "Gradient norm", "before clipping", Of(run, "ppo/grad_norm", "gradient norm", 7)) with { FromZero = true };
         yield return Time(run);

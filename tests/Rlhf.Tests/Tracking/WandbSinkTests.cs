@@ -14,7 +14,11 @@ public sealed class WandbSinkTests : IDisposable
     {
         Config = new Dictionary<string, object?>
         {
-            ["learning_rate"] = 1.41e-5, ["model"] = "caf\u00e9: \"x\"", ["steps"] = 20L, ["adaptive"] = true, ["target_kl"] = null,
+            ["learning_rate"] = 1.41e-5,
+            ["model"] = "caf\u00e9: \"x\"",
+            ["steps"] = 20L,
+            ["adaptive"] = true,
+            ["target_kl"] = null,
         },
         Command = "rlhf ppo --steps 20",
     };
