@@ -8,8 +8,8 @@ using Rlhf.Tokenizers;
 using Rlhf.Training.Checkpointing;
 using Rlhf.Training.Optimization;
 using TorchSharp;
-using Parameter = TorchSharp.Modules.Parameter;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Training.RewardModeling;
 

@@ -7,8 +7,8 @@ using Rlhf.Runtime;
 using Rlhf.Training.Checkpointing;
 using Rlhf.Training.Optimization;
 using TorchSharp;
-using Parameter = TorchSharp.Modules.Parameter;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Training.Sft;
 
