@@ -2,8 +2,8 @@ using System.Text.RegularExpressions;
 using Rlhf.Rewards;
 
 /// <summary>
-/// What the scripted labeler likes: positive, polite and short answers. Its score is the sentiment of the whole text, less a penalty for each word
-/// that is rude, each exclamation mark, each word in capitals, and each letter of the answer beyond 40.
+/// What the scripted labeler likes: positive, polite and short answers. Its score is the sentiment of the whole text, less a penalty
+/// for each word that is rude, each exclamation mark, each word in capitals, and each letter of the answer beyond 40.
 /// </summary>
 /// <param name="sentiment">A classifier's logit of POSITIVE.</param>
 internal sealed partial class Preference(IRewardFunction sentiment) : IRewardFunction
@@ -25,7 +25,8 @@ internal sealed partial class Preference(IRewardFunction sentiment) : IRewardFun
     /// <summary>Penalty for length.</summary>
     public static float Length(string answer) => LetterTooMany * Math.Max(0, answer.Trim().Length - FreeLetters);
 
-    [GeneratedRegex(@"\b(crap|crappy|damn|dumb|hell|idiot|idiotic|idiots|moron|pathetic|shit|stupid|suck|sucks|trash|garbage)\b", RegexOptions.IgnoreCase)]
+    [GeneratedRegex(@"\b(crap|crappy|damn|dumb|hell|idiot|idiotic|idiots|moron|pathetic|shit|stupid|suck|sucks|trash|garbage)\b",
+        RegexOptions.IgnoreCase)]
     private static partial Regex Rude();
 
     [GeneratedRegex(@"\b[A-Z]{2,}\b")]

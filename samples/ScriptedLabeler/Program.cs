@@ -68,27 +68,36 @@ void Compare(string before, string after)
 {
     const int queries = 200, seed = 0;
     var tokenizer = AutoTokenizer.FromPretrained(before);
-    string[] texts = [.. QueryDataset.Load(Path.Combine(models, "queries.jsonl"), tokenizer, new() { ShuffleSeed = seed }).Select(q => q.Text)];
-    int[][] heldOut = [.. QueryDataset.FromTexts(texts, tokenizer, new LengthSampler(2, 8), seed).Take(queries).Select(q => q.TokenIds)];
+    var all = QueryDataset.Load(Path.Combine(models, "queries.jsonl"), tokenizer, new() { ShuffleSeed = seed });
+    int[][] heldOut = [.. QueryDataset.FromTexts([.. all.Select(q => q.Text)], tokenizer, new LengthSampler(2, 8), seed)
+        .Take(queries).Select(q => q.TokenIds)];
     using var bert = TextClassificationPipeline.FromPretrained(Path.Combine(models, "imdb-bert-tiny"));
-    var comparison = new PolicySideBySide(tokenizer, heldOut,
-        [new("preference", preference), new("judge", new ClassifierReward(bert, "POSITIVE")), new("sentiment", new ClassifierReward(sentiment, "POSITIVE"))])
+    NamedScorer[] scorers =
+    [
+        new("preference", preference), new("judge", new ClassifierReward(bert, "POSITIVE")),
+        new("sentiment", new ClassifierReward(sentiment, "POSITIVE")),
+    ];
+    var comparison = new PolicySideBySide(tokenizer, heldOut, scorers)
     {
         ResponseLengths = new LengthSampler(4, 16).Sample(new RandomStream(seed, "evaluation/response-length"), queries),
         Seed = seed,
     };
     string Policy(string folder) => Directory.Exists(Path.Combine(folder, "model")) ? Path.Combine(folder, "model") : folder;
-    var results = comparison.Compare([.. new[] { before, after }.Select(f => (f, (Func<CausalLM>)(() => AutoModelForCausalLM.FromPretrained(Policy(f)))))]);
+    (string, Func<CausalLM>) Opened(string folder) => (folder, () => AutoModelForCausalLM.FromPretrained(Policy(folder)));
+    var results = comparison.Compare([Opened(before), Opened(after)]);
     foreach (var (old, now) in results[0].Scores.Zip(results[1].Scores))
     {
         var (low, high) = Wilson(now.WinRate!.Value, queries);
-        Console.WriteLine($"{now.Scorer,-12} wins {now.WinRate:P1} ({low:P1} to {high:P1})   mean {old.Score.Mean:F2} -> {now.Score.Mean:F2}");
+        Console.WriteLine($"{now.Scorer,-12} wins {now.WinRate:P1} ({low:P1} to {high:P1})   "
+            + $"mean {old.Score.Mean:F2} -> {now.Score.Mean:F2}");
     }
     foreach (var (name, samples) in results.Select(r => (r.Policy, r.Samples)))
     {
         string[] answers = [.. samples.Completions.Select(c => c.Response)];
-        Console.WriteLine($"{name}: {answers.Average(a => a.Trim().Length):F1} letters, {answers.Average(a => Diversity.Words(a).Length):F1} words, "
-            + $"rude or shouting {answers.Count(a => Preference.Rudeness(a) > 0)}, penalty for length {answers.Average(Preference.Length):F2}");
+        Console.WriteLine($"{name}: {answers.Average(a => a.Trim().Length):F1} letters, "
+            + $"{answers.Average(a => Diversity.Words(a).Length):F1} words, "
+            + $"rude or shouting {answers.Count(a => Preference.Rudeness(a) > 0)}, "
+            + $"penalty for length {answers.Average(Preference.Length):F2}");
     }
     for (int i = 0; i < 8; i++)
         Console.WriteLine($"\n{results[0].Samples.Completions[i].Query}\n  before {results[0].Samples.Completions[i].Response}"

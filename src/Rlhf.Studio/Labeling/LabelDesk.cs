@@ -20,7 +20,7 @@ public sealed class LabelDesk(PairSources sources, StudioOptions options)
         {
             // Pairs that were sampled anew under the same name are another work.
             var name = (source.Labels, File.GetLastWriteTimeUtc(source.Pairs));
-            if (projects.TryGetValue(name, out var known) && (known.Progress(default).Labels == 0 || File.Exists(source.Journal)))
+            if (projects.TryGetValue(name, out var known) && known.IsWhole)
                 return known;
             return projects[name] = LabelProject.Open(source, options.RepeatEvery);
         }

@@ -10,7 +10,9 @@ public readonly record struct Share(int Count, int Of)
     /// <summary>In [0, 1]; NaN where there is no case.</summary>
     public double Value => Of == 0 ? double.NaN : (double)Count / Of;
 
-    /// <summary>Could chance alone hardly make it so different from one half? By a 99 % interval (Wilson 1927), for 20 cases and more.</summary>
+    /// <summary>
+    /// Could chance alone hardly make it so different from one half? By a 99 % interval (Wilson 1927), for 20 cases and more.
+    /// </summary>
     public bool IsFarFromHalf
     {
         get
@@ -18,7 +20,8 @@ public readonly record struct Share(int Count, int Of)
             const double z = 2.576;
             if (Of < 20)
                 return false;
-            double centre = (Count + z * z / 2) / (Of + z * z), half = z / (Of + z * z) * Math.Sqrt((double)Count * (Of - Count) / Of + z * z / 4);
+            double centre = (Count + z * z / 2) / (Of + z * z);
+            double half = z / (Of + z * z) * Math.Sqrt((double)Count * (Of - Count) / Of + z * z / 4);
             return Math.Abs(centre - 0.5) > half;
         }
     }
@@ -45,10 +48,12 @@ public sealed record LabelFigures(
         var first = decisions.Where(d => !d.Repeat).GroupBy(d => (d.Pair, d.Labeler)).ToDictionary(d => d.Key, d => d.Last());
         Decision[] choices = [.. first.Values.Where(d => d.IsChoice)];
         Decision[] again = [.. decisions.Where(d => d.Repeat && d.Verdict != Verdict.Skip)];
-        Decision[] unequal = [.. choices.Where(d => pairs[d.Pair].ResponseA.Length != pairs[d.Pair].ResponseB.Length)];
-        return new(choices.Length, first.Values.Count(d => d.Verdict == Verdict.Tie), first.Values.Count(d => d.Verdict == Verdict.Skip),
+        int Longer(Decision d) => pairs[d.Pair].ResponseA.Length.CompareTo(pairs[d.Pair].ResponseB.Length); // above 0: the first
+        Decision[] unequal = [.. choices.Where(d => Longer(d) != 0)];
+        return new(choices.Length, first.Values.Count(d => d.Verdict == Verdict.Tie),
+            first.Values.Count(d => d.Verdict == Verdict.Skip),
             new(choices.Count(d => d.ChoseFirst), choices.Length),
-            new(unequal.Count(d => pairs[d.Pair].ResponseA.Length > pairs[d.Pair].ResponseB.Length == (d.Verdict == Verdict.A)), unequal.Length),
+            new(unequal.Count(d => Longer(d) > 0 == (d.Verdict == Verdict.A)), unequal.Length),
             new(again.Count(d => first.GetValueOrDefault((d.Pair, d.Labeler))?.Verdict == d.Verdict), again.Length),
             Median([.. decisions.TakeLast(PaceOver).Select(d => d.Seconds)]));
     }

@@ -1,8 +1,8 @@
 namespace Rlhf.Studio.Labeling;
 
 /// <summary>
-/// The file of all decisions, one line each, that only grows. Every line is on the disk before the next pair is shown. Several processes may
-/// write: each reads what the others wrote before it adds its own. Not thread-safe.
+/// The file of all decisions, one line each, that only grows. Every line is on the disk before the next pair is shown. Several
+/// processes may write: each reads what the others wrote before it adds its own. Not thread-safe.
 /// </summary>
 /// <param name="path">The file; it need not exist yet.</param>
 public sealed class LabelJournal(string path)
@@ -22,6 +22,9 @@ public sealed class LabelJournal(string path)
 
     /// <summary>Lines that could not be read: the last one before a crash, say.</summary>
     public int Unreadable { get; private set; }
+
+    /// <summary>Is the file still there with all that was read?</summary>
+    public bool IsWhole => offset == 0 || (File.Exists(path) && new FileInfo(path).Length >= offset);
 
     /// <summary>Reads what is new in the file.</summary>
     /// <exception cref="IOException">The file cannot be read, or was cut.</exception>
@@ -90,7 +93,8 @@ public sealed class LabelJournal(string path)
             }
             line.Write(rest);
             if (line.Length > LongestLine)
-                throw new IOException($"{path} has a line of more than {LongestLine:N0} bytes and is no journal. Name other files with --labels.");
+                throw new IOException($"{path} has a line of more than {LongestLine:N0} bytes and is no journal. "
+                    + "Name other files with --labels.");
         }
     }
 

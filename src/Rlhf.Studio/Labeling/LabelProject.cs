@@ -5,8 +5,8 @@ using Rlhf.Runtime;
 namespace Rlhf.Studio.Labeling;
 
 /// <summary>
-/// Pairs that people label: the journal of what they decide, and the labels for training, which follow from it. Everybody who labels the same
-/// pairs in this studio has the same one; several at once are served one after another.
+/// Pairs that people label: the journal of what they decide, and the labels for training, which follow from it. Everybody who
+/// labels the same pairs in this studio has the same one; several at once are served one after another.
 /// </summary>
 public sealed class LabelProject
 {
@@ -28,7 +28,9 @@ public sealed class LabelProject
     /// <summary>Its files.</summary>
     public PairSource Source { get; }
 
-    /// <summary>Opens the pairs and what was decided about them; writes the labels anew where they are not what the journal says.</summary>
+    /// <summary>
+    /// Opens the pairs and what was decided about them; writes the labels anew where they are not what the journal says.
+    /// </summary>
     /// <param name="source">The files.</param>
     /// <param name="repeatEvery">About one in so many pairs is shown a second time; 0: none.</param>
     /// <exception cref="InvalidDataException">The pairs are damaged, or the files do not belong together.</exception>
@@ -46,8 +48,8 @@ public sealed class LabelProject
         {
             project.CatchUp();
             if (project.state.Foreign > 0)
-                throw new InvalidDataException($"{source.Journal} has {project.state.Foreign:N0} decisions about pairs that are not in {source.Pairs}. "
-                    + "Name another file for these labels with --labels.");
+                throw new InvalidDataException($"{source.Journal} has {project.state.Foreign:N0} decisions about pairs that are not in "
+                    + $"{source.Pairs}. Name another file for these labels with --labels.");
             project.CheckLabels();
             project.WriteLabels();
         }
@@ -62,7 +64,8 @@ public sealed class LabelProject
         lock (turn)
         {
             CatchUp();
-            var others = shown.Where(s => s.Key != labeler.Session && DateTime.UtcNow - s.Value.Since < LongestLook).Select(s => s.Value.Pair).ToHashSet();
+            var others = shown.Where(s => s.Key != labeler.Session && DateTime.UtcNow - s.Value.Since < LongestLook)
+                .Select(s => s.Value.Pair).ToHashSet();
             var next = state.Next(labeler.Name, others, skippedAgain);
             Reserve(labeler, next);
             return next;
@@ -80,8 +83,8 @@ public sealed class LabelProject
     {
         ArgumentOutOfRangeException.ThrowIfEqual(verdict, Verdict.Undo);
         lock (turn)
-            journal.Append(() => new(DateTime.UtcNow, presentation.Pair.Id, verdict, presentation.Swapped, presentation.Repeat, labeler.Name,
-                labeler.Session, seconds), _ => Follow());
+            journal.Append(() => new(DateTime.UtcNow, presentation.Pair.Id, verdict, presentation.Swapped, presentation.Repeat,
+                labeler.Name, labeler.Session, seconds), _ => Follow());
     }
 
     /// <summary>Takes back the labeler's last decision, of whatever visit, and shows that pair again; null: there is none.</summary>
@@ -95,7 +98,8 @@ public sealed class LabelProject
             {
                 Apply();
                 last = state.Last(labeler.Name);
-                return last is null ? null : last with { Time = DateTime.UtcNow, Verdict = Verdict.Undo, Session = labeler.Session, Seconds = 0 };
+                return last is null ? null
+                    : last with { Time = DateTime.UtcNow, Verdict = Verdict.Undo, Session = labeler.Session, Seconds = 0 };
             }, _ => Follow());
             var again = last is null ? null : state.Shown(last);
             if (again is not null)
@@ -116,8 +120,8 @@ public sealed class LabelProject
     public LabelProgress Progress(Labeler labeler)
     {
         lock (turn)
-            return new(state.Pairs.Count, state.Open, state.Labels().Count(), state.Figures(labeler.Name), state.Skipped(labeler.Name).Count(),
-                state.Last(labeler.Name) is not null, journal.Unreadable);
+            return new(state.Pairs.Count, state.Open, state.Labels().Count(), state.Figures(labeler.Name),
+                state.Skipped(labeler.Name).Count(), state.Last(labeler.Name) is not null, journal.Unreadable);
     }
 
     /// <summary>Who labelled so far, the last first.</summary>
@@ -125,6 +129,16 @@ public sealed class LabelProject
     {
         lock (turn)
             return [.. state.Standing.Select(d => d.Labeler).Reverse().Distinct()];
+    }
+
+    /// <summary>Is the journal still there with all that was read? Else the project is to be opened anew.</summary>
+    public bool IsWhole
+    {
+        get
+        {
+            lock (turn)
+                return journal.IsWhole;
+        }
     }
 
     /// <summary>The model that wrote the answers, or null.</summary>
@@ -190,8 +204,8 @@ public sealed class LabelProject
         var known = journal.Decisions.Select(d => d.Pair).ToHashSet();
         string[] lines = File.ReadAllText(Source.Labels).Split('\n');
         if (lines.SkipLast(1).Count(l => IdOf(l) is not { } id || !known.Contains(id)) is var strange and > 0)
-            throw new InvalidDataException($"{Source.Labels} has {strange:N0} labels that were not given here: {Path.GetFileName(Source.Journal)} "
-                + "beside it does not know them. Name another file with --labels.");
+            throw new InvalidDataException($"{Source.Labels} has {strange:N0} labels that were not given here: "
+                + $"{Path.GetFileName(Source.Journal)} beside it does not know them. Name another file with --labels.");
     }
 
     private static string? IdOf(string line)

@@ -3,8 +3,8 @@ using Rlhf.Data;
 namespace Rlhf.Studio.Labeling;
 
 /// <summary>
-/// What a journal's decisions come to: which labels hold, and what to show next. It follows from the decisions alone, so a restart and a
-/// decision that was taken back lead to where one was before.
+/// What a journal's decisions come to: which labels hold, and what to show next. It follows from the decisions alone, so a
+/// restart and a decision that was taken back lead to where one was before.
 /// </summary>
 /// <param name="pairs">The pairs, in the order in which they are shown.</param>
 /// <param name="repeatEvery">About one in so many pairs is shown a second time; 0: none.</param>
@@ -96,7 +96,8 @@ public sealed class LabelState(IReadOnlyList<ResponsePair> pairs, int repeatEver
 
     /// <summary>Pairs that a labeler skipped and did not judge since.</summary>
     public IEnumerable<ResponsePair> Skipped(string labeler) => standing
-        .Where(d => d.Labeler == labeler && !d.Repeat).GroupBy(d => d.Pair).Where(d => d.Last().Verdict == Verdict.Skip).Select(d => byId[d.Key]);
+        .Where(d => d.Labeler == labeler && !d.Repeat).GroupBy(d => d.Pair)
+        .Where(d => d.Last().Verdict == Verdict.Skip).Select(d => byId[d.Key]);
 
     // When the next repeat comes is a little random, so that nobody waits for it, but the same whenever one asks.
     private ResponsePair? DueRepeat(string labeler)
@@ -110,7 +111,8 @@ public sealed class LabelState(IReadOnlyList<ResponsePair> pairs, int repeatEver
         int wait = repeatEvery - 1 + random.Next(-repeatEvery / 3, repeatEvery / 3 + 1);
         if (own.Length - 1 - last < wait)
             return null;
-        string[] candidates = [.. own.SkipLast(RepeatGap).Where(d => d.IsChoice && !d.Repeat).Select(d => d.Pair).Distinct().Where(p => !repeated.Contains(p))];
+        string[] candidates = [.. own.SkipLast(RepeatGap).Where(d => d.IsChoice && !d.Repeat && !repeated.Contains(d.Pair))
+            .Select(d => d.Pair).Distinct()];
         return candidates.Length == 0 ? null : byId[candidates[random.Next(candidates.Length)]];
     }
 }

@@ -14,7 +14,9 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     /// <param name="Ppo">Aligns the language model with it.</param>
     /// <param name="RewardRun">The reward model's run.</param>
     /// <param name="Arguments">Arguments of the first one, with full paths and without the output.</param>
-    /// <param name="Missing">The model that wrote the answers, where its folder was not found and <c>MODEL</c> stands in its place.</param>
+    /// <param name="Missing">
+    /// The model that wrote the answers, where its folder was not found and <c>MODEL</c> stands in its place.
+    /// </param>
     public sealed record Commands(string Reward, string Ppo, string RewardRun, IReadOnlyList<string> Arguments, string? Missing);
 
     private const string Placeholder = "MODEL";
@@ -29,10 +31,18 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
         string stem = Path.GetFileNameWithoutExtension(project.Source.Labels);
         string rewardRun = Free($"reward-{stem}"), ppoRun = Free($"ppo-{stem}");
         string[] Reward(Func<string, string> path) =>
-            ["--model", path(model), "--pairs", path(project.Source.Labels), "--eval-fraction", "0.15", "--num-train-epochs", "2", "--learning-rate", "1e-4"];
-        string[] ppo = [.. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(Path.Combine(runs.Folder, rewardRun)),
-            "--use-score-scaling", "--use-score-norm", "--output", Short(Path.Combine(runs.Folder, ppoRun))];
-        return new(Line("reward", [.. Reward(Short), "--output", Short(Path.Combine(runs.Folder, rewardRun))]), Line("ppo", ppo), rewardRun,
+        [
+            "--model", path(model), "--pairs", path(project.Source.Labels),
+            "--eval-fraction", "0.15", "--num-train-epochs", "3", "--learning-rate", "1e-4",
+        ];
+        // What people's labels teach is less sure than a classifier of thousands of texts: the KL penalty is TRL's, stronger than the
+        // shipped settings'.
+        string[] ppo =
+        [
+            .. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(InRuns(rewardRun)),
+            "--init-kl-coef", "0.2", "--use-score-scaling", "--use-score-norm", "--output", Short(InRuns(ppoRun)),
+        ];
+        return new(Line("reward", [.. Reward(Short), "--output", Short(InRuns(rewardRun))]), Line("ppo", ppo), rewardRun,
             Reward(Path.GetFullPath), model == Placeholder ? project.Model ?? "the model that wrote the answers" : null);
     }
 
@@ -43,16 +53,19 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     private (string Folder, bool IsShipped) ModelOf(string? name)
     {
         bool isShipped = options.ShippedModel is { } shipped && (name is null || Path.GetFileName(shipped) == name);
-        if (!isShipped && runs.List().FirstOrDefault(r => r.HasModel && r.Verb is "sft" or "ppo" && r.Name == name) is { } run)
-            return (Path.Combine(runs.Folder, run.Id), false);
+        if (!isShipped && runs.List().FirstOrDefault(r => r is { HasModel: true, Verb: "sft" or "ppo" } && r.Name == name) is { } run)
+            return (InRuns(run.Id), false);
         return isShipped ? (options.ShippedModel!, true) : (Placeholder, false);
     }
 
     private string Free(string name) => Enumerable.Range(1, 1000)
         .Select(n => n == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name}-{n}"))
-        .FirstOrDefault(id => !Path.Exists(Path.Combine(runs.Folder, id)) && !Path.Exists(Path.Combine(runs.Folder, id + ".log"))) ?? name;
+        .FirstOrDefault(id => !Path.Exists(InRuns(id)) && !Path.Exists(InRuns(id + ".log"))) ?? name;
 
-    private static string Line(string verb, IEnumerable<string> arguments) => $"rlhf {verb} {string.Join(' ', arguments.Select(RunActions.ShellWord))}";
+    private string InRuns(string id) => Path.Combine(runs.Folder, id);
+
+    private static string Line(string verb, IEnumerable<string> arguments) =>
+        $"rlhf {verb} {string.Join(' ', arguments.Select(RunActions.ShellWord))}";
 
     // As one would type it.
     private static string Short(string path)

@@ -21,7 +21,9 @@ public readonly record struct Labeler(string Name, string Session)
 
 /// <summary>A pair as it stands on the page.</summary>
 /// <param name="Pair">The pair.</param>
-/// <param name="Repeat">Was it judged already, and is shown once more to see whether the choice is the same? Then the answers are swapped.</param>
+/// <param name="Repeat">
+/// Was it judged already, and is shown once more to see whether the choice is the same? Then the answers are swapped.
+/// </param>
 public sealed record Presentation(ResponsePair Pair, bool Repeat)
 {
     /// <summary>Does the file's second answer stand first?</summary>

@@ -106,7 +106,8 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
     /// <param name="id">The new run: a name in the runs folder.</param>
     /// <param name="arguments">The rest of the command.</param>
     /// <param name="cancellation">Ends the waiting, not the run.</param>
-    public async Task<ActionResult> StartAsync(string verb, string id, IEnumerable<string> arguments, CancellationToken cancellation = default)
+    public async Task<ActionResult> StartAsync(
+        string verb, string id, IEnumerable<string> arguments, CancellationToken cancellation = default)
     {
         string folder = Path.Combine(runs.Folder, id), log = folder + ".log";
         if (!CanStart)

@@ -1,12 +1,13 @@
 using Microsoft.Playwright;
 using Rlhf.Data;
+using Rlhf.Studio.Labeling;
 using Rlhf.Tests;
 
 namespace Rlhf.Studio.Tests.Browser;
 
 /// <summary>
-/// Pictures of the Label page for people to look at: RLHF_SCREENSHOTS names the folder that they go to, and RLHF_SCREENSHOT_PAIRS real pairs. Not a
-/// test.
+/// Pictures of the Label page for people to look at: RLHF_SCREENSHOTS names the folder that they go to, and RLHF_SCREENSHOT_PAIRS
+/// real pairs. Not a test.
 /// </summary>
 public sealed class LabelScreenshots(Chromium chromium)
 {
@@ -27,25 +28,25 @@ public sealed class LabelScreenshots(Chromium chromium)
             Command = ["rlhf"],
             RepeatEvery = 6,
         });
+        var project = studio.Service<LabelDesk>().Open("reviews.jsonl")!;
+        var anna = Labeler.New("anna");
+        for (int i = 0; i < 130 && project.Next(anna) is { } shown; i++)
+            project.Record(anna, shown, i % 9 == 5 ? Verdict.Tie : i % 33 == 12 ? Verdict.Skip
+                : shown.Repeat && i % 4 == 0 ? Verdict.B : shown.Pair.Id[0] % 2 == 0 ? Verdict.A : Verdict.B, 4 + i % 7 * 0.5);
         await using var empty = await StudioServer.StartAsync(new() { RunsFolder = Path.Combine(work.Path, "none") });
         foreach (var (name, width, height, scheme) in new[] { ("light", 1280, 900, ColorScheme.Light), ("dark", 1280, 900, ColorScheme.Dark),
             ("phone", 390, 844, ColorScheme.Light), ("phone-dark", 390, 844, ColorScheme.Dark) })
         {
             var page = await chromium.PageAsync(null, width, height, scheme);
-            Task Shoot(string what, bool whole = true) =>
-                page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"label-{what}-{name}.png"), FullPage = whole });
-            await page.OpenAsync(studio.Address, $"/label?pairs=reviews.jsonl&labeler=anna-{name}");
-            for (int i = 0; i < 40; i++)
-            {
-                await page.Keyboard.PressAsync(i % 9 == 5 ? "t" : i % 13 == 12 ? "s" : i % 3 == 0 ? "2" : "1");
-                await page.WaitForTimeoutAsync(120);
-            }
-            await page.WaitForTimeoutAsync(300);
+            Task Shoot(string what, Clip? part = null) =>
+                page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"label-{what}-{name}.png"), FullPage = part is null, Clip = part });
+            await page.OpenAsync(studio.Address, "/label?pairs=reviews.jsonl&labeler=anna");
+            await page.Keyboard.PressAsync("2");
+            await page.WaitForTimeoutAsync(400);
             await Shoot("reviews");
-            await Shoot("screen", whole: false);
+            await Shoot("part", new() { Width = width, Height = 612 });
             await page.OpenAsync(studio.Address, "/label?pairs=questions.jsonl");
             await Shoot("questions");
-            await page.Keyboard.PressAsync("1");
             await page.Keyboard.PressAsync("1");
             await page.WaitForTimeoutAsync(300);
             for (int i = 0; i < 3 && await page.Locator(".pair").CountAsync() > 0; i++)

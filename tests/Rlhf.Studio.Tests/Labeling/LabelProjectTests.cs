@@ -214,6 +214,20 @@ public sealed class LabelProjectTests : IDisposable
     }
 
     [Fact]
+    public void AJournalThatIsGoneIsSaidAndOpenedAnew()
+    {
+        WritePairs(3);
+        var desk = new LabelDesk(new(new() { Pairs = Source.Pairs, Labels = Source.Labels }), new() { RepeatEvery = 0 });
+        var project = desk.Open("")!;
+        Decide(project, Verdict.Tie, Verdict.Tie);
+        Assert.Same(project, desk.Open(""));
+        File.Delete(Source.Journal);
+        Assert.Contains("not there any more", Assert.Throws<IOException>(() => project.Next(anna)).Message, StringComparison.Ordinal);
+        Assert.Equal(3, desk.Open("")!.Progress(anna).Open);
+        Assert.Null(desk.Open("other"));
+    }
+
+    [Fact]
     public void ALinkIsNotWrittenThrough()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Links need rights on Windows.");
