@@ -112,12 +112,15 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         string folder = Path.Combine(runs.Folder, id), log = folder + ".log";
         if (!CanStart)
             return new(false, "The studio cannot start it here; use the command.");
-        if (id != Path.GetFileName(id) || id.StartsWith('.') || Path.Exists(folder) || Path.Exists(log))
+        if (id != Path.GetFileName(id) || id.StartsWith('.') || IsTaken(folder) || IsTaken(log))
             return new(false, $"There is something of the name {id} already.");
         Directory.CreateDirectory(runs.Folder);
         await Launch(log, [verb, .. arguments, "--output", folder], cancellation);
         return await Outcome(id, log, 0, "It trains; Runs shows how it goes.", "It could not begin", cancellation);
     }
+
+    // A link is something, even one that leads nowhere.
+    private static bool IsTaken(string path) => Path.Exists(path) || new FileInfo(path).LinkTarget is not null;
 
     private async Task Launch(string log, IEnumerable<string> arguments, CancellationToken cancellation)
     {
