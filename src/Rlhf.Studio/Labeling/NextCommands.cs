@@ -35,12 +35,10 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
             "--model", path(model), "--pairs", path(project.Source.Labels),
             "--eval-fraction", "0.15", "--num-train-epochs", "3", "--learning-rate", "1e-4",
         ];
-        // What people's labels teach is less sure than a classifier of thousands of texts: the KL penalty is TRL's, stronger than the
-        // shipped settings'.
         string[] ppo =
         [
             .. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(InRuns(rewardRun)),
-            "--init-kl-coef", "0.2", "--use-score-scaling", "--use-score-norm", "--output", Short(InRuns(ppoRun)),
+            "--use-score-scaling", "--use-score-norm", "--output", Short(InRuns(ppoRun)),
         ];
         return new(Line("reward", [.. Reward(Short), "--output", Short(InRuns(rewardRun))]), Line("ppo", ppo), rewardRun,
             Reward(Path.GetFullPath), model == Placeholder ? project.Model ?? "the model that wrote the answers" : null);
