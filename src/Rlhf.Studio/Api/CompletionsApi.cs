@@ -55,14 +55,14 @@ internal static class CompletionsApi
             using var turn = await shelf.TakeAsync(context.RequestAborted);
             var (language, tokenizer) = await Task.Run(() => shelf.Model(model.Folder), context.RequestAborted);
             using var completer = new TextCompleter(language, tokenizer);
-            foreach (var prompt in prompts)
-                completer.Encode(prompt, options.Sampling.MaxNewTokens); // what does not fit is refused before the first word
+            // What does not fit is refused before the first word.
+            int promptTokens = prompts.Sum(prompt => completer.Encode(prompt, options.Sampling.MaxNewTokens).Length);
             var answer = new Answer("cmpl-" + Guid.NewGuid().ToString("N"), "text_completion", DateTimeOffset.UtcNow.ToUnixTimeSeconds(),
                 model.Name, [], null);
             if (request.Stream == true)
-                await StreamAsync(context, request, answer, completer, prompts, options);
+                await StreamAsync(context, request, answer, completer, prompts, promptTokens, options);
             else
-                await WriteAsync(context, request, answer, completer, prompts, options);
+                await WriteAsync(context, request, answer, completer, prompts, promptTokens, options);
         }
         catch (Exception e) when (e is ConfigurationException or ArgumentException or JsonException or BadHttpRequestException
             && !context.Response.HasStarted)
@@ -89,13 +89,12 @@ internal static class CompletionsApi
             ?? throw new JsonException("it is null.");
 
     private static async Task WriteAsync(HttpContext context, CompletionRequest request, Answer answer, TextCompleter completer,
-        string[] prompts, CompletionOptions options)
+        string[] prompts, int promptTokens, CompletionOptions options)
     {
         var choices = new List<Choice>();
-        int promptTokens = 0, completionTokens = 0;
+        int completionTokens = 0;
         foreach (var prompt in prompts)
         {
-            promptTokens += completer.Encode(prompt, 0).Length;
             for (int i = 0; i < request.Choices; i++)
             {
                 var written = await completer.CompleteAsync(prompt, Nth(options, choices.Count), context.RequestAborted);
@@ -111,7 +110,7 @@ internal static class CompletionsApi
     }
 
     private static async Task StreamAsync(HttpContext context, CompletionRequest request, Answer answer, TextCompleter completer,
-        string[] prompts, CompletionOptions options)
+        string[] prompts, int promptTokens, CompletionOptions options)
     {
         context.Response.ContentType = "text/event-stream; charset=utf-8";
         context.Response.Headers.CacheControl = "no-cache";
@@ -120,10 +119,9 @@ internal static class CompletionsApi
             await context.Response.WriteAsync($"data: {data}\n\n", context.RequestAborted);
             await context.Response.Body.FlushAsync(context.RequestAborted);
         }
-        int index = 0, promptTokens = 0, completionTokens = 0;
+        int index = 0, completionTokens = 0;
         foreach (var prompt in prompts)
         {
-            promptTokens += completer.Encode(prompt, 0).Length;
             for (int i = 0; i < request.Choices; i++, index++)
             {
                 bool isFirst = true;

@@ -97,8 +97,7 @@ public sealed class TextCompleter : IDisposable
         string prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
     {
         options ??= new();
-        ConfigurationException.ThrowIfAny([.. options.Sampling.Validate()]);
-        return Pieces(Encode(prompt, options.Sampling.MaxNewTokens), options, cancellation);
+        return Pieces(Query(prompt, options), options, cancellation);
     }
 
     /// <summary>Continues a text.</summary>
@@ -106,16 +105,18 @@ public sealed class TextCompleter : IDisposable
     public async Task<TextCompletion> CompleteAsync(
         string prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
     {
+        options ??= new();
+        int[] query = Query(prompt, options);
         var text = new System.Text.StringBuilder();
         int tokens = 0;
         var finish = FinishReason.Length;
-        await foreach (var piece in StreamAsync(prompt, options, cancellation).ConfigureAwait(false))
+        await foreach (var piece in Pieces(query, options, cancellation).ConfigureAwait(false))
         {
             text.Append(piece.Text);
             tokens += piece.TokenIds.Count;
             finish = piece.Finish ?? finish;
         }
-        return new(text.ToString(), Encode(prompt, 0).Length, tokens, finish);
+        return new(text.ToString(), query.Length, tokens, finish);
     }
 
     /// <inheritdoc/>
@@ -124,6 +125,12 @@ public sealed class TextCompleter : IDisposable
         if (ownsModel)
             model.Dispose();
         turn.Dispose();
+    }
+
+    private int[] Query(string prompt, CompletionOptions options)
+    {
+        ConfigurationException.ThrowIfAny([.. options.Sampling.Validate()]);
+        return Encode(prompt, options.Sampling.MaxNewTokens);
     }
 
     private async IAsyncEnumerable<CompletionPiece> Pieces(

@@ -54,10 +54,9 @@ public sealed record ModelSize
     /// <summary>The size of a GPT-2.</summary>
     public static ModelSize Of(Gpt2Config config)
     {
-        long d = config.NEmbd, f = config.InnerSize, layer = 4 * d * (d + 1) + 2 * d * f + f + 5 * d;
         return new()
         {
-            LayerParameters = layer,
+            LayerParameters = LayerWeights(config.NEmbd, config.InnerSize),
             Parameters = config.ParameterCount,
             Layers = config.NLayer,
             Width = config.NEmbd,
@@ -100,10 +99,9 @@ public sealed record ModelSize
         if (config is Gpt2ClassifierConfig gpt2)
             return Of(gpt2.Trunk);
         var encoder = (EncoderConfig)config;
-        long d = encoder.HiddenSize, f = encoder.IntermediateSize;
         return new()
         {
-            LayerParameters = 4 * d * (d + 1) + 2 * d * f + f + 5 * d,
+            LayerParameters = LayerWeights(encoder.HiddenSize, encoder.IntermediateSize),
             Parameters = encoder.ParameterCount,
             Layers = encoder.NumHiddenLayers,
             Width = encoder.HiddenSize,
@@ -115,4 +113,7 @@ public sealed record ModelSize
             HasFusedLayers = false,
         };
     }
+
+    /// <summary>Weights of one layer: attention, feed-forward layer and two normalisations.</summary>
+    private static long LayerWeights(long d, long f) => 4 * d * (d + 1) + 2 * d * f + f + 5 * d;
 }

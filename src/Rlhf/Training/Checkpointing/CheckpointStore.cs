@@ -67,7 +67,7 @@ public sealed class CheckpointStore(string folder)
     public IReadOnlyList<Checkpoint> List() => [.. Folders().Select(TryOpen).OfType<Checkpoint>().OrderByDescending(c => c.Step)];
 
     /// <summary>The one with the best score, or null.</summary>
-    public Checkpoint? Best => List().Where(c => c.Score is { } score && !double.IsNaN(score)).MaxBy(c => c.Score);
+    public Checkpoint? Best => BestOf(List());
 
     /// <summary>
     /// Brings a trainer to the newest checkpoint that is whole. Those that are damaged are told and set aside under another name.
@@ -126,10 +126,13 @@ public sealed class CheckpointStore(string folder)
         }
     }
 
+    private static Checkpoint? BestOf(IReadOnlyList<Checkpoint> checkpoints) =>
+        checkpoints.Where(c => c.Score is { } score && !double.IsNaN(score)).MaxBy(c => c.Score);
+
     private void Rotate()
     {
         var all = List();
-        string? best = Best?.Folder;
+        string? best = BestOf(all)?.Folder;
         foreach (var old in all.Skip(Math.Max(1, KeepLast)).Where(c => c.Folder != best))
             Remove(old.Folder);
     }
