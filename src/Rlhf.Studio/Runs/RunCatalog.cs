@@ -52,13 +52,15 @@ public sealed class RunCatalog(StudioOptions options)
     {
         if (FolderOf(id) is not { } folder)
             return null;
-        var config = ConfigOf(id);
-        var (ending, holder) = (EndsOf(id), RunHolder.Read(folder));
+        // First: what is read after a run has ended is what it ended with.
+        var holder = RunHolder.Read(folder);
+        bool running = HolderCheck.IsHeld(folder, holder);
+        var (config, ending) = (ConfigOf(id), EndsOf(id));
         long? checkpoint = NewestCheckpoint(folder);
         // A run that is stopped writes its summary, too; only those of versions before checkpoints, which had no lock, end with it.
         bool finished = File.Exists(Path.Combine(folder, RunFiles.Finished))
             || File.Exists(Path.Combine(folder, RunFiles.Summary)) && !File.Exists(Path.Combine(folder, RunFiles.Lock));
-        var state = HolderCheck.IsHeld(folder, holder) ? RunState.Running
+        var state = running ? RunState.Running
             : finished ? RunState.Finished
             : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;
         return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, ending.Started, ending.Updated, holder, checkpoint,

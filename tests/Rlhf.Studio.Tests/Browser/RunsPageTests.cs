@@ -22,7 +22,7 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
         await Assertions.Expect(reward.Locator("path.curve:not(.raw)")).ToHaveCountAsync(1);
         await page.GetByRole(AriaRole.Checkbox, new() { Name = "Show sweep/second" }).ClickAsync();
         await Assertions.Expect(reward.Locator("path.curve:not(.raw)")).ToHaveCountAsync(2);
-        Assert.Contains("run=sweep%2Fsecond", page.Url, StringComparison.OrdinalIgnoreCase);
+        await Assertions.Expect(page).ToHaveURLAsync(new System.Text.RegularExpressions.Regex("(?i)run=sweep%2Fsecond"));
 
         // The value at the pointer, without smoothing: 0.05 a step.
         await page.GetByRole(AriaRole.Slider, new() { Name = "Smoothing" }).FillAsync("0");

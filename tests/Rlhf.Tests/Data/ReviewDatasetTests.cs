@@ -165,8 +165,7 @@ public sealed class ReviewDatasetTests : IDisposable
     [Fact]
     public void Parts_share_no_row_and_are_everything_together()
     {
-        string path = Path.Combine(Directory.CreateTempSubdirectory().FullName, "texts.txt");
-        File.WriteAllLines(path, Enumerable.Range(0, 11).Select(i => $"text {i}"));
+        string path = Write("texts.txt", string.Concat(Enumerable.Range(0, 11).Select(i => $"text {i}\n")));
         string[] Part(int number) => [.. ReviewDataset.Load(path, new ReviewReadOptions { Part = (number, 3) }).Select(r => r.Text)];
         Assert.Equal(["text 1", "text 4", "text 7", "text 10"], Part(2));
         Assert.Equal(11, Part(1).Union(Part(2)).Union(Part(3)).Count());
