@@ -65,6 +65,7 @@ internal static class CommandLine
             yield return error.SymbolResult is not OptionResult { Option.Name: var flag, IdentifierTokenCount: var times }
                 ? error.Message
                 : times > 1 ? $"{flag} is given more than once.{help}"
+                : error.SymbolResult.Tokens.Count > 0 ? error.Message + help // a value that a flag refuses
                 : $"{flag} needs a value.{help}";
     }
 }

@@ -12,6 +12,13 @@ internal sealed class ValueNameAttribute(string name) : Attribute
     public string Name { get; } = name;
 }
 
+/// <summary>What the flag means on its own; a value may follow it.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class BareValueAttribute(string value) : Attribute
+{
+    public string Value { get; } = value;
+}
+
 /// <summary>One property of a settings record: a flag on the command line and a key in a configuration file.</summary>
 internal sealed class Setting
 {
@@ -27,7 +34,10 @@ internal sealed class Setting
         if (!SettingValue.IsSupported(ValueType))
             throw new NotSupportedException(
                 $"{property.DeclaringType?.Name}.{property.Name} is a {ValueType.Name}, which no flag can hold.");
-        ValueName = property.GetCustomAttribute<ValueNameAttribute>()?.Name ?? SettingValue.Describe(ValueType);
+        string? bare = property.GetCustomAttribute<BareValueAttribute>()?.Value;
+        BareValue = IsSwitch ? "true" : bare;
+        string name = property.GetCustomAttribute<ValueNameAttribute>()?.Name ?? SettingValue.Describe(ValueType);
+        ValueName = bare is null ? name : $"[{name}]";
     }
 
     /// <summary>The group under which help lists it.</summary>
@@ -52,7 +62,11 @@ internal sealed class Setting
     /// <summary>May it be left unset?</summary>
     public bool AllowsNone { get; }
 
+    /// <summary>What a value is, for help; in brackets where the flag may stand alone.</summary>
     public string ValueName { get; }
+
+    /// <summary>What the flag means without a value; null: it needs one.</summary>
+    public string? BareValue { get; }
 
     public bool IsSwitch => ValueType == typeof(bool);
 

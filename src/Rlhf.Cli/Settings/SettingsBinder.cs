@@ -42,7 +42,8 @@ internal sealed class SettingsBinder
     public void AddOptions(Command command)
     {
         foreach (var setting in Settings)
-            command.Add(setting.IsSwitch ? new Option<bool>(setting.Flag) : new Option<string>(setting.Flag));
+            command.Add(setting.IsSwitch ? new Option<bool>(setting.Flag)
+                : setting.BareValue is null ? new Option<string>(setting.Flag) : OptionThatMayStandAlone(setting));
     }
 
     /// <summary>Binds what was given on the command line and in a file, and where neither says anything, by a preset.</summary>
@@ -109,7 +110,29 @@ internal sealed class SettingsBinder
     {
         if (command.GetResult(setting.Flag) is not System.CommandLine.Parsing.OptionResult { Implicit: false } result)
             return null;
-        return result.Tokens.Count > 0 ? result.Tokens[^1].Value : setting.IsSwitch ? "true" : "";
+        return result.Tokens.Count > 0 ? result.Tokens[^1].Value : setting.BareValue ?? "";
+    }
+
+    /// <summary>
+    /// A flag whose value may be left out. What follows it is its value unless that is a flag; a flag that nobody knows is no value either,
+    /// and an empty value (an unset variable of a shell) does not stand for a missing one.
+    /// </summary>
+    private Option<string> OptionThatMayStandAlone(Setting setting)
+    {
+        var option = new Option<string>(setting.Flag) { Arity = ArgumentArity.ZeroOrOne };
+        option.Validators.Add(result =>
+        {
+            if (result.IdentifierTokenCount > 1)
+                result.AddError($"{setting.Flag} is given more than once.");
+            else if (result.Tokens is not [{ Value: var value }])
+                return;
+            else if (value.StartsWith("--", StringComparison.Ordinal))
+                result.AddError($"unknown flag '{SettingValue.Shorten(value)}'{Suggest(value, Settings.Select(s => s.Flag))}");
+            else if (value.Length == 0)
+                result.AddError($"{setting.Flag} is empty; give {setting.ValueName.Trim('[', ']')}, or leave the value out for "
+                    + $"{setting.BareValue}.");
+        });
+        return option;
     }
 
     private static object Fill(Group group, Dictionary<Setting, (object? Value, string? Place)> given)

@@ -8,9 +8,10 @@ internal sealed record CheckpointOptions
 {
     public const string Auto = "auto";
 
-    [Description("Go on with a run that was stopped: its folder or one of its checkpoints; auto: the run in --output, or else the "
-        + "newest in runs/, and a new one where there is none.")]
+    [Description("Go on with a run that was stopped: its folder or one of its checkpoints; auto, or no value: the run in --output, or "
+        + "else the newest in runs/, and a new one where there is none.")]
     [ValueName("DIR|auto")]
+    [BareValue(Auto)]
     public string? Resume { get; init; }
 
     [Description("Steps from one checkpoint to the next; 0: none; unset: one every 10 minutes. Ctrl-C and SIGTERM also leave one.")]
@@ -23,6 +24,5 @@ internal sealed record CheckpointOptions
     {
         if (SaveEvery < 0) yield return $"SaveEvery is {SaveEvery}; it must be 0 or more, or left out.";
         if (KeepLast < 1) yield return $"KeepLast is {KeepLast}; it must be at least 1.";
-        if (Resume is { Length: 0 }) yield return "Resume is empty; name the folder of a run, or auto.";
     }
 }

@@ -122,7 +122,8 @@ internal sealed class RunFolder : IDisposable
     /// <summary>The settings file of the run that --resume names on a command line, or null.</summary>
     public static string? ConfigOf(string verb, ParseResult command)
     {
-        string? resume = command.GetResult("--resume") is null ? null : command.GetValue<string>("--resume");
+        string? resume = command.GetResult("--resume") is null ? null
+            : command.GetValue<string>("--resume") ?? CheckpointOptions.Auto; // given without a value
         string? output = command.GetResult("--output") is null ? null : command.GetValue<string>("--output");
         return resume is { Length: > 0 } && Find(verb, resume, output).Folder is { } folder
             ? System.IO.Path.Combine(folder, ConfigFile) : null;

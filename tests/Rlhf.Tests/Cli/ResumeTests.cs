@@ -1,5 +1,8 @@
+using System.Diagnostics;
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using Rlhf.Cli;
+using Rlhf.Cli.Verbs;
 
 namespace Rlhf.Tests.Cli;
 
@@ -28,8 +31,31 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Matches(@"Going on after step \d+", resumed.Output);
         ResumableRuns.AssertSame(toys.PathOf($"{verb}-whole"), toys.PathOf($"{verb}-stopped"));
 
-        var finished = toys.Succeed(verb, "--resume", $"{verb}-stopped");
+        // Without a value: the run in --output.
+        var finished = toys.Succeed(verb, "--resume", "--output", $"{verb}-stopped");
         Assert.Contains("is finished", finished.Output);
+    }
+
+    [Theory]
+    [InlineData("", null, "runs/here")]
+    [InlineData("--resume", "auto", "runs/here")]
+    [InlineData("--resume auto", "auto", "runs/here")]
+    [InlineData("--resume runs/mine", "runs/mine", "runs/here")]
+    [InlineData("--resume=runs/mine", "runs/mine", "runs/here")]
+    [InlineData("--resume --output runs/there", "auto", "runs/there")]
+    [InlineData("--resume --json", "auto", "runs/here")]
+    public void Without_a_value_it_means_auto(string flags, string? resume, string output)
+    {
+        foreach (var verb in ResumableRuns.Verbs)
+        {
+            string[] words = [.. flags.Contains("--output", StringComparison.Ordinal) ? [] : (string[])["--output", "runs/here"],
+                .. flags.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+            var result = CommandLine.Create().Parse([verb, .. words]);
+            Assert.Empty(result.Errors);
+            var settings = ((VerbCommand)result.CommandResult.Command).Settings.Bind(result);
+            Assert.Equal(resume, settings.Get<CheckpointOptions>().Resume);
+            Assert.Equal(output, settings.Get<OutputOptions>().Output);
+        }
     }
 
     [Fact]
@@ -146,6 +172,9 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Refused("is a run of rlhf sft; go on with it by: rlhf sft --resume refusals", "ppo", "--resume", "refusals");
         Refused("give one of the two", "sft", "--resume", "refusals", "--overwrite");
         Refused("leave --output other out", "sft", "--resume", "refusals", "--output", "other");
+        Refused("unknown flag '--batchsize'; did you mean '--batch-size'?", "sft", "--resume", "--batchsize", "--max-steps", "4");
+        Refused("--resume is empty; give DIR|auto, or leave the value out for auto.", "sft", "--resume", "");
+        Refused("--resume is given more than once.", "sft", "--resume", "--resume", "refusals");
         Refused("or go on with that run: --resume refusals", [.. ResumableRuns.Command("sft"), "--output", "refusals"]);
     }
 
@@ -161,7 +190,13 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             ResumableRuns.WaitForSteps(process, run, 12);
             string filler = Path.Combine(disk.Path, "filler");
             Assert.Throws<IOException>(() => File.WriteAllBytes(filler, new byte[2 << 20]));
-            Thread.Sleep(1500);
+            // Enough steps for the page of metrics.jsonl that was begun before, however busy the machine is.
+            var (used, waited) = (process.TotalProcessorTime, Stopwatch.StartNew());
+            while (!process.HasExited && process.TotalProcessorTime - used < TimeSpan.FromSeconds(1.5) && waited.Elapsed < TimeSpan.FromMinutes(1))
+            {
+                Thread.Sleep(100);
+                process.Refresh();
+            }
             Assert.False(process.HasExited);
             File.Delete(filler);
             ResumableRuns.WaitForSteps(process, run, File.ReadLines(Path.Combine(run, "metrics.jsonl")).Count() + 3);
