@@ -127,9 +127,9 @@ internal sealed record Tutorial(IReadOnlyList<Tutorial.Part> Parts)
             string.Concat(cell["outputs"]!.AsArray().Select(output => Joined(output!["text"])))))];
     }
 
-    // Links of docs/ as docs/notebooks/ sees them.
+    // Without what only the page says, and with the links of docs/ as docs/notebooks/ sees them.
     private static string FromNotebooks(string markdown) => Regex.Replace(
-        markdown.Replace("<!-- not run -->\n", "", StringComparison.Ordinal),
+        Regex.Replace(markdown, @"<!-- not run -->\n|<!-- not in the notebook -->\n(.+\n)+\n", ""),
         @"\]\((?!https?:|#)(?:notebooks/([^)]*)|([^)]*))\)",
         link => $"]({(link.Groups[1].Success ? link.Groups[1] : "../" + link.Groups[2])})");
 

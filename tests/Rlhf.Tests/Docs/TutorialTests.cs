@@ -85,13 +85,15 @@ public sealed class TutorialTests
         string packages = File.ReadAllText(Path.Combine(Fixtures.Repository(), "Directory.Packages.props"));
         string libtorch = Regex.Match(packages, "<LibTorchVersion>(.*)</LibTorchVersion>").Groups[1].Value;
         return $"""
-            // libtorch of your platform: libtorch-cpu-linux-x64, -win-x64, -win-arm64 or -osx-arm64.
-            #r "nuget: libtorch-cpu-linux-x64, {libtorch}"
-            #r "nuget: Rlhf, {version}"
+            // The library as this checkout builds it: dotnet build -c Release
+            #r "../../artifacts/bin/SentimentTuning/release/TorchSharp.dll"
+            #r "../../artifacts/bin/SentimentTuning/release/Rlhf.dll"
 
-            // Or, in place of both lines, your own build (dotnet build -c Release):
-            // #r "../../artifacts/bin/SentimentTuning/release/TorchSharp.dll"
-            // #r "../../artifacts/bin/SentimentTuning/release/Rlhf.dll"
+            // Or, in place of these lines, packages (Rlhf from the folder where dotnet pack put it), and the libtorch of your platform:
+            // libtorch-cpu-linux-x64, -win-x64, -win-arm64 or -osx-arm64.
+            // #i "nuget:/path/to/the/checkout/artifacts/package/release"
+            // #r "nuget: libtorch-cpu-linux-x64, {libtorch}"
+            // #r "nuget: Rlhf, {version}"
 
             // The notebook lies in docs/notebooks/, the models in models/.
             if (!Directory.Exists("models") && Directory.Exists("../../models"))
