@@ -63,7 +63,7 @@ internal sealed class RunCheckpoints
         }
         catch (Exception e) when (e is TrainingDivergedException or RewardException)
         {
-            Failed(source);
+            Failed(source, e);
             RunPage.End(context, folder, RunState.Failed, context.Settings.NameFlags(e.Message));
             throw;
         }
@@ -111,21 +111,36 @@ internal sealed class RunCheckpoints
             context.Screen.Line($"Go on later with: rlhf {verb} --resume {Screen.Safe(VerbContext.Quoted(folder.Path))}");
     }
 
-    /// <summary>After a run that failed: saves what is sound of it, and names the last good checkpoint.</summary>
+    /// <summary>
+    /// After a run that failed: saves the last whole step, or if the failing one had changed weights already, those alone; and names the
+    /// last good checkpoint. None is removed: with steps left out before, an earlier one may be better.
+    /// </summary>
     /// <param name="source">The model that training began with.</param>
-    private void Failed(string source)
+    /// <param name="error">Why it failed.</param>
+    private void Failed(string source, Exception error)
     {
-        bool finite = AllFinite();
-        if (finite && trainer.IsBetweenSteps && saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
-            Save();
-        if (finite)
+        bool usable = error is not TrainingDivergedException { WeightsAreDamaged: true } && AllFinite();
+        if (usable && trainer.IsBetweenSteps && saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
+            Save(keepAll: true);
+        if (usable)
             saveModel(folder.Model);
-        Console.Error.WriteLine(finite
-            ? $"rlhf: the weights from before the update that failed are in {folder.Model}; the run began with {source}."
-            : $"rlhf: the weights are not finite any more and were not saved; the run began with {source}.");
-        if (savedStep is { } step)
-            Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {step:N0}, is {store.PathOf(step)}. Go on from there, with "
-                + $"another setting, by: rlhf {verb} --resume {VerbContext.Quoted(folder.Path)}");
+        Console.Error.WriteLine(usable
+            ? $"rlhf: the weights after the last good update are in {folder.Model}; the run began with {source}."
+            : $"rlhf: the weights are not usable any more and were not saved; the run began with {source}.");
+        if (usable && !trainer.IsBetweenSteps)
+            Console.Error.WriteLine($"rlhf: step {trainer.StepCount + 1:N0} had changed weights before it failed; a run goes on from whole "
+                + "steps, so that there is no checkpoint of it.");
+        // What damaged the weights was the last whole step: its checkpoint, if there is one, holds the damage.
+        long lastGood = usable || !trainer.IsBetweenSteps ? trainer.StepCount : trainer.StepCount - 1;
+        var checkpoints = store.List();
+        if (checkpoints.FirstOrDefault(c => c.Step <= lastGood) is not { } good)
+            return;
+        string resume = good == checkpoints[0] ? folder.Path : good.Folder;
+        Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {good.Step:N0}, is {good.Folder}. Go on from there, with "
+            + $"another setting, by: rlhf {verb} --resume {VerbContext.Quoted(resume)}");
+        if (error is TrainingDivergedException && checkpoints.FirstOrDefault(c => c.Step < good.Step) is { } earlier)
+            Console.Error.WriteLine($"rlhf: should it stop again at once, go on from an earlier one: --resume "
+                + VerbContext.Quoted(earlier.Folder));
     }
 
     private bool AllFinite()
@@ -134,12 +149,12 @@ internal sealed class RunCheckpoints
         return trainer.ResumableParameters.All(p => p.Value.isfinite().all().cpu().item<bool>());
     }
 
-    private void Save()
+    private void Save(bool keepAll = false)
     {
         lastSave = clock.Elapsed;
         try
         {
-            store.Save(trainer, saveModel, scores.Count > 0 ? scores.Average() : null, Elapsed);
+            store.Save(trainer, saveModel, scores.Count > 0 ? scores.Average() : null, Elapsed, keepAll);
             savedStep = trainer.StepCount;
             scores.Clear();
         }

@@ -9,12 +9,12 @@ namespace Rlhf.Runtime;
 /// </summary>
 internal sealed class FaultPlan
 {
-    public const string NanLoss = "nan-loss", NanGradient = "nan-gradient", NanLogit = "nan-logit", NanReward = "nan-reward",
-        KlExplosion = "kl-explosion", NegativeKl = "negative-kl", EntropyCollapse = "entropy-collapse", EqualRewards = "equal-rewards",
+    public const string NanLoss = "nan-loss", NanGradient = "nan-gradient", LateNanGradient = "late-nan-gradient", NanLogit = "nan-logit",
+        NanReward = "nan-reward", KlExplosion = "kl-explosion", NegativeKl = "negative-kl", EntropyCollapse = "entropy-collapse", EqualRewards = "equal-rewards",
         ThrowingBackward = "throwing-backward", ThrowingSink = "throwing-sink";
 
-    private static readonly string[] Known = [NanLoss, NanGradient, NanLogit, NanReward, KlExplosion, NegativeKl, EntropyCollapse,
-        EqualRewards, ThrowingBackward, ThrowingSink];
+    private static readonly string[] Known = [NanLoss, NanGradient, LateNanGradient, NanLogit, NanReward, KlExplosion, NegativeKl,
+        EntropyCollapse, EqualRewards, ThrowingBackward, ThrowingSink];
 
     private static readonly Lazy<FaultPlan> OfEnvironment = new(() => Parse(System.Environment.GetEnvironmentVariable("RLHF_FAULT")));
 

@@ -8,10 +8,10 @@ namespace Rlhf.Training;
 /// <summary>Where the faults of a <see cref="FaultPlan"/> enter an optimizer step, so that tests see the guards at work.</summary>
 internal static class TrainingFaults
 {
-    /// <summary>The gradients of an update.</summary>
-    public static void AfterBackward(FaultPlan faults, long step, Adam optimizer)
+    /// <summary>The gradients of an update; late: of one that is not its step's first.</summary>
+    public static void AfterBackward(FaultPlan faults, long step, Adam optimizer, bool isLate = false)
     {
-        if (!faults.Strikes(FaultPlan.NanGradient, step))
+        if (!faults.Strikes(FaultPlan.NanGradient, step) && !(isLate && faults.Strikes(FaultPlan.LateNanGradient, step)))
             return;
         using var noGrad = no_grad();
         using var gradient = optimizer.States[^1].Parameter.grad;

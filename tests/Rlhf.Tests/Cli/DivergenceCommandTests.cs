@@ -46,6 +46,42 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
         Assert.Contains("rlhf: Training diverged at step 3: the loss is NaN", result.Error);
     }
 
+    [Theory]
+    [InlineData("sft", "nan-loss@9", "--max-bad-steps", "0")]
+    [InlineData("reward", "nan-gradient@9", "--max-bad-steps", "0")]
+    [InlineData("ppo", "kl-explosion@9", "--kl-action", "stop")]
+    [InlineData("ppo", "nan-loss@9", "--non-finite-action", "stop")]
+    [InlineData("ppo", "nan-reward@9", "--non-finite-reward-action", "stop")]
+    public void TheLastWholeStepBeforeADivergenceIsSavedAndGoesOnBitForBit(string verb, string fault, string setting, string value)
+    {
+        string whole = $"{verb}-{fault}-whole", failed = $"{verb}-{fault}-failed";
+        string[] command = [.. ResumableRuns.Command(verb, steps: 12, saveEvery: 5), setting, value, "--keep-last", "1"];
+        toys.Succeed([.. command, "--output", whole]);
+        var result = Run(fault, [.. command, "--output", failed]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("the last good checkpoint, of step 8, is ", result.Error);
+        Assert.Contains($"by: rlhf {verb} --resume {failed}", result.Error);
+        // It is there besides those from before, of which it takes none away.
+        Assert.True(Directory.Exists(toys.PathOf(failed, "checkpoints", "checkpoint-5")));
+        Assert.Equal(File.ReadAllBytes(toys.PathOf(failed, "model", "model.safetensors")),
+            File.ReadAllBytes(toys.PathOf(failed, "checkpoints", "checkpoint-8", "model.safetensors")));
+
+        Assert.Contains("Going on after step 8", toys.Succeed(verb, "--resume", failed).Output);
+        ResumableRuns.AssertSame(toys.PathOf(whole), toys.PathOf(failed));
+    }
+
+    [Fact]
+    public void AStepThatFailsAfterAnUpdateIsNotSavedAndTheLastWholeOneIsNamed()
+    {
+        var result = Run("late-nan-gradient@4", [.. ResumableRuns.Command("ppo", steps: 12, saveEvery: 2), "--non-finite-action", "stop",
+            "--output", "halfway"]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("step 4 had changed weights before it failed", result.Error);
+        Assert.Contains("the last good checkpoint, of step 2, is ", result.Error);
+        Assert.Equal(["checkpoint-2"], Directory.GetDirectories(toys.PathOf("halfway", "checkpoints")).Select(p => Path.GetFileName(p)));
+        Assert.True(File.Exists(toys.PathOf("halfway", "model", "model.safetensors")));
+    }
+
     [Fact]
     public void AnExceptionWithinTheBackwardPassIsAnErrorAndNoCrash()
     {

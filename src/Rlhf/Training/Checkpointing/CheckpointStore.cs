@@ -29,14 +29,16 @@ public sealed class CheckpointStore(string folder)
     /// <param name="saveModel">Writes the model in float32, with its tokenizer, into the folder that it is given.</param>
     /// <param name="score">How good the run is now, larger is better; null: not known.</param>
     /// <param name="elapsed">Time that the run has taken.</param>
+    /// <param name="keepAll">Remove none, such as when the run has failed and an earlier one may be the last good one.</param>
     /// <exception cref="InvalidOperationException">The trainer is in the middle of a step.</exception>
     /// <exception cref="IOException">The disk is full, or a file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
-    public Checkpoint Save(IResumable trainer, Action<string> saveModel, double? score = null, TimeSpan elapsed = default)
+    public Checkpoint Save(
+        IResumable trainer, Action<string> saveModel, double? score = null, TimeSpan elapsed = default, bool keepAll = false)
     {
         Directory.CreateDirectory(folder);
         if (!trainer.IsBetweenSteps)
-            throw new InvalidOperationException("A step failed halfway; a run cannot go on from there. Save between two steps.");
+            throw new InvalidOperationException("A step failed after some of its updates; a run cannot go on from there. Save between two steps.");
         string target = PathOf(trainer.StepCount), writing = Path.Combine(folder, Unfinished + Path.GetFileName(target));
         RemoveUnfinished();
         try
@@ -56,7 +58,8 @@ public sealed class CheckpointStore(string folder)
             throw;
         }
         var saved = new Checkpoint(target, trainer.StepCount, score);
-        Rotate();
+        if (!keepAll)
+            Rotate();
         return saved;
     }
 

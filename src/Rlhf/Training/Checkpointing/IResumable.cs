@@ -14,7 +14,10 @@ public interface IResumable
     /// <summary>Optimizer or PPO steps taken.</summary>
     long StepCount { get; }
 
-    /// <summary>False after a step that failed halfway: what the trainer holds is then nothing that a run can go on from.</summary>
+    /// <summary>
+    /// False after a step that failed when it had changed weights already: what the trainer holds is then nothing that a run can go on from.
+    /// A step that fails before leaves the trainer as it was. True by default.
+    /// </summary>
     bool IsBetweenSteps => true;
 
     /// <summary>All parameters, under the names that the saved model gives them.</summary>

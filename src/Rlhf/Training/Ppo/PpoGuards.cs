@@ -97,9 +97,9 @@ internal sealed class PpoGuards
     public bool CheckBeforeUpdates(StepRows rows, float[] logprobs, float[] values, float[] refLogprobs, float[] kls,
         IReadOnlyList<float> scores)
     {
-        CheckForwardPass(rows, logprobs, "logprobs", "the policy's", "its last updates damaged it");
-        CheckForwardPass(rows, values, "values", "the policy's", "its last updates damaged it");
-        CheckForwardPass(rows, refLogprobs, "logprobs", "the reference's", "its file is damaged");
+        CheckForwardPass(rows, logprobs, "logprobs", ofPolicy: true);
+        CheckForwardPass(rows, values, "values", ofPolicy: true);
+        CheckForwardPass(rows, refLogprobs, "logprobs", ofPolicy: false);
         double kl = 0, entropy = 0, tokens = 0;
         for (int i = 0; i < kls.Length; i++)
         {
@@ -145,17 +145,18 @@ internal sealed class PpoGuards
         LeaveOut(finding);
     }
 
-    private void CheckForwardPass(StepRows rows, float[] numbers, string what, string whose, string cause)
+    private void CheckForwardPass(StepRows rows, float[] numbers, string what, bool ofPolicy)
     {
         int bad = Array.FindIndex(numbers, n => !float.IsFinite(n));
         if (bad < 0)
             return;
         counts[Prefix + "nonfinite_logits"]++;
         throw Diverged(new Finding("nonfinite_logits", GuardAction.Stop,
-            $"{whose} {what} are not finite before the step's first update (row {rows.RowOf(bad)}: {numbers[bad]})",
-            $"The weights themselves are not usable: {cause}.",
+            $"the {(ofPolicy ? "policy" : "reference")}'s {what} are not finite before the step's first update (row {rows.RowOf(bad)}: "
+            + $"{numbers[bad]})",
+            $"The weights themselves are not usable: {(ofPolicy ? "its last updates damaged it" : "its file is damaged")}.",
             $"Go back to an earlier checkpoint and lower LearningRate ({config.LearningRate}), or set MaxGradNorm.",
-            nameof(PpoConfig.LearningRate)));
+            nameof(PpoConfig.LearningRate)), weightsAreDamaged: ofPolicy);
     }
 
     private Finding? Kl(double kl)
@@ -216,8 +217,8 @@ internal sealed class PpoGuards
             throw Diverged(finding);
     }
 
-    private TrainingDivergedException Diverged(Finding finding) =>
-        new(step, finding.What + badSteps.Tally, finding.Advice, finding.Cause, finding.Setting);
+    private TrainingDivergedException Diverged(Finding finding, bool weightsAreDamaged = false) =>
+        new(step, finding.What + badSteps.Tally, finding.Advice, finding.Cause, finding.Setting) { WeightsAreDamaged = weightsAreDamaged };
 
     /// <summary>Something that looks like divergence.</summary>
     /// <param name="Name">Name of its metric.</param>

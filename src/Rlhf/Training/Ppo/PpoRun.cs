@@ -140,7 +140,10 @@ public sealed class PpoRun
         catch (ArithmeticException error) when (error.GetType() == typeof(ArithmeticException))
         {
             throw new TrainingDivergedException(step, error.Message.TrimEnd('.'),
-                $"LearningRate was {trainer.Config.LearningRate}; MaxGradNorm limits an update.", setting: nameof(PpoConfig.LearningRate));
+                $"LearningRate was {trainer.Config.LearningRate}; MaxGradNorm limits an update.", setting: nameof(PpoConfig.LearningRate))
+            {
+                WeightsAreDamaged = true,
+            };
         }
     }
 

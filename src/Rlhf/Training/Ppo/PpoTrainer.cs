@@ -119,8 +119,22 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
     /// <exception cref="ArgumentException">The batch has the wrong size, an empty row, or a score that is not finite.</exception>
     /// <exception cref="TrainingDivergedException"><see cref="PpoConfig.Divergence"/> says to stop; the update that failed was not
-    /// applied.</exception>
+    /// applied. If it was the step's first (<see cref="IsBetweenSteps"/>), the trainer is as it was before the step.</exception>
     public PpoStatistics Step(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null)
+    {
+        var before = State;
+        try
+        {
+            return TakeStep(rollout, scores, responseMasks);
+        }
+        catch when (IsBetweenSteps)
+        {
+            State = before; // no weight has changed: the step never was, and the run can be saved as it stood before it
+            throw;
+        }
+    }
+
+    private PpoStatistics TakeStep(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks)
     {
         var rows = new StepRows(rollout, responseMasks, Config, Model.PretrainedModel.MaxPositions, Compatibility);
         Guards.Begin(StepCount + 1);
@@ -144,7 +158,6 @@ public sealed class PpoTrainer : IResumable, IDisposable
         clock.Finish("time/ppo/compute_advantages");
 
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
-        IsBetweenSteps = false;
         int epochs = 0;
         var miniBatches = trains ? Optimize(rows, batch, learningRate, clock, out epochs) : [];
         Guards.End(miniBatches);
@@ -160,20 +173,28 @@ public sealed class PpoTrainer : IResumable, IDisposable
     }
 
     /// <summary>The step, the KL coefficient, the scores' moments, and how far the random order is.</summary>
-    public JsonNode CaptureState() => JsonSerializer.SerializeToNode(
-        new SavedState(StepCount, klController.Value, ScoreMoments.Mean, ScoreMoments.Std, ScoreMoments.Var, ScoreMoments.Count,
-            order.Position, Guards.BadStepsInARow), CheckpointJson.Options)!;
+    public JsonNode CaptureState() => JsonSerializer.SerializeToNode(State, CheckpointJson.Options)!;
 
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        var saved = state.Deserialize<SavedState>(CheckpointJson.Options)!;
-        StepCount = saved.Step;
-        (klController as AdaptiveKlController)?.Restore(saved.KlCoef);
-        ScoreMoments.Restore(saved.ScoreMean, saved.ScoreStd, saved.ScoreVar, saved.ScoreCount);
-        order.Position = saved.OrderPosition;
-        Guards.BadStepsInARow = saved.BadStepsInARow;
+        State = state.Deserialize<SavedState>(CheckpointJson.Options)!;
         IsBetweenSteps = true;
+    }
+
+    /// <summary>All that a step changes beside weights and moments.</summary>
+    private SavedState State
+    {
+        get => new(StepCount, klController.Value, ScoreMoments.Mean, ScoreMoments.Std, ScoreMoments.Var, ScoreMoments.Count,
+            order.Position, Guards.BadStepsInARow);
+        set
+        {
+            StepCount = value.Step;
+            (klController as AdaptiveKlController)?.Restore(value.KlCoef);
+            ScoreMoments.Restore(value.ScoreMean, value.ScoreStd, value.ScoreVar, value.ScoreCount);
+            order.Position = value.OrderPosition;
+            Guards.BadStepsInARow = value.BadStepsInARow;
+        }
     }
 
     private sealed record SavedState(
@@ -288,7 +309,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
                         update.Add(ForwardBackward(selected, batch, isFirst: update.Count == 0, clock));
                         AfterBackward?.Invoke(update[^1]);
                     }
-                    TrainingFaults.AfterBackward(Faults, StepCount + 1, optimizer);
+                    TrainingFaults.AfterBackward(Faults, StepCount + 1, optimizer, isLate: !IsBetweenSteps);
                     long start = Stopwatch.GetTimestamp();
                     bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
                     double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
@@ -298,6 +319,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
                         Guards.NonFinite("gradient", norm, chunks.Length);
                     else
                     {
+                        IsBetweenSteps = false;
                         optimizer.Step(learningRate);
                         all.AddRange([.. update[..^1], update[^1] with { GradNorm = norm }]);
                     }

@@ -79,6 +79,30 @@ public sealed class DivergenceTests
     }
 
     [Theory]
+    [MemberData(nameof(Kinds))]
+    public void AStepThatStopsBeforeItsFirstUpdateNeverWas(string fault, string metric, string what)
+    {
+        using var run = new Run(fault + "@3", Stops, scalesScores: true);
+        run.Train(2);
+        string before = run.Trainer.CaptureState().ToJsonString();
+        Assert.NotNull(Record.Exception(() => run.Train(3)));
+        Assert.True(run.Trainer.IsBetweenSteps, metric + what);
+        Assert.Equal(before, run.Trainer.CaptureState().ToJsonString());
+        Assert.Equal(run.Weights[1], run.WeightsNow());
+        Assert.Equal(run.Moments[1], run.MomentsNow());
+    }
+
+    [Fact]
+    public void AStepThatStopsAfterAnUpdateIsNoPlaceToGoOnFrom()
+    {
+        using var run = new Run("late-nan-gradient@2", Stops);
+        Assert.Throws<TrainingDivergedException>(() => run.Train(2));
+        Assert.False(run.Trainer.IsBetweenSteps);
+        Assert.NotEqual(run.Weights[0], run.WeightsNow());
+        Assert.All(run.WeightsNow(), w => Assert.True(float.IsFinite(w)));
+    }
+
+    [Theory]
     [InlineData("kl-explosion", "kl_limit")]
     [InlineData("negative-kl", "negative_kl")]
     [InlineData("entropy-collapse", "entropy_collapse")]
@@ -148,6 +172,7 @@ public sealed class DivergenceTests
         var error = Assert.Throws<TrainingDivergedException>(() => run.Train(1));
         Assert.Equal(1, error.Step);
         Assert.Contains(what, error.Message, StringComparison.Ordinal);
+        Assert.Equal(!ofReference, error.WeightsAreDamaged);
     }
 
     [Fact]
@@ -229,12 +254,20 @@ public sealed class DivergenceTests
         private readonly AutoModelForCausalLMWithValueHead policy;
         private readonly PpoRun run;
 
-        public Run(string? fault, DivergenceConfig divergence)
+        public Run(string? fault, DivergenceConfig divergence, bool scalesScores = false)
         {
             var model = new Gpt2LMHeadModel(new Gpt2Config { VocabSize = 17, NPositions = 8, NEmbd = 8, NLayer = 1, NHead = 2, BosTokenId = null, EosTokenId = null });
             model.Initialize(1);
             policy = AutoModelForCausalLMWithValueHead.FromModel(model, seed: 2);
-            Trainer = new PpoTrainer(new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 2, Seed = 4, Divergence = divergence }, policy)
+            Trainer = new PpoTrainer(new PpoConfig
+            {
+                BatchSize = 4,
+                MiniBatchSize = 2,
+                PpoEpochs = 2,
+                Seed = 4,
+                UseScoreScaling = scalesScores,
+                Divergence = divergence,
+            }, policy)
             {
                 Faults = FaultPlan.Parse(fault),
             };
@@ -258,13 +291,16 @@ public sealed class DivergenceTests
             {
                 progress.Add(p);
                 Weights.Add(WeightsNow());
-                Moments.Add(Numbers(Trainer.Optimizer.States.SelectMany(s => (Tensor[])[s.FirstMoment, s.SecondMoment, s.Steps])));
+                Moments.Add(MomentsNow());
                 Live.Add(Tensor.TotalCount);
             });
             return progress;
         }
 
         public float[] WeightsNow() => Numbers(policy.NamedParameters.Select(p => p.Value));
+
+        public float[] MomentsNow() =>
+            Numbers(Trainer.Optimizer.States.SelectMany(s => (Tensor[])[s.FirstMoment, s.SecondMoment, s.Steps]));
 
         public void Dispose()
         {
