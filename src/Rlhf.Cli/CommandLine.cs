@@ -59,7 +59,11 @@ internal static class CommandLine
                 yield return $"unknown command '{SettingValue.Shorten(token)}'{SettingsBinder.Suggest(token, verbs)}{help}";
             else
                 yield return $"'{SettingValue.Shorten(token)}' belongs to no flag.{help}";
-        foreach (var error in result.Errors.Where(e => !e.Message.StartsWith("Unrecognized command or argument",
+        string[] missing = [.. result.Errors.Select(e => e.SymbolResult).OfType<ArgumentResult>()
+            .Where(r => r.Tokens.Count < r.Argument.Arity.MinimumNumberOfValues).Select(r => HelpPage.Name(r.Argument)).Distinct()];
+        if (missing.Length > 0)
+            yield return $"{HelpPage.FullName(command)} needs {string.Join(" and ", missing)}: {HelpPage.Usage(command)}.{help}";
+        foreach (var error in result.Errors.Where(e => e.SymbolResult is not ArgumentResult && !e.Message.StartsWith("Unrecognized command or argument",
             StringComparison.Ordinal)
             && !(result.UnmatchedTokens.Count > 0 && command.Subcommands.Count > 0)))
             yield return error.SymbolResult is not OptionResult { Option.Name: var flag, IdentifierTokenCount: var times }

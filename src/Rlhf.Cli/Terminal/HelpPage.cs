@@ -29,7 +29,7 @@ internal sealed class HelpPage : SynchronousCommandLineAction
             WriteExamples(verb.Examples, console);
             if (verb.Arguments.Count > 0)
                 WriteTable(console, "Arguments",
-                    verb.Arguments.Select(a => ($"[teal]{a.Name}[/]", Screen.Safe(a.Description ?? ""))));
+                    verb.Arguments.Select(a => ($"[teal]{Name(a)}[/]", Screen.Safe(a.Description ?? ""))));
             foreach (var section in verb.Settings.Settings.GroupBy(s => s.Section))
                 WriteTable(console, section.Key, section.Select(Row));
             WriteTable(console, "Common", verb.CommonOptions.Select(o => (OptionName(o), Screen.Safe(o.Description ?? ""))));
@@ -56,8 +56,7 @@ internal sealed class HelpPage : SynchronousCommandLineAction
 
     private static void WriteUsage(Command command, IAnsiConsole console)
     {
-        string rest = command.Subcommands.Count > 0 ? " COMMAND" : string.Concat(command.Arguments.Select(a => $" [{a.Name}]"));
-        console.MarkupLine($"[grey]Usage[/]  {Screen.Safe(FullName(command) + rest)} {Screen.Safe("[settings]")}");
+        console.MarkupLine($"[grey]Usage[/]  {Screen.Safe(Usage(command))} {Screen.Safe("[settings]")}");
         console.WriteLine();
     }
 
@@ -79,6 +78,14 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         console.Write(grid);
         console.WriteLine();
     }
+
+    /// <summary>A command with its arguments: rlhf hub download ID [FILE ...].</summary>
+    public static string Usage(Command command) => FullName(command) + (command.Subcommands.Count > 0 ? " COMMAND"
+        : string.Concat(command.Arguments.Select(a => a.Arity.MinimumNumberOfValues > 0 ? $" {Name(a)}"
+            : $" [{Name(a)}{(a.Arity.MaximumNumberOfValues > 1 ? " ..." : "")}]")));
+
+    /// <summary>An argument as usage names it.</summary>
+    public static string Name(Argument argument) => argument.Name.ToUpperInvariant();
 
     /// <summary>The words that call a command: rlhf tokenizer train.</summary>
     public static string FullName(Command command)

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Globalization;
+using Rlhf.Runtime;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
@@ -94,13 +94,7 @@ internal sealed class ProgressDisplay
         ? $"{(int)time.TotalHours}:{time.Minutes:00}:{time.Seconds:00}" : $"{time.Minutes}:{time.Seconds:00}";
 
     /// <summary>A number with so many digits after the point; "–" when it is none.</summary>
-    public static string Number(double value, int digits = 2)
-    {
-        if (!double.IsFinite(value))
-            return "–";
-        double rounded = Math.Round(value, digits);
-        return (rounded == 0 ? 0 : rounded).ToString("N" + digits, CultureInfo.InvariantCulture); // no -0.00
-    }
+    public static string Number(double value, int digits = 2) => Decimals.Text(value, digits);
 
     private sealed class StateColumn : ProgressColumn
     {

@@ -38,7 +38,7 @@ internal sealed record DatasetOptions
     [Description("Use at most so many texts, drawn at random.")]
     public int? MaxTexts { get; init; }
 
-    [Description("Use every so-manieth text only: 1/2 and 2/2 are halves that share no text.")]
+    [Description("Use part K of N of the texts only: 1/2 and 2/2 are halves that share no text.")]
     [ValueName("K/N")]
     public string? Part { get; init; }
 

@@ -45,7 +45,7 @@ internal static partial class HubFiles
         if (Meant(HubRepoType.Model, text, hub.Cache) is not { } meant)
             return null;
         string? revision = OneRevision($"{flag} {text}", meant.Revision, RevisionOf(context, flag));
-        var snapshot = Bring(context, flag, text, meant.Repo, progress => hub.DownloadModelAsync(
+        var snapshot = Bring(context, hub, flag, text, meant.Repo, progress => hub.DownloadModelAsync(
             meant.Repo.Id, revision, progress, parts, context.Stop));
         return snapshot.Folder;
     }
@@ -66,7 +66,7 @@ internal static partial class HubFiles
         if (hub is null || Meant(HubRepoType.Dataset, text, hub.Cache) is not { } meant)
             return subset is null ? (text, split) : throw new ConfigurationException(
                 [$"--subset belongs to a data set of the Hub; {flag} {text} is a path."]);
-        var snapshot = Bring(context, flag, text, meant.Repo, progress => hub.DownloadDatasetAsync(
+        var snapshot = Bring(context, hub, flag, text, meant.Repo, progress => hub.DownloadDatasetAsync(
             meant.Repo.Id, split, subset, meant.Revision, progress, context.Stop));
         return (Pattern(snapshot.Files), null);
     }
@@ -97,6 +97,33 @@ internal static partial class HubFiles
         return isPlausible || cache.Holds(repo) ? (repo, parts.ElementAtOrDefault(1)) : null;
     }
 
+    /// <summary>What a download brings; where no such repository is, says whether there is one of another type.</summary>
+    /// <param name="hub">The Hub.</param>
+    /// <param name="repo">What is asked for.</param>
+    /// <param name="download">The download.</param>
+    /// <param name="hint">What to do about a repository of another type: one sentence.</param>
+    /// <param name="cancellation">Stops.</param>
+    public static async Task<HubSnapshot> OrOtherType(
+        HubClient hub, HubRepo repo, Task<HubSnapshot> download, Func<HubRepo, string> hint, CancellationToken cancellation)
+    {
+        try
+        {
+            return await download;
+        }
+        catch (HubException e) when (e.Error == HubError.RepositoryNotFound)
+        {
+            var other = new HubRepo(repo.Type == HubRepoType.Model ? HubRepoType.Dataset : HubRepoType.Model, repo.Id);
+            if (await hub.ExistsAsync(other, cancellation))
+                throw new HubException(e.Error, $"{hub.Options.Endpoint.Host} shows no {repo}; {hint(other)}", e);
+            throw;
+        }
+    }
+
+    /// <summary>How a command of rlhf hub is told that a repository is of another type.</summary>
+    public static string AsOtherType(HubRepo other) => other.Type == HubRepoType.Model
+        ? $"{other.Id} is a model: leave --repo-type out."
+        : $"{other.Id} is a {other.Kind}: add --repo-type {other.Type.ToString().ToLowerInvariant()}.";
+
     /// <summary>Brings something while a bar shows how far it is; nothing is shown when everything is here.</summary>
     public static T Fetch<T>(Screen screen, string title, Func<Action<HubProgress>, Task<T>> fetch)
     {
@@ -122,19 +149,22 @@ internal static partial class HubFiles
         && !FileEndings.Any(ending => text.EndsWith(ending, StringComparison.OrdinalIgnoreCase));
 
     private static HubSnapshot Bring(
-        VerbContext context, string flag, string text, HubRepo repo, Func<Action<HubProgress>, Task<HubSnapshot>> download)
+        VerbContext context, HubClient hub, string flag, string text, HubRepo repo,
+        Func<Action<HubProgress>, Task<HubSnapshot>> download)
     {
         try
         {
-            var snapshot = Noted(context.Screen, Fetch(context.Screen, $"Downloading {repo.Id}", download));
+            var snapshot = Noted(context.Screen, Fetch(context.Screen, $"Downloading {repo.Id}", progress =>
+                OrOtherType(hub, repo, download(progress), other => $"there is a {other.Kind} of that name, which {flag} does not take.", context.Stop)));
             context.Pins[$"{flag} {text}"] = $"{snapshot.Repo.Id}@{snapshot.Commit}";
             return snapshot;
         }
-        catch (HubException e) when (e.Error is HubError.RepositoryNotFound or HubError.NotCached)
+        catch (HubException e) when (e.Error is HubError.RepositoryNotFound or HubError.NotCached or HubError.Connection
+            or HubError.Unavailable)
         {
             // Perhaps a path was meant.
-            throw new HubException(e.Error,
-                $"{flag} {text} is no path here, and {char.ToLowerInvariant(e.Message[0])}{e.Message[1..]}", e);
+            throw new HubException(e.Error, $"There is no {(repo.Type == HubRepoType.Model ? "folder" : "file or folder")} {text} here, so "
+                + $"{flag} {text} was taken for a name on the Hub, and {char.ToLowerInvariant(e.Message[0])}{e.Message[1..]}", e);
         }
     }
 

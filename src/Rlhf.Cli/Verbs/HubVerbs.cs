@@ -87,7 +87,7 @@ internal static class HubVerbs
         var files = new Argument<string[]>("file")
         {
             Arity = ArgumentArity.ZeroOrMore,
-            Description = "Files of it; none: what a run needs (configuration, tokenizer, weights; of a data set, one split).",
+            Description = "Files of it; none: what a run needs (configuration, tokenizer, weights; of a data set, one split; of a space, all).",
         };
         var command = new VerbCommand(
             "download", "brings a model or a data set into the cache.",
@@ -112,10 +112,11 @@ internal static class HubVerbs
         string? revision = HubFiles.OneRevision(id, named.ElementAtOrDefault(1), options.Revision);
         var repo = new HubRepo(options.RepoType, name);
         var snapshot = HubFiles.Noted(screen, HubFiles.Fetch(screen, $"Downloading {id}", progress =>
-            files.Length > 0 ? hub.DownloadFilesAsync(repo, files, revision, progress, context.Stop)
-            : options.RepoType == HubRepoType.Dataset
-            ? hub.DownloadDatasetAsync(name, options.Split, options.Subset, revision, progress, context.Stop)
-            : hub.DownloadModelAsync(name, revision, progress, cancellation: context.Stop)));
+            HubFiles.OrOtherType(hub, repo, files.Length > 0 || options.RepoType == HubRepoType.Space
+                ? hub.DownloadFilesAsync(repo, files, revision, progress, context.Stop)
+                : options.RepoType == HubRepoType.Dataset
+                ? hub.DownloadDatasetAsync(name, options.Split, options.Subset, revision, progress, context.Stop)
+                : hub.DownloadModelAsync(name, revision, progress, cancellation: context.Stop), HubFiles.AsOtherType, context.Stop)));
         long bytes = snapshot.Files.Select(f => new FileInfo(f))
             .Sum(f => f.ResolveLinkTarget(returnFinalTarget: true) is FileInfo blob ? blob.Length : f.Length);
         if (screen.Json)
@@ -148,7 +149,7 @@ internal static class HubVerbs
         var (options, screen) = (context.Settings.Get<HubPushSettings>(), context.Screen);
         if (!Directory.Exists(path))
             throw new ConfigurationException([$"{path} is no folder; name the folder of a model or of a run."]);
-        string folder = ModelFolders.Local(path) ?? path;
+        string folder = ModelFolders.Local(path) ?? throw new ConfigurationException([ModelFolders.NoModelIn(path)]);
         using var hub = new HubClient();
         var result = HubFiles.Fetch(screen, $"Pushing {id}", progress => hub.PushFolderAsync(folder, id, new()
         {
@@ -187,11 +188,19 @@ internal static class HubVerbs
             context.Screen.Facts(user.Name,
             [
                 ("organisations", user.Organizations.Count > 0 ? string.Join(", ", user.Organizations) : "none"),
-                ("token", user.Role is null ? "does not say what it may do" : $"of the kind {user.Role}"),
+                ("token", user.Role is null ? "does not say what it may do" : MayDo(user.Role)),
                 ("Hub", hub.Options.Endpoint.ToString()),
             ]);
         return ExitCode.Success;
     }
+
+    private static string MayDo(string role) => role switch
+    {
+        "write" => "may write",
+        "read" => "may only read",
+        "fineGrained" => "may do what was chosen when it was made (fine-grained)",
+        _ => role,
+    };
 
     private static int Cache(VerbContext context)
     {
@@ -201,21 +210,24 @@ internal static class HubVerbs
         if (options.Remove is { } id)
         {
             var repo = new HubRepo(options.RepoType, id);
-            var held = hub.Cache.List().FirstOrDefault(r => r.Repo == repo) ?? throw new ConfigurationException(
-                [$"--remove {id}: the cache {hub.Cache.Folder} does not hold it; rlhf hub cache lists what it holds."]);
+            var repos = hub.Cache.List();
+            var held = repos.FirstOrDefault(r => r.Repo == repo) ?? throw new ConfigurationException(
+                [$"--remove {id}: the cache {hub.Cache.Folder} does not hold the {repo}; "
+                + (repos.FirstOrDefault(r => r.Repo.Id == repo.Id)?.Repo is { } other
+                    ? HubFiles.AsOtherType(other) : "rlhf hub cache lists what it holds.")]);
             hub.Cache.Remove(repo);
             if (screen.Json)
                 screen.WriteJson(new { Removed = repo.Id, held.Bytes });
             screen.Line($"Removed the {Screen.Safe(repo.ToString())}: {Megabytes(held.Bytes)}.");
             return ExitCode.Success;
         }
-        var repos = hub.Cache.List();
+        var all = hub.Cache.List();
         if (screen.Json)
             screen.WriteJson(new
             {
                 hub.Cache.Folder,
-                Bytes = repos.Sum(r => r.Bytes),
-                Repos = repos.Select(r => new
+                Bytes = all.Sum(r => r.Bytes),
+                Repos = all.Select(r => new
                 {
                     Type = r.Repo.Type.ToString().ToLowerInvariant(),
                     r.Repo.Id,
@@ -226,9 +238,9 @@ internal static class HubVerbs
                 }),
             });
         else
-            screen.Facts(hub.Cache.Folder, [.. repos.Select(r => (r.Repo.ToString(), Megabytes(r.Bytes)
+            screen.Facts(hub.Cache.Folder, [.. all.Select(r => (r.Repo.ToString(), Megabytes(r.Bytes)
                 + (r.PartialBytes > 0 ? $", of which {Megabytes(r.PartialBytes)} are unfinished" : ""))),
-                ("in all", Megabytes(repos.Sum(r => r.Bytes)))]);
+                ("in all", Megabytes(all.Sum(r => r.Bytes)))]);
         return ExitCode.Success;
     }
 

@@ -31,7 +31,7 @@ internal static class ModelFolders
         if (HubFiles.Model(context, flag, path, parts) is { } snapshot)
             return snapshot;
         throw new ConfigurationException([Directory.Exists(path)
-            ? $"{flag} {path} is no model folder: it holds no config.json."
+            ? $"{flag} {NoModelIn(path)}"
             : $"{flag} {path} does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb."]);
     }
 
@@ -51,6 +51,11 @@ internal static class ModelFolders
     public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer
         ? Directory.Exists(path) ? path : null
         : new[] { path, Path.Combine(path, "model") }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
+
+    /// <summary>Why a folder is no model's, for one in which <see cref="Local"/> found none.</summary>
+    public static string NoModelIn(string folder) => File.Exists(Path.Combine(folder, RunFolder.ConfigFile))
+        ? $"{folder} is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
+        : $"{folder} is no model folder: it holds no config.json.";
 
     /// <summary>
     /// A model's place for people and settings files: its folder, or for one of the Hub, org/name@commit. For one that an

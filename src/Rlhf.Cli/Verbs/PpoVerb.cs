@@ -22,7 +22,8 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to align, and to what.</summary>
 internal sealed record PpoOptions
 {
-    [Description("A known set of settings; those that are given win. imdb is the lesson: lvwerra/gpt2-imdb, stanfordnlp/imdb.")]
+    [Description("A known set of settings; those that are given win. imdb is the lesson: lvwerra/gpt2-imdb, "
+        + "lvwerra/distilbert-imdb, stanfordnlp/imdb.")]
     public PpoPreset? Preset { get; init; }
 
     [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]

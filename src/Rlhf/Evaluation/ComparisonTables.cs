@@ -1,5 +1,5 @@
-using System.Globalization;
 using Rlhf.Models;
+using Rlhf.Runtime;
 
 namespace Rlhf.Evaluation;
 
@@ -41,5 +41,5 @@ public static class ComparisonTables
     private static string WithInterval(SampleStatistics s) =>
         $"{Number(s.Mean)} ({Number(s.MeanCi95.Low)} to {Number(s.MeanCi95.High)})";
 
-    private static string Number(double value) => value.ToString("0.00", CultureInfo.InvariantCulture);
+    private static string Number(double value) => Decimals.Text(value);
 }

@@ -72,7 +72,7 @@ public sealed partial class HubClient
     private void RequireToken()
     {
         if (Options.Offline)
-            throw new HubException(HubError.NotCached, "HF_HUB_OFFLINE forbids to ask the Hub; unset it.");
+            throw new HubException(HubError.NotCached, $"{Options.OfflineVariable} forbids to ask the Hub; unset it.");
         if (Options.Token is null)
             throw new HubException(HubError.Unauthorized,
                 $"There is no Hub token; make one at {Options.Endpoint}settings/tokens and put it into HF_TOKEN.");

@@ -143,6 +143,24 @@ public sealed partial class HubClient : IDisposable
         }, progress, cancellation, files.Count > 0 ? files : null).ConfigureAwait(false);
     }
 
+    /// <summary>Whether the Hub shows such a repository; false when it cannot be asked.</summary>
+    /// <param name="repo">The repository.</param>
+    /// <param name="cancellation">Stops.</param>
+    public async Task<bool> ExistsAsync(HubRepo repo, CancellationToken cancellation = default)
+    {
+        if (Options.Offline)
+            return false;
+        try
+        {
+            await lister.CommitAsync(repo, "main", patient: false, cancellation).ConfigureAwait(false);
+            return true;
+        }
+        catch (HubException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>Closes the connections.</summary>
     public void Dispose() => http.Dispose();
 
@@ -228,7 +246,7 @@ public sealed partial class HubClient : IDisposable
 
     private HubException NotCached(HubRepo repo, string revision, bool offline) => new(HubError.NotCached,
         $"The {repo} ({revision}) is not complete in the cache {Cache.Folder}"
-        + (offline ? ", and HF_HUB_OFFLINE forbids to download it; unset that, or download it once while online." : "."));
+        + (offline ? $", and {Options.OfflineVariable} forbids to download it; unset that, or download it once while online." : "."));
 
     // What the cache can stand in for. A refusal (401, 404) is not among it.
     private static bool MayPass(HubException e) =>

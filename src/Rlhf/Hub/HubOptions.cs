@@ -22,6 +22,9 @@ public sealed partial record HubOptions
     /// <summary>Use the cache alone (HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE).</summary>
     public bool Offline { get; init; }
 
+    /// <summary>The variable that made it <see cref="Offline"/>, for messages.</summary>
+    internal string OfflineVariable { get; init; } = "HF_HUB_OFFLINE";
+
     /// <summary>Link from snapshots to blobs where the file system can. False: HF_HUB_DISABLE_SYMLINKS.</summary>
     public bool Symlinks { get; init; } = true;
 
@@ -82,6 +85,7 @@ public sealed partial record HubOptions
             Token = token,
             ImplicitToken = !Flag("HF_HUB_DISABLE_IMPLICIT_TOKEN"),
             Offline = Flag("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"),
+            OfflineVariable = Value("HF_HUB_OFFLINE") is null && Flag("TRANSFORMERS_OFFLINE") ? "TRANSFORMERS_OFFLINE" : "HF_HUB_OFFLINE",
             Symlinks = !Flag("HF_HUB_DISABLE_SYMLINKS"),
             EtagTimeout = Seconds("HF_HUB_ETAG_TIMEOUT"),
             DownloadTimeout = Seconds("HF_HUB_DOWNLOAD_TIMEOUT"),

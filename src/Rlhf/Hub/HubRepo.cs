@@ -10,6 +10,9 @@ public enum HubRepoType
 
     /// <summary>A data set.</summary>
     Dataset,
+
+    /// <summary>An application, whose files can be downloaded.</summary>
+    Space,
 }
 
 /// <summary>A repository of the Hub: <c>org/name</c>, or a name alone for the oldest ones, such as <c>gpt2</c>.</summary>
@@ -27,7 +30,7 @@ public sealed partial record HubRepo
         (Type, Id) = (type, id);
     }
 
-    /// <summary>Model or data set.</summary>
+    /// <summary>Model, data set or space.</summary>
     public HubRepoType Type { get; }
 
     /// <summary>Such as <c>lvwerra/gpt2-imdb</c>.</summary>
@@ -48,7 +51,10 @@ public sealed partial record HubRepo
         && !text.EndsWith(".git", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Its kind and name for people: model lvwerra/gpt2-imdb.</summary>
-    public override string ToString() => $"{(Type == HubRepoType.Dataset ? "data set" : "model")} {Id}";
+    public override string ToString() => $"{Kind} {Id}";
+
+    /// <summary>Its kind for people: model, data set or space.</summary>
+    public string Kind => Type == HubRepoType.Dataset ? "data set" : Type == HubRepoType.Space ? "space" : "model";
 
     /// <summary>Its folder in the cache: models--org--name.</summary>
     internal string FolderName => $"{Plural}--{Id.Replace("/", "--", StringComparison.Ordinal)}";
@@ -57,17 +63,19 @@ public sealed partial record HubRepo
     internal string ApiPath => $"{Plural}/{Id}";
 
     /// <summary>Its path on the Hub's pages.</summary>
-    internal string PagePath => Type == HubRepoType.Dataset ? $"datasets/{Id}" : Id;
+    internal string PagePath => Type == HubRepoType.Model ? Id : $"{Plural}/{Id}";
 
-    private string Plural => Type == HubRepoType.Dataset ? "datasets" : "models";
+    private string Plural => Plurals[(int)Type];
+
+    private static readonly string[] Plurals = ["models", "datasets", "spaces"];
 
     /// <summary>The repository of a cache folder's name, or null.</summary>
     internal static HubRepo? OfFolder(string name)
     {
         var parts = name.Split("--");
         string id = string.Join('/', parts[1..]);
-        return parts.Length is 2 or 3 && IsId(id) && parts[0] is "models" or "datasets"
-            ? new(parts[0] == "models" ? HubRepoType.Model : HubRepoType.Dataset, id) : null;
+        int type = Array.IndexOf(Plurals, parts[0]);
+        return type >= 0 && parts.Length is 2 or 3 && IsId(id) ? new((HubRepoType)type, id) : null;
     }
 
     /// <summary>Refuses text that is no branch, tag or commit.</summary>

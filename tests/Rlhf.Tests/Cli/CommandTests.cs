@@ -151,6 +151,12 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         AssertRefused(toys.Run("ppo", "--seed", "1", "--seed", "2"),
             "rlhf: --seed is given more than once. See rlhf ppo --help.");
         AssertRefused(toys.Run("ppo", "--seed"), "rlhf: --seed needs a value. See rlhf ppo --help.");
+        AssertRefused(toys.Run("hub", "download"),
+            "rlhf: rlhf hub download needs ID: rlhf hub download ID [FILE ...]. See rlhf hub download --help.");
+        AssertRefused(toys.Run("hub", "push"),
+            "rlhf: rlhf hub push needs FOLDER and ID: rlhf hub push FOLDER ID. See rlhf hub push --help.");
+        AssertRefused(toys.Run("hub", "push", "policy"),
+            "rlhf: rlhf hub push needs ID: rlhf hub push FOLDER ID. See rlhf hub push --help.");
         AssertRefused(toys.Run("ppo", "--config", "bad.yaml", "--gamma", "2"),
             """
             rlhf: The configuration has 3 problems:
@@ -177,6 +183,7 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         foreach (var option in CommandLine.Create().Subcommands.Single(c => c.Name == "ppo").Options)
             Assert.Contains(option.Name + " ", ppo);
         Assert.Contains("Adam's learning rate. (1.41e-5)", ppo);
+        Assert.Contains("rlhf hub download ID [FILE ...] [settings]", toys.Succeed("hub", "download", "--help").Output);
     }
 
     [Fact]

@@ -3,6 +3,7 @@ using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
+using Rlhf.Runtime;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -52,6 +53,16 @@ public class PolicyComparisonTests
         Assert.Equal("second judge, mean (95 % interval)", tables[0].Rows[3][0]);
         Assert.Equal([["q0", "c c c", "1.00", "a b", "3.00"]], tables[1].Rows);
         Assert.All(tables, t => Assert.All(t.Rows, row => Assert.Equal(t.Columns.Count, row.Count)));
+    }
+
+    [Fact]
+    public void A_number_that_rounds_to_zero_has_no_sign_in_cards_and_on_the_screen()
+    {
+        Assert.Equal(["0.00", "0.00", "-0.01", "1,234.50", "–"],
+            new[] { -0.0, -0.004, -0.006, 1234.5, double.NaN }.Select(n => Decimals.Text(n)));
+        var near = After with { Logprobs = [[-1.001f, -1], [-2.001f]] }; // a KL of -0.001
+        Assert.Contains(["KL to the model before, nats per response", "0.00", "0.00"],
+            ComparisonTables.Of(EvaluationComparison.Of(Before, near))[0].Rows);
     }
 
     [Fact]

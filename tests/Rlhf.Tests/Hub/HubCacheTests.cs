@@ -116,7 +116,11 @@ public sealed class HubCacheTests : HubTestBase
         await hub.DownloadModelAsync(Id);
         string partial = System.IO.Path.Combine(CacheFolder, "models--org--toy", "blobs", "abc.incomplete");
         File.WriteAllBytes(partial, new byte[100]);
-        Directory.CreateDirectory(System.IO.Path.Combine(CacheFolder, "spaces--org--other"));
+        string space = Directory.CreateDirectory(System.IO.Path.Combine(CacheFolder, "spaces--org--other")).FullName;
+        File.WriteAllBytes(System.IO.Path.Combine(space, "app.py"), new byte[7]);
+        var other = hub.Cache.List()[1];
+        Assert.Equal((new HubRepo(HubRepoType.Space, "org/other"), "space org/other", 7), (other.Repo, other.Repo.ToString(), other.Bytes));
+        Assert.True(hub.Cache.Remove(other.Repo));
         var held = Assert.Single(hub.Cache.List());
         Assert.Equal((HubRepo.Model(Id), 100, 1), (held.Repo, held.PartialBytes, held.Snapshots));
         string[] needed = ["config.json", "vocab.json", "merges.txt", "model.safetensors"];
@@ -216,6 +220,8 @@ public sealed class HubCacheTests : HubTestBase
 
         Assert.True(From(("HF_HUB_OFFLINE", "yes")).Offline);
         Assert.True(From(("TRANSFORMERS_OFFLINE", "1")).Offline);
+        Assert.Equal("TRANSFORMERS_OFFLINE", From(("TRANSFORMERS_OFFLINE", "1")).OfflineVariable);
+        Assert.Equal("HF_HUB_OFFLINE", From(("TRANSFORMERS_OFFLINE", "1"), ("HF_HUB_OFFLINE", "1")).OfflineVariable);
         Assert.False(From(("HF_HUB_OFFLINE", "0")).Offline);
         Assert.False(From(("HF_HUB_DISABLE_IMPLICIT_TOKEN", "TRUE")).ImplicitToken);
         Assert.False(From(("HF_HUB_DISABLE_SYMLINKS", "on")).Symlinks);

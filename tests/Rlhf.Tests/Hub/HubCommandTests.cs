@@ -106,7 +106,8 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         Assert.Contains("The film", Succeed(WithToken, "generate", "--model", "org/aligned", "The film", "--max-new-tokens", "3",
             "--threads", "1").Output);
         var stranger = new Dictionary<string, string>(Variables) { ["HF_HUB_CACHE"] = System.IO.Path.Combine(Folder, "empty") };
-        Assert.StartsWith("rlhf: --model org/aligned is no path here, and 127.0.0.1 shows no model org/aligned",
+        Assert.StartsWith("rlhf: There is no folder org/aligned here, so --model org/aligned was taken for a name on the Hub, and "
+            + "127.0.0.1 shows no model org/aligned",
             Run(stranger, "generate", "--model", "org/aligned").Error);
     }
 
@@ -167,6 +168,69 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
     }
 
     [Fact]
+    public void Only_a_model_is_pushed()
+    {
+        string run = Directory.CreateDirectory(System.IO.Path.Combine(Folder, "running")).FullName;
+        File.WriteAllText(System.IO.Path.Combine(run, "config.yaml"), "# rlhf sft\n");
+        string diary = Directory.CreateDirectory(System.IO.Path.Combine(Folder, "private")).FullName;
+        File.WriteAllText(System.IO.Path.Combine(diary, "diary.txt"), "nobody's business");
+        foreach (var (folder, message) in new[]
+        {
+            (run, $"{run} is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."),
+            (diary, $"{diary} is no model folder: it holds no config.json."),
+        })
+        {
+            var refused = Run(WithToken, "hub", "push", folder, "org/mine");
+            Assert.Equal(($"rlhf: {message}\n", 2), (refused.Error, refused.ExitCode));
+        }
+        Assert.Empty(Server.Requests);
+    }
+
+    [Fact]
+    public void A_repository_of_another_type_is_pointed_out()
+    {
+        Server.Add("datasets/org/reviews", new() { ["data/train.parquet"] = Random(10) });
+        Server.Add("models/org/policy", ModelFiles());
+        Server.Add("spaces/org/demo", new() { ["app.py"] = Text("print('hello')") });
+        Assert.Equal("rlhf: 127.0.0.1 shows no model org/reviews; org/reviews is a data set: add --repo-type dataset.\n",
+            Run(Variables, "hub", "download", "org/reviews").Error);
+        Assert.Equal("rlhf: 127.0.0.1 shows no data set org/policy; org/policy is a model: leave --repo-type out.\n",
+            Run(Variables, "hub", "download", "org/policy", "--repo-type", "dataset").Error);
+        Assert.EndsWith("and 127.0.0.1 shows no model org/reviews; there is a data set of that name, which --model does not take.\n",
+            Run(Variables, "generate", "--model", "org/reviews", "Hello").Error);
+
+        Succeed(Variables, "hub", "download", "org/reviews", "--repo-type", "dataset");
+        Succeed(Variables, "hub", "download", "org/demo", "--repo-type", "space");
+        Assert.EndsWith("does not hold the model org/reviews; org/reviews is a data set: add --repo-type dataset.\n",
+            Run(Variables, "hub", "cache", "--remove", "org/reviews").Error);
+        string list = Succeed(Variables, "hub", "cache").Output;
+        Assert.Contains("data set org/reviews", list);
+        Assert.Contains("space org/demo", list);
+        Succeed(Variables, "hub", "cache", "--remove", "org/demo", "--repo-type", "space");
+    }
+
+    [Fact]
+    public void Where_no_hub_answers_a_mistyped_path_is_named()
+    {
+        var variables = new Dictionary<string, string>(Variables) { ["HF_ENDPOINT"] = "http://127.0.0.1:1" };
+        var refused = Run(variables, "generate", "--model", "my-runs/aligned", "Hello");
+        Assert.StartsWith("rlhf: There is no folder my-runs/aligned here, so --model my-runs/aligned was taken for a name on the Hub, "
+            + "and http://127.0.0.1:1 cannot be reached (Connection refused", refused.Error);
+        variables = new(Variables) { ["TRANSFORMERS_OFFLINE"] = "1" };
+        variables["HF_HUB_OFFLINE"] = "";
+        Assert.Contains("and TRANSFORMERS_OFFLINE forbids to download it",
+            Run(variables, "generate", "--model", "my-runs/aligned", "Hello").Error);
+    }
+
+    [Fact]
+    public void What_a_token_may_do_is_said_in_words()
+    {
+        Assert.Matches("token +may write *\n", Succeed(WithToken, "hub", "whoami").Output);
+        Server.Role = "read";
+        Assert.Matches("token +may only read *\n", Succeed(WithToken, "hub", "whoami").Output);
+    }
+
+    [Fact]
     public void Paths_are_not_taken_for_names_of_the_hub()
     {
         string folder = Directory.CreateDirectory(System.IO.Path.Combine(Folder, "work", "runs")).FullName;
@@ -203,8 +267,8 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
         Assert.Equal(200, bound.Get<DatasetOptions>().LongerThan);
 
         var offline = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb");
-        Assert.Contains("--model lvwerra/gpt2-imdb is no path here, and the model lvwerra/gpt2-imdb (main) is not complete in "
-            + "the cache", offline.Error);
+        Assert.Contains("There is no folder lvwerra/gpt2-imdb here, so --model lvwerra/gpt2-imdb was taken for a name on the Hub, "
+            + "and the model lvwerra/gpt2-imdb (main) is not complete in the cache", offline.Error);
         var other = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb", "--model", "policy");
         Assert.Contains("the model lvwerra/distilbert-imdb (main) is not complete in the cache", other.Error); // a flag wins
     }

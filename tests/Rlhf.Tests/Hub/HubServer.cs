@@ -81,6 +81,12 @@ internal sealed partial class HubServer : IDisposable
     /// <summary>LFS objects by oid.</summary>
     public ConcurrentDictionary<string, byte[]> Objects { get; } = new();
 
+    /// <summary>What the token may do.</summary>
+    public string Role { get; set; } = "write";
+
+    /// <summary>Organisations of the token's owner, and what may be done in them.</summary>
+    public Dictionary<string, string> Organizations { get; } = new() { ["org"] = "admin" };
+
     /// <summary>Entries on one page of a tree.</summary>
     public int PageSize { get; set; } = 1000;
 
@@ -225,7 +231,7 @@ internal sealed partial class HubServer : IDisposable
             throw new Refusal(401, "another token", violation: false);
         string[] parts = [.. request.RawUrl!.Split('?')[0].TrimStart('/').Split('/').Select(Uri.UnescapeDataString)];
         if (parts is ["api", "resolve-cache", .. var cached])
-            AnswerResolve(context, cached[0] == "datasets" ? cached : cached[1..], fault, direct: true);
+            AnswerResolve(context, cached[0] is "datasets" or "spaces" ? cached : cached[1..], fault, direct: true);
         else if (parts is ["api", "whoami-v2"])
             WhoAmI(context);
         else if (request.HttpMethod == "POST")
@@ -238,7 +244,7 @@ internal sealed partial class HubServer : IDisposable
 
     private void AnswerApi(HttpListenerContext context, string kind, string[] rest, Fault fault)
     {
-        Require(context.Request.HttpMethod == "GET" && kind is "models" or "datasets", "not of the API");
+        Require(context.Request.HttpMethod == "GET" && kind is "models" or "datasets" or "spaces", "not of the API");
         int verb = Array.FindIndex(rest, p => p is "revision" or "tree");
         Require(verb is 1 or 2 && rest.Length == verb + 2 || verb < 0 && rest.Length is 1 or 2, "not of the API");
         string id = string.Join('/', verb < 0 ? rest : rest[..verb]);
@@ -279,8 +285,8 @@ internal sealed partial class HubServer : IDisposable
     {
         Require(context.Request.HttpMethod is "GET" or "HEAD", "no such method here");
         Require(context.Request.Headers["Accept-Encoding"] == "identity", "content must not be compressed on the way");
-        string kind = parts[0] == "datasets" ? "datasets" : "models";
-        string[] rest = kind == "datasets" ? parts[1..] : parts;
+        string kind = parts[0] is "datasets" or "spaces" ? parts[0] : "models";
+        string[] rest = kind == "models" ? parts : parts[1..];
         int verb = Array.IndexOf(rest, "resolve");
         Require(verb is 1 or 2 && rest.Length > verb + 2, "not a file's address");
         string id = string.Join('/', rest[..verb]), path = string.Join('/', rest[(verb + 2)..]);
@@ -391,7 +397,7 @@ internal sealed partial class HubServer : IDisposable
         repo.Branches.TryGetValue(revision, out var sha) ? sha : repo.Commits.ContainsKey(revision) ? revision
             : throw new Refusal(404, "no revision", "RevisionNotFound", violation: false);
 
-    private static void WhoAmI(HttpListenerContext context)
+    private void WhoAmI(HttpListenerContext context)
     {
         if (context.Request.Headers["Authorization"] is null)
             throw new Refusal(401, "who are you?", violation: false);
@@ -400,8 +406,8 @@ internal sealed partial class HubServer : IDisposable
             type = "user",
             name = "tester",
             fullname = "A tester",
-            orgs = new[] { new { name = "org", roleInOrg = "admin" } },
-            auth = new { type = "access_token", accessToken = new { displayName = "test", role = "write" } },
+            orgs = Organizations.Select(o => new { name = o.Key, roleInOrg = o.Value }),
+            auth = new { type = "access_token", accessToken = new { displayName = "test", role = Role } },
         }, new());
     }
 
