@@ -231,7 +231,6 @@ internal static class PpoVerb
     [
         nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm), nameof(PpoConfig.Target),
         .. typeof(DivergenceConfig).GetProperties().Select(p => p.Name),
-        .. typeof(DivergenceConfig).GetProperties().Select(p => p.Name),
         .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoOptions.Steps)] : Array.Empty<string>(),
     ];
 

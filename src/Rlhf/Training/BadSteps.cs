@@ -35,10 +35,12 @@ internal sealed class BadSteps(int most)
             return true;
         }
         InARow++;
-        return AreTooMany || step == totalSteps && !MayEnd(totalSteps) ? throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}{Tally}",
+        if (!AreTooMany && (step < totalSteps || MayEnd(totalSteps)))
+            return false;
+        throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}{Tally}",
             $"Lower LearningRate ({learningRate}), lengthen the warm-up or clip harder with MaxGradNorm "
             + $"({maxGradNorm?.ToString() ?? "off"}).",
-            "An update was too large, or the weights were damaged from the start.", "LearningRate") : false;
+            "An update was too large, or the weights were damaged from the start.", "LearningRate");
     }
 
     /// <summary>What to say of a step that was left out.</summary>

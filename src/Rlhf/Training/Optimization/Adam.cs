@@ -45,6 +45,7 @@ public sealed class Adam : IDisposable
     /// <param name="beta1">Decay of the first moment.</param>
     /// <param name="beta2">Decay of the second moment.</param>
     /// <param name="epsilon">Added to the root of the second moment.</param>
+    /// <exception cref="ArgumentException">All parameters are frozen.</exception>
     public Adam(IEnumerable<KeyValuePair<string, Parameter>> parameters, double weightDecay = 0,
         Func<string, Parameter, bool>? decays = null,
         double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8)

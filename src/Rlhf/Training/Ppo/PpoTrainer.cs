@@ -32,6 +32,8 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <param name="refModel">The reference; null makes a frozen copy of the policy as it is now.</param>
     /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
     /// <exception cref="ConfigurationException">A setting cannot be used.</exception>
+    /// <exception cref="ArgumentException">The schedule needs <paramref name="totalSteps"/>, NumSharedLayers is set although a reference is
+    /// given, or all parameters are frozen.</exception>
     public PpoTrainer(
         PpoConfig config, AutoModelForCausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
     {
@@ -104,8 +106,11 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <summary>One PPO step on responses whose logprobs and values are computed anew, as TRL does.</summary>
     /// <param name="queries">Token ids of each query.</param>
     /// <param name="responses">Token ids of each response.</param>
-    /// <param name="scores">One finite score per response.</param>
+    /// <param name="scores">One score per response; finite, unless <see cref="DivergenceConfig.NonFiniteRewardAction"/> is skip.</param>
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
+    /// <returns>What the step measured.</returns>
+    /// <exception cref="ArgumentException">The batch has the wrong size, an empty row, or a score that is not finite.</exception>
+    /// <exception cref="TrainingDivergedException"><see cref="PpoConfig.Divergence"/> says to stop.</exception>
     public PpoStatistics Step(
         IReadOnlyList<int[]> queries, IReadOnlyList<int[]> responses, IReadOnlyList<float> scores,
         IReadOnlyList<int[]>? responseMasks = null) =>
@@ -115,8 +120,9 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// One PPO step: KL against the reference, per-token rewards, advantages, epochs × minibatches, statistics.
     /// </summary>
     /// <param name="rollout">What the policy sampled; its logprobs and values are used when it brings them.</param>
-    /// <param name="scores">One finite score per response.</param>
+    /// <param name="scores">One score per response; finite, unless <see cref="DivergenceConfig.NonFiniteRewardAction"/> is skip.</param>
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
+    /// <returns>What the step measured.</returns>
     /// <exception cref="ArgumentException">The batch has the wrong size, an empty row, or a score that is not finite.</exception>
     /// <exception cref="TrainingDivergedException"><see cref="PpoConfig.Divergence"/> says to stop; the update that failed was not
     /// applied. If it was the step's first (<see cref="IsBetweenSteps"/>), the trainer is as it was before the step.</exception>
