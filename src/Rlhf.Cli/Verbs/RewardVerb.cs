@@ -108,8 +108,7 @@ internal static class RewardVerb
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
-        double stepsPerEpoch = Math.Ceiling(rows.Train.Count / (double)perStep);
-        long steps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * stepsPerEpoch));
+        long steps = config.TotalSteps(rows.Train.Count);
         screen.Facts("Reward model",
         [
             ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),

@@ -94,8 +94,7 @@ internal static class SftVerb
         var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
-        long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
-        long steps = config.MaxSteps ?? Math.Max(1, (long)(texts.Train.Count * config.NumTrainEpochs / perStep));
+        long perStep = config.SequencesPerStep(texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open("sft", context);
         folder.WriteConfig(context, "sft", mayChange: MayChange(config));
         if (folder.SayIfFinished(screen))

@@ -80,6 +80,16 @@ public sealed class ShuffledBatches
         return batch;
     }
 
+    /// <summary>A batch by its number over all epochs, 0 being the first; <see cref="Next"/> then gives the one after it.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A negative number.</exception>
+    public int[] BatchAt(long number)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(number);
+        var (epoch, batchOfEpoch) = Math.DivRem(number, (long)BatchesPerEpoch);
+        State = new BatchPosition(epoch, (int)batchOfEpoch * BatchSize);
+        return Next();
+    }
+
     /// <summary>The batches that are left of the current epoch; all of them at its start.</summary>
     public IEnumerable<int[]> RestOfEpoch()
     {

@@ -67,6 +67,20 @@ public class ShuffledBatchesTests
         Assert.All(counts, count => Assert.InRange(count, 850, 1150));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void AnyBatchIsFoundByItsNumber(bool dropLast)
+    {
+        var inOrder = new ShuffledBatches(7, 3, seed: 5, dropLast);
+        int[][] batches = [.. Enumerable.Range(0, 12).Select(_ => inOrder.Next())];
+        var byNumber = new ShuffledBatches(7, 3, seed: 5, dropLast);
+        foreach (int number in (int[])[11, 0, 4, 5, 2, 10])
+            Assert.Equal(batches[number], byNumber.BatchAt(number));
+        Assert.Equal(batches[11], byNumber.Next()); // the one after 10
+        Assert.Throws<ArgumentOutOfRangeException>(() => byNumber.BatchAt(-1));
+    }
+
     [Fact]
     public void MisuseIsRefused()
     {

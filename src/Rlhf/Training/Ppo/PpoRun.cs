@@ -94,9 +94,7 @@ public sealed class PpoRun
         for (long step = trainer.StepCount + 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
             var started = clock.Elapsed;
-            var (epoch, batchOfEpoch) = Math.DivRem(step - 1, (long)batches.BatchesPerEpoch);
-            batches.State = new BatchPosition(epoch, (int)batchOfEpoch * batches.BatchSize);
-            Query[] batch = [.. batches.Next().Select(i => queries[i])];
+            Query[] batch = [.. batches.BatchAt(step - 1).Select(i => queries[i])];
             int[][] queryIds = [.. batch.Select(q => q.TokenIds)];
 
             var lengths = responseLengths.Sample(lengthStream.Fork(step), batch.Length);

@@ -75,6 +75,18 @@ public sealed record RewardConfig
     [Description("Seed of every random choice.")]
     public long Seed { get; init; }
 
+    /// <summary>Optimizer steps of an epoch; the last one may have fewer texts or pairs.</summary>
+    /// <param name="examples">Texts or pairs to train on.</param>
+    public int StepsPerEpoch(int examples)
+    {
+        long perStep = (long)BatchSize * GradientAccumulationSteps;
+        return (int)((examples + perStep - 1) / perStep);
+    }
+
+    /// <summary>Optimizer steps of a run, at least 1.</summary>
+    /// <param name="examples">Texts or pairs to train on.</param>
+    public long TotalSteps(int examples) => MaxSteps ?? Math.Max(1, (long)Math.Ceiling(NumTrainEpochs * StepsPerEpoch(examples)));
+
     /// <summary>Every problem of these settings, one sentence each.</summary>
     public IEnumerable<string> Validate()
     {

@@ -130,8 +130,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     {
         if (train.Count == 0)
             throw new ArgumentException("There is nothing to train on: the data is empty.");
-        int stepsPerEpoch = DivideUp(DivideUp(train.Count, config.BatchSize), config.GradientAccumulationSteps);
-        long totalSteps = config.MaxSteps ?? Math.Max(1, (long)Math.Ceiling(config.NumTrainEpochs * stepsPerEpoch));
+        int stepsPerEpoch = config.StepsPerEpoch(train.Count);
+        long totalSteps = config.TotalSteps(train.Count);
         long warmupSteps = (long)Math.Ceiling(config.WarmupRatio * totalSteps);
         var dropout = new RandomStream(config.Seed, "reward/dropout");
         optimizer.ZeroGradients();
@@ -153,7 +153,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
             int count = minibatches.Sum(m => m.Length);
 
             // 2. Loss and gradient: the mean over all texts or pairs of the step.
-            random.manual_seed((long)(dropout.Fork(step).NextUInt64() >> 1));
+            DropoutSeed.Set(dropout, step);
             double loss = 0, correct = 0;
             long tokens = state.Tokens;
             foreach (var minibatch in minibatches)
@@ -263,6 +263,4 @@ public sealed class RewardTrainer : IResumable, IDisposable
 
     private RewardExample[] Encode(IReadOnlyList<PreferencePair> pairs) => model.Labels.Count == 1 ? examples.Encode(pairs)
         : throw new ArgumentException($"The model has {model.Labels.Count} labels; pairs need a reward model with a single one.");
-
-    private static int DivideUp(int items, int size) => (int)(((long)items + size - 1) / size);
 }

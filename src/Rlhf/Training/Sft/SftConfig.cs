@@ -71,6 +71,16 @@ public sealed record SftConfig
     [Description("Seed of every random choice.")]
     public long Seed { get; init; }
 
+    /// <summary>Sequences of an optimizer step: BatchSize × GradientAccumulationSteps, or all there are when they are fewer.</summary>
+    /// <param name="sequences">Sequences to train on.</param>
+    public int SequencesPerStep(int sequences) =>
+        (int)Math.Clamp(sequences, 1, (long)BatchSize * GradientAccumulationSteps);
+
+    /// <summary>Optimizer steps of a run, at least 1. An epoch has whole steps only: what is left over comes back in the next one.</summary>
+    /// <param name="sequences">Sequences to train on.</param>
+    public long TotalSteps(int sequences) =>
+        MaxSteps ?? Math.Max(1, (long)(NumTrainEpochs * (sequences / SequencesPerStep(sequences))));
+
     /// <summary>Every problem of these settings, one sentence each.</summary>
     public IEnumerable<string> Validate()
     {

@@ -87,9 +87,8 @@ public sealed class SftTrainer : IResumable, IDisposable
         CancellationToken cancellation = default)
     {
         Check(train);
-        long sequencesPerStep = (long)config.BatchSize * config.GradientAccumulationSteps;
-        var order = new ShuffledBatches(train.Count, (int)Math.Min(sequencesPerStep, train.Count), config.Seed);
-        long totalSteps = config.MaxSteps ?? Math.Max(1, (long)(config.NumTrainEpochs * order.BatchesPerEpoch));
+        var order = new ShuffledBatches(train.Count, config.SequencesPerStep(train.Count), config.Seed);
+        long totalSteps = config.TotalSteps(train.Count);
         long warmupSteps = (long)Math.Round(totalSteps * config.WarmupRatio);
         var dropout = new RandomStream(config.Seed, "sft/dropout");
         optimizer.ZeroGradients();
@@ -101,10 +100,8 @@ public sealed class SftTrainer : IResumable, IDisposable
         for (long step = state.Step + 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
             // Data and dropout are functions of the seed and the step, so that a run can be continued.
-            random.manual_seed((long)(dropout.Fork(step).NextUInt64() >> 1));
-            var (epoch, batchOfEpoch) = Math.DivRem(step - 1, (long)order.BatchesPerEpoch);
-            order.State = new BatchPosition(epoch, (int)batchOfEpoch * order.BatchSize);
-            var examples = order.Next().Select(i => train[i]).ToArray();
+            DropoutSeed.Set(dropout, step);
+            var examples = order.BatchAt(step - 1).Select(i => train[i]).ToArray();
             int lossTokens = examples.Sum(e => e.LossTokens);
             double loss = 0;
             foreach (var minibatch in examples.Chunk(config.BatchSize))

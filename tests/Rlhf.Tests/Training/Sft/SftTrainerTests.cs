@@ -55,6 +55,20 @@ public sealed class SftTrainerTests
             Assert.Equal(whole, parts, 1e-4 * (1 + whole));
     }
 
+    [Theory]
+    [InlineData(10, 4, 1, 3, 6)] // two whole batches an epoch
+    [InlineData(11, 2, 2, 2.5, 5)]
+    [InlineData(3, 16, 1, 2, 2)] // fewer than a batch
+    [InlineData(10, 4, 1, 0.1, 1)]
+    public void AnEpochHasWholeStepsOnly(int sequences, int batch, int accumulation, double epochs, long steps)
+    {
+        using var model = Model();
+        var config = new SftConfig { BatchSize = batch, GradientAccumulationSteps = accumulation, NumTrainEpochs = epochs };
+        using var trainer = new SftTrainer(model, config);
+        Assert.Equal(steps, config.TotalSteps(sequences));
+        Assert.Equal(steps, trainer.Train([.. Enumerable.Range(0, sequences).Select(i => new SftExample([i, i + 1, i + 2]))], []).Step);
+    }
+
     [Fact]
     public void TheSameSeedGivesTheSameLosses()
     {
