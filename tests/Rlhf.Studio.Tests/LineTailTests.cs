@@ -1,6 +1,7 @@
 using System.Text;
 using Rlhf.Studio.Files;
 using Rlhf.Tests;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Tests;
 
@@ -70,7 +71,7 @@ public sealed class LineTailTests : IDisposable
     [Fact]
     public void LongLinesAreReadAndEndlessOnesSkipped()
     {
-        string longLine = new('x', 700_000), endless = new('y', LineTail.LongestLine + 100);
+        string longLine = new('x', 700_000), endless = new('y', JsonlFile.LongestLine + 100);
         File.WriteAllText(path, $"a\n{longLine}\n{endless}\nb\n");
         Read();
         Assert.Equal(["a", longLine, "b"], lines);

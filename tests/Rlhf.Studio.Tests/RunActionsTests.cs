@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Tests;
 

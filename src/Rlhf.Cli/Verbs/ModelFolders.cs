@@ -1,5 +1,6 @@
 using Rlhf.Hub;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -50,7 +51,7 @@ internal static class ModelFolders
     /// <summary>The model folder that a path names, or null.</summary>
     public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer
         ? Directory.Exists(path) ? path : null
-        : new[] { path, Path.Combine(path, "model") }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
+        : new[] { path, Path.Combine(path, RunFiles.Model) }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
 
     /// <summary>Why a folder is no model's, for one in which <see cref="Local"/> found none.</summary>
     public static string NoModelIn(string folder) => File.Exists(Path.Combine(folder, RunFolder.ConfigFile))
@@ -76,7 +77,7 @@ internal static class ModelFolders
             return known.Repo.Id;
         string path = Path.GetFullPath(Path.TrimEndingDirectorySeparator(folder));
         string name = Path.GetFileName(path);
-        return name == "model" && Path.GetDirectoryName(path) is { } run ? Path.GetFileName(run) : name;
+        return name == RunFiles.Model && Path.GetDirectoryName(path) is { } run ? Path.GetFileName(run) : name;
     }
 
     /// <summary>The model that ships under this name, with models/ before it or without, or null.</summary>

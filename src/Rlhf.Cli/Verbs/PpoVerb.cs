@@ -298,6 +298,6 @@ internal static class PpoVerb
         else
             screen.Facts(comparison is null ? "Stopped" : "Done",
                 [("steps", $"{trainer.StepCount:N0}"), ("time", ProgressDisplay.Time(elapsed)), ("model", folder.Model),
-                    ("report", folder[RunReport.FileName])]);
+                    ("report", folder[RunFiles.Report])]);
     }
 }

@@ -4,6 +4,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Reporting;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -37,10 +38,10 @@ internal static class ReportVerb
     private static int Run(VerbContext context, string folder)
     {
         var options = context.Settings.Get<ReportOptions>();
-        if (!File.Exists(Path.Combine(folder, RunFolder.ConfigFile)) && !File.Exists(Path.Combine(folder, Tracking.JsonlSink.MetricsFile)))
-            throw new ConfigurationException([$"{folder} is no folder of a run: there is neither {RunFolder.ConfigFile} nor "
-                + $"{Tracking.JsonlSink.MetricsFile} in it."]);
-        string path = options.Output ?? Path.Combine(folder, RunReport.FileName);
+        if (!File.Exists(Path.Combine(folder, RunFiles.Config)) && !File.Exists(Path.Combine(folder, RunFiles.Metrics)))
+            throw new ConfigurationException([$"{folder} is no folder of a run: there is neither {RunFiles.Config} nor "
+                + $"{RunFiles.Metrics} in it."]);
+        string path = options.Output ?? Path.Combine(folder, RunFiles.Report);
         if (Directory.Exists(path))
             throw new ConfigurationException([$"--output {path} is a folder; name a file."]);
         var run = RunPage.Write(folder, path);

@@ -4,9 +4,8 @@ using System.Globalization;
 using System.Text.Json;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
-using Rlhf.Evaluation;
-using Rlhf.Reporting;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 using Rlhf.Training.Checkpointing;
 
 namespace Rlhf.Cli.Verbs;
@@ -37,15 +36,10 @@ internal sealed record OutputOptions
 /// </summary>
 internal sealed class RunFolder : IDisposable
 {
-    /// <summary>File name of a run's settings.</summary>
-    public const string ConfigFile = "config.yaml";
-
-    private const string FinishedFile = ".finished", CheckpointsFolder = "checkpoints";
-
     // What a run writes and what --overwrite may therefore remove; nothing else is ever touched.
-    private static readonly string[] OwnFiles = [ConfigFile, "metrics.jsonl", "samples.jsonl", "summary.json", EvaluationFile.FileName,
-        RunInfo.FileName, RunReport.FileName, FinishedFile];
-    private static readonly string[] OwnFolders = ["model", "tensorboard", "wandb", CheckpointsFolder];
+    private static readonly string[] OwnFiles = [RunFiles.Config, RunFiles.Metrics, RunFiles.Samples, RunFiles.Summary, RunFiles.Evaluation,
+        RunFiles.Info, RunFiles.Report, RunFiles.Finished];
+    private static readonly string[] OwnFolders = [RunFiles.Model, TrackingOptions.TensorBoard, TrackingOptions.Wandb, RunFiles.Checkpoints];
 
     // Of this run of the command alone, not of what is trained.
     private static readonly string[] NotOfTheRun =
@@ -76,10 +70,10 @@ internal sealed class RunFolder : IDisposable
     public string Name => System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(Path)));
 
     /// <summary>Where the run saves its model.</summary>
-    public string Model => this["model"];
+    public string Model => this[RunFiles.Model];
 
     /// <summary>Where the run's checkpoints lie.</summary>
-    public string Checkpoints => this[CheckpointsFolder];
+    public string Checkpoints => this[RunFiles.Checkpoints];
 
     /// <summary>Does an earlier process' run go on?</summary>
     public bool Resumes => recorded is not null;
@@ -107,7 +101,7 @@ internal sealed class RunFolder : IDisposable
         try
         {
             if (found is not null)
-                folder.recorded = YamlSettingsFile.Read(folder[ConfigFile]).ToDictionary(e => e.Key);
+                folder.recorded = YamlSettingsFile.Read(folder[RunFiles.Config]).ToDictionary(e => e.Key);
             else
                 folder.Clear();
             return folder;
@@ -126,7 +120,7 @@ internal sealed class RunFolder : IDisposable
             : command.GetValue<string>("--resume") ?? CheckpointOptions.Auto; // given without a value
         string? output = command.GetResult("--output") is null ? null : command.GetValue<string>("--output");
         return resume is { Length: > 0 } && Find(verb, resume, output).Folder is { } folder
-            ? System.IO.Path.Combine(folder, ConfigFile) : null;
+            ? System.IO.Path.Combine(folder, RunFiles.Config) : null;
     }
 
     /// <summary>Refuses a path where something is in the way.</summary>
@@ -138,10 +132,10 @@ internal sealed class RunFolder : IDisposable
         if (overwrite || !Directory.Exists(path))
             return;
         var held = Directory.EnumerateFileSystemEntries(path).Select(e => System.IO.Path.GetFileName(e))
-            .Where(e => e is not (RunLock.FileName or RunLock.OwnerFileName));
+            .Where(e => e is not (RunFiles.Lock or RunFiles.LockOwner));
         if (held.Any())
             throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite"
-                + (File.Exists(System.IO.Path.Combine(path, ConfigFile)) ? $", or go on with that run: --resume {path}." : ".")]);
+                + (File.Exists(System.IO.Path.Combine(path, RunFiles.Config)) ? $", or go on with that run: --resume {path}." : ".")]);
     }
 
     /// <summary>
@@ -158,27 +152,27 @@ internal sealed class RunFolder : IDisposable
         string text = context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved, NotOfTheRun, context.Pins);
         if (recorded is not null)
             CompareSettings(context, text, [.. MayAlwaysChange, .. mayChange ?? []]);
-        AtomicFile.WriteAllText(this[ConfigFile], text);
+        AtomicFile.WriteAllText(this[RunFiles.Config], text);
     }
 
     /// <summary>The settings that were written.</summary>
-    public IReadOnlyList<FileEntry> ReadConfig() => YamlSettingsFile.Read(this[ConfigFile]);
+    public IReadOnlyList<FileEntry> ReadConfig() => YamlSettingsFile.Read(this[RunFiles.Config]);
 
     /// <summary>Writes summary.json.</summary>
     public void WriteSummary<T>(T summary) =>
-        AtomicFile.WriteAllText(this["summary.json"], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
+        AtomicFile.WriteAllText(this[RunFiles.Summary], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
     /// <summary>True, and says so, where the run to go on with is done and no changed setting asks for more.</summary>
     public bool SayIfFinished(Screen screen)
     {
-        if (!Resumes || settingsChanged || !File.Exists(this[FinishedFile]))
+        if (!Resumes || settingsChanged || !RunFiles.IsFinished(Path))
             return false;
         screen.Line($"{Screen.Safe(Path)} is finished: its model is in {Screen.Safe(Model)}. There is nothing to go on with.");
         return true;
     }
 
     /// <summary>Notes that all steps are done and everything is saved.</summary>
-    public void MarkFinished() => AtomicFile.WriteAllText(this[FinishedFile], "");
+    public void MarkFinished() => AtomicFile.WriteAllText(this[RunFiles.Finished], "");
 
     public void Dispose() => guard.Dispose();
 
@@ -193,11 +187,11 @@ internal sealed class RunFolder : IDisposable
     /// <summary>The folder of the run to go on with, and the step of the checkpoint if one was named; null for auto when there is none.</summary>
     private static (string? Folder, long AtMost) Find(string verb, string resume, string? output)
     {
-        bool IsRun(string folder) => File.Exists(System.IO.Path.Combine(folder, ConfigFile));
+        bool IsRun(string folder) => File.Exists(System.IO.Path.Combine(folder, RunFiles.Config));
         if (resume == CheckpointOptions.Auto)
             return (output is not null ? IsRun(output) ? output : null
                 : Directory.Exists(RunsFolder) ? Directory.EnumerateDirectories(RunsFolder, verb + "-*").Where(IsRun)
-                    .MaxBy(folder => File.GetLastWriteTimeUtc(System.IO.Path.Combine(folder, ConfigFile))) : null, long.MaxValue);
+                    .MaxBy(folder => File.GetLastWriteTimeUtc(System.IO.Path.Combine(folder, RunFiles.Config))) : null, long.MaxValue);
         string named = System.IO.Path.TrimEndingDirectorySeparator(resume);
         if (!Directory.Exists(named))
             throw new ConfigurationException([$"--resume {resume} does not exist; name the folder of a run, or auto."]);
@@ -205,9 +199,8 @@ internal sealed class RunFolder : IDisposable
         string folder = step < 0 ? named
             : System.IO.Path.GetDirectoryName(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(named))) ?? named;
         if (!IsRun(folder))
-            throw new ConfigurationException([$"--resume {resume} is no run: there is no {ConfigFile} in {folder}."]);
-        if (File.ReadLines(System.IO.Path.Combine(folder, ConfigFile)).FirstOrDefault()?.Split(' ') is ["#", "rlhf", var other, ..]
-            && other != verb)
+            throw new ConfigurationException([$"--resume {resume} is no run: there is no {RunFiles.Config} in {folder}."]);
+        if (RunFiles.VerbOf(folder) is { Length: > 0 } other && other != verb)
             throw new ConfigurationException([$"--resume {resume} is a run of rlhf {other}; go on with it by: rlhf {other} --resume {folder}"]);
         if (output is not null && System.IO.Path.GetFullPath(output) != System.IO.Path.GetFullPath(folder))
             throw new ConfigurationException([$"--resume {resume} goes on in its own folder; leave --output {output} out."]);
@@ -219,7 +212,7 @@ internal sealed class RunFolder : IDisposable
         var flags = context.Settings.Flags;
         var allowed = mayChange.Where(flags.ContainsKey).Select(name => flags[name]).Distinct().Order(StringComparer.Ordinal).ToArray();
         List<string> refused = [];
-        foreach (var entry in YamlSettingsFile.Parse(text, ConfigFile))
+        foreach (var entry in YamlSettingsFile.Parse(text, RunFiles.Config))
             if (recorded!.TryGetValue(entry.Key, out var was) && (was.Value, was.IsNull) != (entry.Value, entry.IsNull))
             {
                 string flag = context.Settings.FlagOf(entry.Key);

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -9,8 +10,6 @@ namespace Rlhf.Cli.Verbs;
 /// </summary>
 internal sealed class RunLock : IDisposable
 {
-    /// <summary>The two files that a lock leaves in a folder.</summary>
-    public const string FileName = ".lock", OwnerFileName = ".lock-owner";
     private readonly FileStream file;
 
     private RunLock(FileStream file) => this.file = file;
@@ -20,7 +19,7 @@ internal sealed class RunLock : IDisposable
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public static RunLock Take(string folder)
     {
-        string path = Path.Combine(folder, FileName);
+        string path = Path.Combine(folder, RunFiles.Lock);
         FileStream file;
         try
         {
@@ -32,7 +31,7 @@ internal sealed class RunLock : IDisposable
                 + "it, or choose another --output."]);
         }
         string time = DateTime.Now.ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture);
-        AtomicFile.WriteAllText(Path.Combine(folder, OwnerFileName),
+        AtomicFile.WriteAllText(Path.Combine(folder, RunFiles.LockOwner),
             $"process {Environment.ProcessId} on {Environment.MachineName} since {time}\n");
         return new(file);
     }
@@ -43,7 +42,7 @@ internal sealed class RunLock : IDisposable
     {
         try
         {
-            using var reader = File.OpenText(Path.Combine(folder, OwnerFileName)); // a locked file cannot be read
+            using var reader = File.OpenText(Path.Combine(folder, RunFiles.LockOwner)); // a locked file cannot be read
             var text = new char[200];
             return reader.Read(text) is var length and > 0 ? Terminal.Screen.Clean(new(text, 0, length)).Trim() : null;
         }

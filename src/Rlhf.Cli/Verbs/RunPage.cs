@@ -2,6 +2,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Reporting;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -25,7 +26,7 @@ internal static class RunPage
     {
         if (RunInfo.Load(folder.Path) is { } info)
             (info with { State = state, Message = message }).Save(folder.Path);
-        Write(folder.Path, folder[RunReport.FileName]);
+        Write(folder.Path, folder[RunFiles.Report]);
     });
 
     /// <summary>Writes the report of a run's folder.</summary>
@@ -40,7 +41,7 @@ internal static class RunPage
     /// <summary>The settings in a run's config.yaml beside the defaults of its verb; none where it has no such file.</summary>
     private static IReadOnlyList<RunSetting> Settings(string folder, string verb)
     {
-        string path = Path.Combine(folder, RunFolder.ConfigFile);
+        string path = Path.Combine(folder, RunFiles.Config);
         if (!File.Exists(path))
             return [];
         var known = CommandLine.Create().Subcommands.OfType<VerbCommand>().FirstOrDefault(c => c.Name == verb)?.Settings.Settings

@@ -10,7 +10,10 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Where metrics go.</summary>
 internal sealed record TrackingOptions
 {
-    private static readonly string[] Sinks = ["jsonl", "tensorboard", "wandb"];
+    /// <summary>Names of sinks, and of their folders in a run's.</summary>
+    public const string TensorBoard = "tensorboard", Wandb = "wandb";
+
+    private static readonly string[] Sinks = ["jsonl", TensorBoard, Wandb];
 
     [Description("Where metrics and samples go, one or several with commas: jsonl (metrics.jsonl and samples.jsonl, always written), "
         + "tensorboard (event files), wandb (an offline run for wandb sync).")]
@@ -40,10 +43,10 @@ internal sealed record TrackingOptions
     public MetricTracker Open(VerbContext context, RunFolder folder, long? resumeAfterStep)
     {
         List<IMetricSink> sinks = [new JsonlSink(folder.Path, resumeAfterStep)];
-        if (Names().Contains("tensorboard"))
-            sinks.Add(new TensorBoardSink(folder["tensorboard"], resumeAfterStep));
-        if (Names().Contains("wandb"))
-            sinks.Add(new WandbSink(folder["wandb"], new(WandbProject, RunName ?? folder.Name)
+        if (Names().Contains(TensorBoard))
+            sinks.Add(new TensorBoardSink(folder[TensorBoard], resumeAfterStep));
+        if (Names().Contains(Wandb))
+            sinks.Add(new WandbSink(folder[Wandb], new(WandbProject, RunName ?? folder.Name)
             {
                 Config = Config(folder),
                 Command = context.CommandLine,

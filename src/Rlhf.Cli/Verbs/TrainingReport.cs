@@ -1,7 +1,6 @@
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
-using Rlhf.Reporting;
 using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
@@ -43,6 +42,6 @@ internal static class TrainingReport
             context.Screen.WriteJson(summary);
         else
             context.Screen.Facts("Done", [.. card.Results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(elapsed)),
-                ("model", folder.Model), ("report", folder[RunReport.FileName])]);
+                ("model", folder.Model), ("report", folder[RunFiles.Report])]);
     }
 }

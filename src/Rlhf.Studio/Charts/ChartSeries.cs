@@ -1,4 +1,4 @@
-using Rlhf.Studio.Runs;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Charts;
 

@@ -1,9 +1,6 @@
-namespace Rlhf.Studio.Files;
+using Rlhf.Tracking;
 
-/// <summary>Handles one line of a file.</summary>
-/// <param name="offset">Where in the file it begins.</param>
-/// <param name="line">Its bytes, without the line break.</param>
-public delegate void LineHandler(long offset, ReadOnlySpan<byte> line);
+namespace Rlhf.Studio.Files;
 
 /// <summary>
 /// Reads a file that grows line by line, each time only what is new. A line without its end waits for the rest. A file that was cut or
@@ -12,10 +9,7 @@ public delegate void LineHandler(long offset, ReadOnlySpan<byte> line);
 /// <param name="open">Opens the file; null where it is not there yet.</param>
 public sealed class LineTail(Func<FileStream?> open)
 {
-    /// <summary>Longer lines are skipped.</summary>
-    public const int LongestLine = 4 << 20;
-
-    private const int ChunkBytes = 1 << 18, MarkBytes = 64;
+    private const int MarkBytes = 64;
     private long offset;
     private byte[] mark = []; // what stands before the offset, to tell whether it still does
 
@@ -31,7 +25,11 @@ public sealed class LineTail(Func<FileStream?> open)
             if (stream is null)
                 return Restart(onRestart);
             bool restarted = !Continues(stream) && Restart(onRestart);
-            return ReadLines(stream, onLine) || restarted;
+            long begin = offset;
+            offset = JsonlFile.ReadLines(stream, begin, onLine);
+            if (offset > begin)
+                Remember(stream);
+            return offset > begin || restarted;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -56,42 +54,6 @@ public sealed class LineTail(Func<FileStream?> open)
         before = before[..mark.Length];
         stream.Position = offset - mark.Length;
         return stream.ReadAtLeast(before, before.Length, throwOnEndOfStream: false) == mark.Length && before.SequenceEqual(mark);
-    }
-
-    private bool ReadLines(FileStream stream, LineHandler onLine)
-    {
-        long begin = offset;
-        stream.Position = offset;
-        var buffer = new byte[(int)Math.Min(ChunkBytes, Math.Max(1, stream.Length - offset))];
-        int held = 0;
-        bool skips = false;
-        while (true)
-        {
-            if (held == buffer.Length)
-            {
-                if (buffer.Length >= LongestLine)
-                    (offset, held, skips) = (offset + held, 0, true);
-                else
-                    Array.Resize(ref buffer, buffer.Length * 2);
-            }
-            int count = stream.Read(buffer, held, buffer.Length - held);
-            if (count == 0)
-                break;
-            held += count;
-            int start = 0;
-            for (int end; (end = buffer.AsSpan(start, held - start).IndexOf((byte)'\n')) >= 0; start += end + 1)
-            {
-                if (!skips && end > 0)
-                    onLine(offset + start, buffer.AsSpan(start, end));
-                skips = false;
-            }
-            offset += start;
-            buffer.AsSpan(start, held - start).CopyTo(buffer);
-            held -= start;
-        }
-        if (offset > begin)
-            Remember(stream);
-        return offset > begin;
     }
 
     private void Remember(FileStream stream)

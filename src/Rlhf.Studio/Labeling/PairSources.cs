@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Text.Json;
 using Rlhf.Studio.Files;
 using Rlhf.Studio.Runs;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Labeling;
 

@@ -1,4 +1,5 @@
 using Rlhf.Studio.Runs;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Playground;
 

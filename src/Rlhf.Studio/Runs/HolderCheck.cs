@@ -1,12 +1,11 @@
 using System.Text;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 
 /// <summary>Tells whether a run's process really lives and has its folder, so that a file left behind never points at a stranger.</summary>
 internal static class HolderCheck
 {
-    private static readonly string[] Trainings = ["sft", "reward", "ppo"];
-
     /// <summary>Is the run's folder locked by a living process?</summary>
     /// <param name="folder">The run's folder.</param>
     /// <param name="holder">Who is said to have it.</param>
@@ -56,7 +55,7 @@ internal static class HolderCheck
         {
             string[] words = Encoding.UTF8.GetString(File.ReadAllBytes($"/proc/{processId}/cmdline")).Split('\0');
             int program = Array.FindIndex(words, w => Path.GetFileName(w) is "rlhf" or "Rlhf.Cli" or "Rlhf.Cli.dll");
-            return program >= 0 && program + 1 < words.Length && Trainings.Contains(words[program + 1]);
+            return program >= 0 && program + 1 < words.Length && RunFiles.Verbs.Contains(words[program + 1]);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

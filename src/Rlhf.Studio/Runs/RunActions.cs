@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 

@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using Rlhf.Studio.Files;
+using Rlhf.Tracking;
+using Rlhf.Training.Checkpointing;
 
 namespace Rlhf.Studio.Runs;
 
@@ -57,11 +58,8 @@ public sealed class RunCatalog(StudioOptions options)
         bool running = HolderCheck.IsHeld(folder, holder);
         var (config, ending) = (ConfigOf(id), EndsOf(id));
         long? checkpoint = NewestCheckpoint(folder);
-        // A run that is stopped writes its summary, too; only those of versions before checkpoints, which had no lock, end with it.
-        bool finished = File.Exists(Path.Combine(folder, RunFiles.Finished))
-            || File.Exists(Path.Combine(folder, RunFiles.Summary)) && !File.Exists(Path.Combine(folder, RunFiles.Lock));
         var state = running ? RunState.Running
-            : finished ? RunState.Finished
+            : RunFiles.IsFinished(folder) ? RunState.Finished
             : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;
         return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, ending.Started, ending.Updated, holder, checkpoint,
             FileOf(id, RunFiles.Report) is not null, FileOf(id, RunFiles.Model + "/config.json") is not null);
@@ -93,8 +91,7 @@ public sealed class RunCatalog(StudioOptions options)
         return config;
     }
 
-    internal FileStream? Open(string id, string name) => FileOf(id, name) is { } path
-        ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1) : null;
+    internal FileStream? Open(string id, string name) => FileOf(id, name) is { } path ? JsonlFile.Open(path) : null;
 
     private static bool IsRun(string folder) => File.Exists(Path.Combine(folder, RunFiles.Config))
         && (File.Exists(Path.Combine(folder, RunFiles.Metrics)) || File.Exists(Path.Combine(folder, RunFiles.Lock)));
@@ -126,16 +123,8 @@ public sealed class RunCatalog(StudioOptions options)
         }
     }
 
-    private static long? NewestCheckpoint(string folder)
-    {
-        const string prefix = "checkpoint-";
-        long? newest = null;
-        foreach (var name in Subfolders(Path.Combine(folder, RunFiles.Checkpoints)))
-            if (name.StartsWith(prefix, StringComparison.Ordinal)
-                && long.TryParse(name[prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long step))
-                newest = Math.Max(newest ?? 0, step);
-        return newest;
-    }
+    private static long? NewestCheckpoint(string folder) => Subfolders(Path.Combine(folder, RunFiles.Checkpoints))
+        .Select(CheckpointStore.StepOf).Where(step => step >= 0).Max(step => (long?)step);
 
     private Ends EndsOf(string id)
     {
@@ -158,26 +147,14 @@ public sealed class RunCatalog(StudioOptions options)
 
     private static Ends ReadEnds(FileStream stream, DateTime written)
     {
+        MetricHistory first = new(), last = new();
         var buffer = new byte[(int)Math.Min(TailBytes, stream.Length)];
         stream.ReadExactly(buffer);
-        DateTime? started = null, updated = null;
         if (buffer.AsSpan().IndexOf((byte)'\n') is var end and > 0)
-            MetricLine.Read(buffer.AsSpan(0, end), _ => { }, time => started = time, (_, _) => { });
-        stream.Position = stream.Length - buffer.Length;
-        stream.ReadExactly(buffer);
-        long step = 0;
-        Dictionary<string, double> latest = [];
-        // The last whole line; it may be that of an evaluation, which has no reward: then earlier ones fill in.
-        int lineEnd = buffer.AsSpan().LastIndexOf((byte)'\n');
-        for (int lines = 0; lineEnd > 0 && lines < 40; lines++)
-        {
-            int start = buffer.AsSpan(0, lineEnd).LastIndexOf((byte)'\n') + 1;
-            if (start == 0 && stream.Length > buffer.Length)
-                break;
-            MetricLine.Read(buffer.AsSpan(start, lineEnd - start), at => step = Math.Max(step, at), time => updated ??= time,
-                (name, value) => latest.TryAdd(name, value));
-            lineEnd = start - 1;
-        }
-        return new(stream.Length, written, started, step, updated, latest);
+            first.Add(JsonlRow.Parse(buffer.AsSpan(0, end)));
+        // The last line may be that of an evaluation, which has no reward: then earlier ones fill in.
+        long length = stream.Length;
+        JsonlFile.ReadLines(stream, length - buffer.Length, (_, line) => last.Add(JsonlRow.Parse(line)));
+        return new(length, written, first.Started?.UtcDateTime, last.LastStep, last.Updated?.UtcDateTime, last.Latest);
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 
@@ -14,7 +15,6 @@ public readonly record struct ConfigEntry(string Section, string Key, string Val
 public sealed record RunConfig(string Verb, IReadOnlyList<ConfigEntry> Entries)
 {
     private const int MostCharacters = 1 << 18, MostEntries = 1000;
-    private static readonly string[] Verbs = ["sft", "reward", "ppo"];
 
     /// <summary>Settings of a run that has none that can be read.</summary>
     public static RunConfig Empty { get; } = new("", []);
@@ -43,23 +43,17 @@ public sealed record RunConfig(string Verb, IReadOnlyList<ConfigEntry> Entries)
 
     internal static RunConfig Parse(string text)
     {
-        string verb = "", section = "";
+        string section = "";
         List<ConfigEntry> entries = [];
         foreach (var raw in text.Split('\n'))
         {
             string line = raw.TrimEnd();
             if (line.StartsWith('#'))
-            {
-                string words = line.TrimStart('#').Trim();
-                if (verb == "" && words.Split(' ') is ["rlhf", var named, ..] && Verbs.Contains(named))
-                    verb = named;
-                else
-                    section = words;
-            }
+                section = RunFiles.VerbIn(line) != "" ? "" : line.TrimStart('#').Trim();
             else if (line.IndexOf(':') is var colon and > 0 && entries.Count < MostEntries)
                 entries.Add(new(section, line[..colon].Trim(), Unquote(line[(colon + 1)..].Trim())));
         }
-        return new(verb, entries);
+        return new(RunFiles.VerbIn(text), entries);
     }
 
     private static string Unquote(string value) =>

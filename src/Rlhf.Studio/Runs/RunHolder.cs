@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 

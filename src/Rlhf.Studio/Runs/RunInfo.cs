@@ -16,28 +16,6 @@ public enum RunState
     Killed,
 }
 
-/// <summary>Names of the files of a run's folder.</summary>
-public static class RunFiles
-{
-    /// <summary>The settings that repeat the run.</summary>
-    public const string Config = "config.yaml";
-
-    /// <summary>One JSON object per step.</summary>
-    public const string Metrics = "metrics.jsonl";
-
-    /// <summary>One JSON object per sampled text.</summary>
-    public const string Samples = "samples.jsonl";
-
-    /// <summary>The report that a run ends with.</summary>
-    public const string Report = "report.html";
-
-    /// <summary>What a run says that was resumed from the studio.</summary>
-    public const string ResumeLog = "resume.log";
-
-    internal const string Summary = "summary.json", Finished = ".finished", Lock = ".lock", LockOwner = ".lock-owner",
-        Checkpoints = "checkpoints", Model = "model";
-}
-
 /// <summary>One run as the list shows it.</summary>
 /// <param name="Id">Path of its folder from the runs folder, with slashes.</param>
 /// <param name="Verb">sft, reward or ppo; empty where its settings do not say.</param>

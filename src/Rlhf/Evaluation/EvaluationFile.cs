@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Evaluation;
 
@@ -10,9 +11,6 @@ namespace Rlhf.Evaluation;
 /// <param name="Comparison">Before and after.</param>
 public sealed record EvaluationFile(long Step, EvaluationComparison Comparison)
 {
-    /// <summary>Its customary name in a run's folder.</summary>
-    public const string FileName = "evaluation.json";
-
     private const int MostBytes = 256 << 20;
 
     private static readonly JsonSerializerOptions Options = new()
@@ -29,13 +27,13 @@ public sealed record EvaluationFile(long Step, EvaluationComparison Comparison)
     /// <exception cref="IOException">It cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be written.</exception>
     public void Save(string folder) =>
-        AtomicFile.Write(Path.Combine(folder, FileName), stream => JsonSerializer.Serialize(stream, this, Options));
+        AtomicFile.Write(Path.Combine(folder, RunFiles.Evaluation), stream => JsonSerializer.Serialize(stream, this, Options));
 
     /// <summary>Reads the file of a run's folder; null when there is none.</summary>
     /// <exception cref="InvalidDataException">It is no such file.</exception>
     public static EvaluationFile? Load(string folder)
     {
-        string path = Path.Combine(folder, FileName);
+        string path = Path.Combine(folder, RunFiles.Evaluation);
         if (!File.Exists(path))
             return null;
         try

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Evaluation;
 
@@ -102,7 +103,7 @@ public sealed record RunSummary(
     /// <param name="folder">The run's folder, which must exist.</param>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public void Save(string folder) => AtomicFile.WriteAllText(Path.Combine(folder, "summary.json"), ToJson() + "\n");
+    public void Save(string folder) => AtomicFile.WriteAllText(Path.Combine(folder, RunFiles.Summary), ToJson() + "\n");
 
     // JSON knows no infinity.
     private static double? Finite(double value) => double.IsFinite(value) ? value : null;

@@ -64,17 +64,13 @@ public sealed class ChartDrawing
         var values = series.SelectMany(s => s.Points).SelectMany(p => (double[])[p.Y, p.Low, p.High]).Where(double.IsFinite);
         if (chart.Guide is { } guide)
             values = values.Append(guide.Y);
-        if (chart.FromZero || chart.Kind is ChartKind.Stack or ChartKind.Histogram)
-            values = values.Append(0);
-        var range = values.ToArray();
-        var (low, high) = Padded(range.Min(), range.Max(), chart.FromZero || chart.Kind is ChartKind.Stack or ChartKind.Histogram);
-        var xs = series.SelectMany(s => s.Points).Select(p => p.X).ToArray();
         bool isRows = chart.Kind == ChartKind.Intervals;
-        (YMin, YMax) = isRows ? (0, series.Length) : (low, high);
-        (XMin, XMax) = isRows ? (low, high) : xs.Max() > xs.Min() ? (xs.Min(), xs.Max()) : (xs.Min() - 0.5, xs.Max() + 0.5);
-        YTicks = isRows ? [] : Numbers.Ticks(YMin, YMax, 5);
-        XTicks = [.. Numbers.Ticks(XMin, XMax, 6).Where(t => isRows || chart.Kind == ChartKind.Histogram || t == Math.Floor(t))];
-        int longest = isRows ? series.Max(s => s.Name.Length) : YTicks.Max(t => Numbers.Short(t).Length);
+        var measured = Axis.Of(values, isRows ? 5 : 3, chart.FromZero || chart.Kind is ChartKind.Stack or ChartKind.Histogram);
+        double[] xs = [.. series.SelectMany(s => s.Points).Select(p => p.X)];
+        (XAxis, YAxis) = isRows ? (measured, new(0, series.Length, 1))
+            : (Axis.Between(xs.Min(), xs.Max(), 5, leastStep: chart.Kind == ChartKind.Histogram ? 0 : 1), measured);
+        YTicks = isRows ? [] : YAxis.Ticks();
+        int longest = isRows ? series.Max(s => s.Name.Length) : YTicks.Select(t => YAxis.Label(t).Length).DefaultIfEmpty().Max();
         Left = Math.Min(width / 3, 14 + longest * (isRows ? 7.8 : 6.8));
     }
 
@@ -99,17 +95,11 @@ public sealed class ChartDrawing
 
     internal double PlotBottom => Height - Bottom;
 
-    internal double XMin { get; }
+    internal Axis XAxis { get; }
 
-    internal double XMax { get; }
+    internal Axis YAxis { get; }
 
-    internal double YMin { get; }
-
-    internal double YMax { get; }
-
-    internal double[] XTicks { get; } = [];
-
-    internal double[] YTicks { get; } = [];
+    private IReadOnlyList<double> YTicks { get; } = [];
 
     internal IReadOnlyList<ChartSeries> Series => series;
 
@@ -124,13 +114,13 @@ public sealed class ChartDrawing
         foreach (double tick in YTicks)
         {
             canvas.Grid(Left, Y(tick), PlotRight, Y(tick));
-            canvas.Text(Left - 6, Y(tick) + 4, Numbers.Short(tick), TextAnchor.End);
+            canvas.Text(Left - 6, Y(tick) + 4, YAxis.Label(tick), TextAnchor.End);
         }
-        foreach (double tick in XTicks)
+        foreach (double tick in XAxis.Ticks())
         {
             if (chart.Kind == ChartKind.Intervals)
                 canvas.Grid(X(tick), Top, X(tick), PlotBottom);
-            canvas.Text(X(tick), PlotBottom + 16, Numbers.Short(tick), TextAnchor.Middle);
+            canvas.Text(X(tick), PlotBottom + 16, XAxis.Label(tick), TextAnchor.Middle);
         }
         canvas.Text(PlotRight, Height - 4, chart.XLabel, TextAnchor.End);
         if (chart.Guide is { } guide)
@@ -150,9 +140,9 @@ public sealed class ChartDrawing
             DrawLegend(canvas);
     }
 
-    private double X(double x) => Left + (x - XMin) / (XMax - XMin) * (PlotRight - Left);
+    private double X(double x) => Left + XAxis.Share(x) * (PlotRight - Left);
 
-    private double Y(double y) => PlotBottom - (y - YMin) / (YMax - YMin) * (PlotBottom - Top);
+    private double Y(double y) => PlotBottom - YAxis.Share(y) * (PlotBottom - Top);
 
     private void DrawLines(IChartCanvas canvas)
     {
@@ -242,14 +232,5 @@ public sealed class ChartDrawing
                 return new ChartPoint(p.X, p.Y, from, sums[i]);
             })],
         })];
-    }
-
-    private static (double Low, double High) Padded(double low, double high, bool fromZero)
-    {
-        double size = Math.Max(Math.Abs(low), Math.Abs(high));
-        if (high - low <= size * 1e-9)
-            return size == 0 ? (fromZero ? 0 : -1, 1) : fromZero ? (Math.Min(0, low * 1.1), Math.Max(0, high * 1.1)) : (low - size * 0.1, high + size * 0.1);
-        double margin = (high - low) * 0.05;
-        return (fromZero && low >= 0 ? 0 : low - margin, fromZero && high <= 0 ? 0 : high + margin);
     }
 }

@@ -3,64 +3,58 @@ using System.Globalization;
 namespace Rlhf.Reporting;
 
 /// <summary>Numbers as people read them.</summary>
-internal static class Numbers
+public static class Numbers
 {
     private const string Minus = "\u2212";
 
     /// <summary>Three significant digits or so; very small and very large ones with an exponent.</summary>
     public static string Short(double value)
     {
-        if (!double.IsFinite(value))
-            return double.IsNaN(value) ? "not a number" : value > 0 ? "\u221e" : Minus + "\u221e";
         double size = Math.Abs(value);
-        string text = size == 0 ? "0"
-            : size is >= 1e6 or < 1e-3 ? Exponent(size)
-            : size >= 1000 ? size.ToString("N0", CultureInfo.InvariantCulture)
-            : size.ToString(size >= 100 ? "0" : size >= 10 ? "0.#" : size >= 0.1 ? "0.##" : size >= 0.01 ? "0.###" : "0.####", CultureInfo.InvariantCulture);
-        return value < 0 && text != "0" ? Minus + text : text;
+        return !double.IsFinite(value) || size is >= 1e6 or < 1e-3 ? Exponent(value)
+            : WithSign(value, size.ToString(size >= 1000 ? "N0" : size >= 100 ? "0" : size >= 10 ? "0.#" : size >= 0.1 ? "0.##"
+                : size >= 0.01 ? "0.###" : "0.####", CultureInfo.InvariantCulture));
     }
 
-    /// <summary>Two decimals.</summary>
-    public static string Fixed(double value, int decimals = 2)
-    {
-        if (!double.IsFinite(value))
-            return Short(value);
-        string size = Math.Abs(value).ToString("F" + decimals, CultureInfo.InvariantCulture);
-        return value < 0 && size.Any(c => c is >= '1' and <= '9') ? Minus + size : size;
-    }
+    /// <summary>About four digits, as many after the point as its neighbours in a column mostly have.</summary>
+    public static string Column(double value) => Math.Abs(value) is >= 1e-3 and < 1e6 and var size
+        ? Fixed(value, size < 10 ? 3 : size < 1000 ? 1 : 0) : Exponent(value);
+
+    /// <summary>So many decimals.</summary>
+    public static string Fixed(double value, int decimals = 2) => !double.IsFinite(value) ? Exponent(value)
+        : WithSign(value, Math.Abs(value).ToString("N" + decimals, CultureInfo.InvariantCulture));
 
     /// <summary>Two decimals with a sign.</summary>
-    public static string Signed(double value) =>
-        Fixed(value) is var text && value > 0 && text.Any(c => c is >= '1' and <= '9') ? "+" + text : text;
+    public static string Signed(double value) => Fixed(value) is var text && value > 0 && IsSome(text) ? "+" + text : text;
 
+    /// <summary>A share, such as 12.3 %.</summary>
     public static string Percent(double share) => Fixed(100 * share, 1) + " %";
 
-    public static string Duration(double seconds) => seconds < 60 ? $"{Fixed(seconds, 1)} s"
-        : seconds < 3600 ? $"{(int)seconds / 60} min {(int)seconds % 60} s"
-        : $"{(long)seconds / 3600} h {(long)seconds / 60 % 60} min";
+    /// <summary>A time that something took, such as 12.3 s or 2 h 05 min.</summary>
+    /// <param name="seconds">Its seconds; 0 or more.</param>
+    public static string Duration(double seconds) => (long)seconds switch
+    {
+        < 1 => seconds <= 0 ? "0 s" : seconds < 0.001 ? "<1 ms" : $"{Fixed(1000 * seconds, 0)} ms",
+        < 60 => $"{Fixed(seconds, seconds < 10 ? 2 : 1)} s",
+        < 3600 and var s => $"{s / 60} min {s % 60:00} s",
+        < 86400 and var s => $"{s / 3600} h {s / 60 % 60:00} min",
+        var s => $"{s / 86400} d {s / 3600 % 24} h",
+    };
 
+    /// <summary>A whole number.</summary>
     public static string Count(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
 
-    /// <summary>Round numbers that divide a range into about so many parts.</summary>
-    public static double[] Ticks(double low, double high, int about)
+    /// <summary>With an exponent, such as 1.2e-4; 0 and what is not finite in words or signs.</summary>
+    internal static string Exponent(double value) => Math.Abs(value) switch
     {
-        double step = (high - low) / about;
-        if (!(step > 0) || !double.IsFinite(step))
-            return [low];
-        double power = Math.Pow(10, Math.Floor(Math.Log10(step))), rest = step / power;
-        step = power * (rest <= 1 ? 1 : rest <= 2 ? 2 : rest <= 5 ? 5 : 10);
-        double first = Math.Ceiling(low / step - 1e-9);
-        var ticks = new List<double>();
-        for (int i = 0; i < 50 && (first + i) * step <= high + step * 1e-9; i++)
-            ticks.Add((first + i) * step is var tick && Math.Abs(tick) < step * 1e-9 ? 0 : (first + i) * step);
-        return [.. ticks];
-    }
+        0 => "0",
+        double.NaN => "not a number",
+        double.PositiveInfinity => WithSign(value, "\u221e"),
+        var size => WithSign(value, size.ToString("0.##e0", CultureInfo.InvariantCulture)),
+    };
 
-    private static string Exponent(double size)
-    {
-        string text = size.ToString("0.##E+0", CultureInfo.InvariantCulture);
-        int e = text.IndexOf('E');
-        int exponent = int.Parse(text.AsSpan(e + 1), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture);
-        return $"{text[..e]}e{exponent}";
-    }
+    // What is rounded to zero has no sign.
+    private static string WithSign(double value, string size) => value < 0 && IsSome(size) ? Minus + size : size;
+
+    private static bool IsSome(string size) => size.Any(c => c is >= '1' and <= '9' or '\u221e');
 }

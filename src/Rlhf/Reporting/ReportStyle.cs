@@ -7,7 +7,6 @@ internal static class ReportStyle
     public const string Css = """
 
         :root{color-scheme:light dark;--bg:#fbfbfa;--card:#fff;--ink:#16181d;--soft:#565c66;--line:#e4e5e8;--grid:#e9eaec;
-        --c0:#8a8f98;--c1:#2f6fde;--c2:#d9622b;--c3:#148a6c;--c4:#9a4fc4;--c5:#a87908;--c6:#c2385a;--c7:#2f86a8;--c8:#6b7a2a;
         --good:#0f7a52;--good-bg:#e3f4ec;--bad:#b3261e;--bad-bg:#fbe9e7;--mid:#8a5a00;--mid-bg:#fdf1d8;--flat:#4b515c;--flat-bg:#eceef1}
         @media (prefers-color-scheme:dark){:root{--bg:#111317;--card:#181b20;--ink:#eceef1;--soft:#a3aab5;--line:#2a2e36;--grid:#2a2e36;
         --c0:#8b929d;--c1:#6ea1ff;--c2:#f08a55;--c3:#3fbf9b;--c4:#c188e6;--c5:#d9a93a;--c6:#ee7490;--c7:#63b6d6;--c8:#a9b85c;
@@ -54,7 +53,7 @@ internal static class ReportStyle
         code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:13.5px}
         pre{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:13px 16px;overflow-x:auto;margin:8px 0;white-space:pre-wrap;overflow-wrap:anywhere}
         details{margin-top:14px}summary{cursor:pointer;font-size:14.5px;color:var(--soft);padding:4px 0}
-        summary:focus-visible{outline:2px solid var(--c1);outline-offset:3px;border-radius:4px}
+        summary:focus-visible{outline:2px solid var(--ink);outline-offset:3px;border-radius:4px}
         td.value{overflow-wrap:anywhere}footer{margin-top:56px;color:var(--soft);font-size:13px}
         @media (max-width:720px){main{padding:24px 14px 48px}.charts{grid-template-columns:minmax(0,1fr);gap:14px}h2{margin-top:40px}
         dl.tiles{grid-template-columns:repeat(2,1fr)}dl.tiles div:last-child:nth-child(odd){grid-column:1/-1}dl.tiles div{padding:11px 13px}dl.tiles dd{font-size:18px}

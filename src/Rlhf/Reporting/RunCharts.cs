@@ -73,26 +73,23 @@ public static class RunCharts
 
     private static IEnumerable<Chart> Ppo(RunData run)
     {
-        var spread = run.Metric("env/reward_std").ToDictionary(p => p.X, p => p.Y);
-        yield return Lines(run, "reward", "Reward", "mean of each step's batch, band: \u00b1 one standard deviation",
-            new ChartSeries("reward", [.. run.Metric("env/reward_mean").Select(p => spread.TryGetValue(p.X, out double s)
-                ? p with { Low = p.Y - s, High = p.Y + s } : p)], 1));
-        yield return Lines(run, "kl", "KL from the reference", "nats per response", Of(run, "objective/kl", "KL", 2)) with { FromZero = true };
-        yield return Lines(run, "kl-coefficient", "KL coefficient", "weight of the KL penalty in the reward",
-            Of(run, "objective/kl_coef", "KL coefficient", 4)) with
-        { FromZero = true };
-        yield return Lines(run, "policy-loss", "Policy loss", "mean over minibatches", Of(run, "ppo/loss/policy", "policy loss", 1));
-        yield return Lines(run, "value-loss", "Value loss", "mean over minibatches", Of(run, "ppo/loss/value", "value loss", 3)) with { FromZero = true };
-        yield return Lines(run, "entropy", "Entropy", "nats per token, of the policy's distribution", Of(run, "ppo/policy/entropy", "entropy", 5));
-        yield return Lines(run, "clipping", "Clipped share", "share of tokens whose update was clipped",
+        const string spread = "band: \u00b1 one standard deviation";
+        yield return Lines(run, "reward", MetricCatalog.TitleOf("env/reward_mean"), $"mean of each step's batch, {spread}",
+            WithSpread(run, "env/reward_mean", "env/reward_std", "reward", 1));
+        yield return Line(run, "kl", MetricCatalog.Kl, "nats per response", 2, fromZero: true);
+        yield return Line(run, "kl-coefficient", "objective/kl_coef", "weight of the KL penalty in the reward", 4, fromZero: true);
+        yield return Line(run, "policy-loss", "ppo/loss/policy", "mean over minibatches", 1);
+        yield return Line(run, "value-loss", "ppo/loss/value", "mean over minibatches", 3, fromZero: true);
+        yield return Line(run, "entropy", "ppo/policy/entropy", "nats per token, of the policy's distribution", 5);
+        yield return Lines(run, "clipping", MetricCatalog.TitleOf("ppo/policy/clipfrac"), "share of tokens whose update was clipped",
             Of(run, "ppo/policy/clipfrac", "policy", 1), Of(run, "ppo/val/clipfrac", "value", 3)) with
         { FromZero = true };
-        yield return Lines(run, "lengths", "Lengths", "tokens, mean of each step's batch, band: \u00b1 one standard deviation",
+        yield return Lines(run, "lengths", "Lengths", $"tokens, mean of each step's batch, {spread}",
             WithSpread(run, "tokens/responses_len_mean", "tokens/responses_len_std", "response", 1),
             WithSpread(run, "tokens/queries_len_mean", "tokens/queries_len_std", "query", 0)) with
         { FromZero = true };
-        yield return Lines(run, "learning-rate", "Learning rate", "", Of(run, "ppo/learning_rate", "learning rate", 6)) with { FromZero = true };
-        yield return Lines(run, "gradient", "Gradient norm", "before clipping", Of(run, "ppo/grad_norm", "gradient norm", 7)) with { FromZero = true };
+        yield return Line(run, "learning-rate", "ppo/learning_rate", "", 6, fromZero: true);
+        yield return Line(run, "gradient", "ppo/grad_norm", "before clipping", 7, fromZero: true);
         yield return Time(run);
     }
 
@@ -100,10 +97,18 @@ public static class RunCharts
     {
         yield return Lines(run, "loss", "Loss", run.Verb == "sft" ? "nats per token" : "", Of(run, "train/loss", "training", 1), Of(run, "eval/loss", "held out", 2));
         yield return Lines(run, "accuracy", "Accuracy", "share that is right", Of(run, "train/accuracy", "training", 1), Of(run, "eval/accuracy", "held out", 2));
-        yield return Lines(run, "perplexity", "Held-out perplexity", "", Of(run, "eval/perplexity", "held out", 2));
-        yield return Lines(run, "learning-rate", "Learning rate", "", Of(run, "train/learning_rate", "learning rate", 6)) with { FromZero = true };
-        yield return Lines(run, "gradient", "Gradient norm", "before clipping", Of(run, "train/grad_norm", "gradient norm", 7)) with { FromZero = true };
-        yield return Lines(run, "speed", "Speed", "tokens per second, since the start", Of(run, "train/tokens_per_second", "tokens per second", 3)) with { FromZero = true };
+        yield return Line(run, "perplexity", "eval/perplexity", "", 2);
+        yield return Line(run, "learning-rate", "train/learning_rate", "", 6, fromZero: true);
+        yield return Line(run, "gradient", "train/grad_norm", "before clipping", 7, fromZero: true);
+        yield return Line(run, "speed", "train/tokens_per_second", "since the start", 3, fromZero: true);
+    }
+
+    /// <summary>A chart of one metric under its own title.</summary>
+    private static Chart Line(RunData run, string name, string metric, string note, int color, bool fromZero = false)
+    {
+        string title = MetricCatalog.TitleOf(metric);
+        string inText = char.IsUpper(title[1]) ? title : char.ToLowerInvariant(title[0]) + title[1..];
+        return Lines(run, name, title, note, Of(run, metric, inText, color)) with { FromZero = fromZero };
     }
 
     private static Chart Lines(RunData run, string name, string title, string note, params ChartSeries[] series)
@@ -132,26 +137,15 @@ public static class RunCharts
     /// <summary>Seconds of each phase of a step on top of each other; what the phases leave of the whole is "other".</summary>
     private static Chart Time(RunData run)
     {
-        var optimize = new[] { "forward", "head", "backward", "optimizer" }.All(p => run.Metrics.ContainsKey("time/ppo/optimize/" + p));
-        (string Name, string[] Metrics)[] phases =
-        [
-            ("generation", ["time/generation"]),
-            ("reward", ["time/reward"]),
-            ("reference", ["time/ppo/forward_pass"]),
-            .. optimize
-                ? [("forward", ["time/ppo/optimize/forward", "time/ppo/optimize/head"]), ("backward", ["time/ppo/optimize/backward"]),
-                    ("optimizer", ["time/ppo/optimize/optimizer"])]
-                : ((string, string[])[])[("optimization", ["time/ppo/optimize_step"])],
-        ];
-        var whole = run.Metric("time/step");
+        var whole = run.Metric(MetricCatalog.StepTime);
         var left = whole.ToDictionary(p => p.X, p => p.Y);
         var layers = new List<ChartSeries>();
-        foreach (var (name, metrics) in phases)
+        foreach (var part in MetricCatalog.Phases(run.Metrics.Keys).Where(p => p.Part != "").GroupBy(p => p.Part))
         {
             var sums = new Dictionary<double, double>();
-            foreach (var p in metrics.SelectMany(run.Metric))
+            foreach (var p in part.SelectMany(phase => run.Metric(phase.Metric)))
                 sums[p.X] = sums.GetValueOrDefault(p.X) + p.Y;
-            layers.Add(new(name, [.. whole.Select(p => new ChartPoint(p.X, sums.GetValueOrDefault(p.X)))], layers.Count + 1));
+            layers.Add(new(part.Key, [.. whole.Select(p => new ChartPoint(p.X, sums.GetValueOrDefault(p.X)))], layers.Count + 1));
             foreach (var (x, y) in sums)
                 if (left.ContainsKey(x))
                     left[x] -= y;
@@ -159,7 +153,7 @@ public static class RunCharts
         layers.Add(new("other", [.. whole.Select(p => p with { Y = Math.Max(0, left[p.X]) })], 0));
         double total = whole.Sum(p => p.Y);
         string shares = string.Join(", ", layers.Select(l => $"{l.Name} {Numbers.Fixed(100 * l.Points.Sum(p => p.Y) / Math.Max(total, 1e-9), 0)} %"));
-        return new("time", "Time per step", ChartKind.Stack, whole.Count == 0 ? [] : layers)
+        return new("time", MetricCatalog.TitleOf(MetricCatalog.StepTime), ChartKind.Stack, whole.Count == 0 ? [] : layers)
         {
             Note = $"seconds; in all {shares}",
             Description = $"Seconds per step by phase, stacked: {shares}.",

@@ -1,12 +1,8 @@
 using System.Text.Json;
-using Rlhf.Data;
 using Rlhf.Evaluation;
 using Rlhf.Tracking;
 
 namespace Rlhf.Reporting;
-
-/// <summary>A sampled query and response with its reward.</summary>
-public sealed record RunSample(long Step, string Query, string Response, double Reward);
 
 /// <summary>A warning that was raised, and how often one of its kind was.</summary>
 /// <param name="Step">The first time.</param>
@@ -20,7 +16,7 @@ public sealed record RunWarning(long Step, string Message, int Count);
 /// </summary>
 public sealed record RunData
 {
-    private const int MostLineLength = 1 << 22, MostNames = 500, MostPoints = 1_000_000, MostWarnings = 50, SamplesKept = 64;
+    private const int MostWarnings = 50, SamplesKept = 64;
     private const long MostSummaryBytes = 16 << 20;
 
     /// <summary>The folder's name.</summary>
@@ -39,10 +35,10 @@ public sealed record RunData
     /// <summary>The last step that was logged.</summary>
     public long LastStep { get; init; }
 
-    /// <summary>When the first and the last step ended.</summary>
-    public (DateTimeOffset First, DateTimeOffset Last)? Time { get; init; }
+    /// <summary>When the first step ended.</summary>
+    public DateTimeOffset? Started { get; init; }
 
-    /// <summary>The first rows of table game_log.</summary>
+    /// <summary>The first rows with texts.</summary>
     public IReadOnlyList<RunSample> FirstSamples { get; init; } = [];
 
     /// <summary>Its last rows.</summary>
@@ -61,23 +57,21 @@ public sealed record RunData
     public IReadOnlyList<ChartPoint> Metric(string name) => Metrics.GetValueOrDefault(name) ?? [];
 
     /// <summary>A number of the summary, such as reward_after.mean; null when it is not there.</summary>
-    public double? Number(params ReadOnlySpan<string> path)
-    {
-        var at = Summary;
-        foreach (var key in path)
-            at = at is { ValueKind: JsonValueKind.Object } o && o.TryGetProperty(key, out var inner) ? inner : null;
-        return at is { ValueKind: JsonValueKind.Number } number && number.TryGetDouble(out double value) ? value : null;
-    }
+    public double? Number(params ReadOnlySpan<string> path) =>
+        InSummary(path) is { ValueKind: JsonValueKind.Number } number && number.TryGetDouble(out double value) ? value : null;
 
     /// <summary>An interval of the summary: an array of two numbers.</summary>
-    public ConfidenceInterval? Interval(params ReadOnlySpan<string> path)
+    public ConfidenceInterval? Interval(params ReadOnlySpan<string> path) =>
+        InSummary(path) is { ValueKind: JsonValueKind.Array } array && array.GetArrayLength() == 2
+            && array.EnumerateArray().All(e => e.ValueKind == JsonValueKind.Number)
+            ? new(array[0].GetDouble(), array[1].GetDouble()) : null;
+
+    private JsonElement? InSummary(ReadOnlySpan<string> path)
     {
         var at = Summary;
         foreach (var key in path)
             at = at is { ValueKind: JsonValueKind.Object } o && o.TryGetProperty(key, out var inner) ? inner : null;
-        return at is { ValueKind: JsonValueKind.Array } array && array.GetArrayLength() == 2
-            && array.EnumerateArray().All(e => e.ValueKind == JsonValueKind.Number)
-            ? new(array[0].GetDouble(), array[1].GetDouble()) : null;
+        return at;
     }
 
     /// <summary>Reads a run's folder.</summary>
@@ -86,14 +80,18 @@ public sealed record RunData
     public static RunData Load(string folder)
     {
         var info = RunInfo.Load(folder);
-        var data = new RunData
+        var metrics = new MetricHistory();
+        JsonlFile.Read(Path.Combine(folder, RunFiles.Metrics), metrics.Add);
+        var data = ReadSamples(Path.Combine(folder, RunFiles.Samples), new()
         {
             Name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))),
             Info = info,
-            Verb = info?.Verb ?? VerbOf(Path.Combine(folder, "config.yaml")),
-            Summary = ReadSummary(Path.Combine(folder, "summary.json")),
-        };
-        data = ReadSamples(Path.Combine(folder, JsonlSink.SamplesFile), ReadMetrics(Path.Combine(folder, JsonlSink.MetricsFile), data));
+            Verb = info?.Verb ?? RunFiles.VerbOf(folder),
+            Summary = ReadSummary(Path.Combine(folder, RunFiles.Summary)),
+            Metrics = metrics.Names.ToDictionary(name => name, name => PointsOf(metrics[name])),
+            LastStep = metrics.LastStep,
+            Started = metrics.Started,
+        });
         try
         {
             return data with { Evaluation = EvaluationFile.Load(folder) };
@@ -104,117 +102,34 @@ public sealed record RunData
         }
     }
 
-    private static RunData ReadMetrics(string path, RunData data)
-    {
-        var metrics = new Dictionary<string, List<ChartPoint>>();
-        long last = 0, points = 0;
-        (DateTimeOffset First, DateTimeOffset Last)? time = null;
-        foreach (var line in Lines(path))
-        {
-            if (!line.TryGetProperty("step", out var s) || s.ValueKind != JsonValueKind.Number || !s.TryGetInt64(out long step) || step < last)
-                continue;
-            last = step;
-            if (line.TryGetProperty("time", out var t) && t.ValueKind == JsonValueKind.String && t.TryGetDateTimeOffset(out var at))
-                time = (time?.First ?? at, at);
-            foreach (var property in line.EnumerateObject())
-                if (property.Name is not ("step" or "time") && ValueOf(property.Value) is { } value && points < MostPoints)
-                {
-                    if (!metrics.TryGetValue(property.Name, out var list))
-                        if (metrics.Count == MostNames)
-                            continue;
-                        else
-                            metrics[property.Name] = list = [];
-                    list.Add(new(step, value));
-                    points++;
-                }
-        }
-        return data with
-        {
-            Metrics = metrics.ToDictionary(m => m.Key, m => (IReadOnlyList<ChartPoint>)m.Value),
-            LastStep = last,
-            Time = time,
-        };
-    }
+    private static IReadOnlyList<ChartPoint> PointsOf(MetricSeries series) =>
+        [.. series.Steps.Zip(series.Values, (step, value) => new ChartPoint(step, value))];
 
     private static RunData ReadSamples(string path, RunData data)
     {
         var first = new List<RunSample>();
         var last = new Queue<RunSample>();
         var warnings = new Dictionary<string, RunWarning>();
-        foreach (var line in Lines(path))
+        JsonlFile.Read(path, row =>
         {
-            long step = line.TryGetProperty("step", out var s) && s.ValueKind == JsonValueKind.Number && s.TryGetInt64(out long n) ? n : 0;
-            string? table = TextOf(line, "table");
-            if (table == "warnings" && TextOf(line, "message") is { } message)
+            if (row.Texts.GetValueOrDefault("table") == "warnings" && row.Texts.TryGetValue("message", out var message))
             {
                 string kind = string.Concat(message.Where(char.IsLetter).Take(24)); // whatever its numbers
                 if (warnings.TryGetValue(kind, out var known))
                     warnings[kind] = known with { Count = known.Count + 1 };
                 else if (warnings.Count < MostWarnings)
-                    warnings[kind] = new(step, message, 1);
+                    warnings[kind] = new(row.Step, message, 1);
             }
-            else if (table == "game_log" && TextOf(line, "query") is { } query && TextOf(line, "response") is { } response
-                && line.TryGetProperty("reward", out var r) && ValueOf(r) is { } reward)
+            else if (RunSample.Of(row) is { } sample)
             {
-                var sample = new RunSample(step, query, response, reward);
                 if (first.Count < SamplesKept)
                     first.Add(sample);
                 last.Enqueue(sample);
                 if (last.Count > SamplesKept)
                     last.Dequeue();
             }
-        }
+        });
         return data with { FirstSamples = first, LastSamples = [.. last], Warnings = [.. warnings.Values.OrderBy(w => w.Step)] };
-    }
-
-    /// <summary>The objects of a file of JSON lines; what is none is passed over.</summary>
-    private static IEnumerable<JsonElement> Lines(string path)
-    {
-        if (!File.Exists(path))
-            yield break;
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        using var lines = BoundedLines.Read(stream, path, MostLineLength).GetEnumerator();
-        while (true)
-        {
-            JsonElement? element = null;
-            try
-            {
-                if (!lines.MoveNext())
-                    yield break;
-                using var json = JsonDocument.Parse(lines.Current.Line);
-                element = json.RootElement.ValueKind == JsonValueKind.Object ? json.RootElement.Clone() : null;
-            }
-            catch (JsonException)
-            {
-                // A line that a crash cut off.
-            }
-            catch (InvalidDataException)
-            {
-                yield break; // no text
-            }
-            if (element is { } found)
-                yield return found;
-        }
-    }
-
-    private static double? ValueOf(JsonElement value) => value.ValueKind switch
-    {
-        JsonValueKind.Number when value.TryGetDouble(out double number) => number,
-        JsonValueKind.String => value.ValueEquals("NaN") ? double.NaN
-            : value.ValueEquals("Infinity") ? double.PositiveInfinity : value.ValueEquals("-Infinity") ? double.NegativeInfinity : null,
-        _ => null,
-    };
-
-    private static string? TextOf(JsonElement line, string name)
-    {
-        try
-        {
-            return line.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-        }
-        catch (InvalidOperationException)
-        {
-            return null; // half a surrogate pair
-        }
     }
 
     private static JsonElement? ReadSummary(string path)
@@ -230,15 +145,5 @@ public sealed record RunData
         {
             return null;
         }
-    }
-
-    // The first line of the file that every run has says it: "# rlhf ppo --config config.yaml repeats this run."
-    private static string VerbOf(string path)
-    {
-        if (!File.Exists(path))
-            return "";
-        using var reader = File.OpenText(path);
-        var start = new char[40];
-        return new string(start, 0, reader.ReadBlock(start)).Split(' ') is ["#", "rlhf", var verb, ..] ? verb : "";
     }
 }

@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Rlhf.Runtime;
+using Rlhf.Tracking;
 
 namespace Rlhf.Reporting;
 
@@ -38,9 +39,6 @@ public sealed record RunSession(string Command, DateTimeOffset Started, string V
 /// <param name="Sessions">The processes that worked on it, first to last.</param>
 public sealed record RunInfo(string Verb, long Steps, IReadOnlyList<RunSession> Sessions)
 {
-    /// <summary>Its customary name in a run's folder.</summary>
-    public const string FileName = "run.json";
-
     private const int MostBytes = 4 << 20;
 
     private static readonly JsonSerializerOptions Options = new()
@@ -64,12 +62,12 @@ public sealed record RunInfo(string Verb, long Steps, IReadOnlyList<RunSession> 
     /// <exception cref="IOException">It cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be written.</exception>
     public void Save(string folder) =>
-        AtomicFile.WriteAllText(Path.Combine(folder, FileName), JsonSerializer.Serialize(this, Options) + "\n");
+        AtomicFile.WriteAllText(Path.Combine(folder, RunFiles.Info), JsonSerializer.Serialize(this, Options) + "\n");
 
     /// <summary>Reads the file of a run's folder; null when there is none, or none that can be read.</summary>
     public static RunInfo? Load(string folder)
     {
-        string path = Path.Combine(folder, FileName);
+        string path = Path.Combine(folder, RunFiles.Info);
         try
         {
             using var stream = File.OpenRead(path);

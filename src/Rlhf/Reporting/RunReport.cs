@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using Rlhf.Evaluation;
+using Rlhf.Tracking;
 
 namespace Rlhf.Reporting;
 
@@ -22,9 +23,6 @@ public sealed record RunSetting(string Section, string Name, string Value, strin
 /// </summary>
 public static class RunReport
 {
-    /// <summary>Its customary name in a run's folder.</summary>
-    public const string FileName = "report.html";
-
     private const int SamplesShown = 16, ExtremesShown = 6, LettersShown = 600;
 
     /// <summary>The page.</summary>
@@ -87,7 +85,7 @@ public static class RunReport
             Outcome.Failed => "Failed",
             _ => run.Info?.State is RunState.Stopped or RunState.Running ? "Not finished" : "Not measured",
         };
-        string when = run.Time is { } time ? time.First.UtcDateTime.ToString("d MMMM yyyy, HH:mm", CultureInfo.InvariantCulture) + " UTC" : "";
+        string when = run.Started is { } started ? started.UtcDateTime.ToString("d MMMM yyyy, HH:mm", CultureInfo.InvariantCulture) + " UTC" : "";
         long asked = run.Info?.Steps ?? 0;
         string[] facts =
         [
@@ -223,7 +221,7 @@ public static class RunReport
     private static Html List(IEnumerable<RunSample> samples) => Html.Of($"""
         <div class="scroll"><table class="cards">
         <thead><tr><th scope="col">Query</th><th scope="col">Response</th><th scope="col" class="n">Reward</th></tr></thead>
-        <tbody>{Html.Join(samples.Select(s => Html.Of($"<tr>{Text("query", s.Query, "text query")}{Text("response", s.Response, "text")}<td class=\"n\" data-label=\"reward\">{Delta(s.Reward)}</td></tr>\n")))}</tbody>
+        <tbody>{Html.Join(samples.Select(s => Html.Of($"<tr>{Text("query", s.Query, "text query")}{Text("response", s.Response, "text")}<td class=\"n\" data-label=\"reward\">{(double.IsNaN(s.Reward) ? Html.Empty : Delta(s.Reward))}</td></tr>\n")))}</tbody>
         </table></div>
         """);
 

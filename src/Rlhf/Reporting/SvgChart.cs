@@ -4,14 +4,14 @@ using System.Text;
 namespace Rlhf.Reporting;
 
 /// <summary>
-/// Draws charts as SVG for a page: colours are the page's CSS variables <c>--c0</c>, <c>--c1</c>, … (with light ones where the page has none),
+/// Draws charts as SVG for a page: colours are the page's CSS variables <c>--c0</c>, <c>--c1</c>, … (with those of the palette where the page has none),
 /// each chart has a title and a description, and carries its numbers for a script that shows them.
 /// </summary>
 public static class SvgChart
 {
     /// <summary>The palette on white: neutral, then colours that differ in lightness, too.</summary>
     public static IReadOnlyList<string> Palette { get; } =
-        ["#8a8f98", "#2f6fde", "#d9622b", "#148a6c", "#9a4fc4", "#b8860b", "#c2385a", "#3f8fb0", "#6b7a2a"];
+        ["#8a8f98", "#2f6fde", "#d9622b", "#148a6c", "#9a4fc4", "#a87908", "#c2385a", "#2f86a8", "#6b7a2a"];
 
     /// <summary>The chart as an svg element.</summary>
     /// <param name="chart">What to draw.</param>
@@ -24,7 +24,7 @@ public static class SvgChart
         var canvas = new Canvas();
         drawing.Draw(canvas);
         bool isLine = chart.Kind is ChartKind.Lines or ChartKind.Stack && !drawing.IsEmpty;
-        var data = !isLine ? Html.Empty : Html.Of($" data-plot=\"{Join([drawing.Left, drawing.PlotRight, drawing.PlotTop, drawing.PlotBottom, drawing.XMin, drawing.XMax])}\"");
+        var data = !isLine ? Html.Empty : Html.Of($" data-plot=\"{Join([drawing.Left, drawing.PlotRight, drawing.PlotTop, drawing.PlotBottom, drawing.XAxis.Low, drawing.XAxis.High])}\"");
         var numbers = !isLine ? Html.Empty : Html.Join(drawing.Series.Select(s => Html.Of(
             $"<g class=\"data\" data-name=\"{s.Name}\" data-color=\"{s.Color}\" data-x=\"{Join(s.Points.Select(p => p.X))}\" data-y=\"{Join(s.Points.Select(p => p.Y))}\"></g>")));
         return Html.Of($"""

@@ -20,12 +20,6 @@ namespace Rlhf.Tracking;
 /// </remarks>
 public sealed class JsonlSink : IMetricSink
 {
-    /// <summary>File name of the metrics.</summary>
-    public const string MetricsFile = "metrics.jsonl";
-
-    /// <summary>File name of the sample tables.</summary>
-    public const string SamplesFile = "samples.jsonl";
-
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly LineFile metrics, samples;
@@ -41,7 +35,7 @@ public sealed class JsonlSink : IMetricSink
     public JsonlSink(string folder, long? resumeAfterStep = null)
     {
         Directory.CreateDirectory(folder);
-        string metricsPath = Path.Combine(folder, MetricsFile), samplesPath = Path.Combine(folder, SamplesFile);
+        string metricsPath = Path.Combine(folder, RunFiles.Metrics), samplesPath = Path.Combine(folder, RunFiles.Samples);
         if (resumeAfterStep is { } step)
         {
             KeepUntil(metricsPath, step);
@@ -60,7 +54,7 @@ public sealed class JsonlSink : IMetricSink
     }
 
     /// <inheritdoc/>
-    public string Name => MetricsFile;
+    public string Name => RunFiles.Metrics;
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">A scalar is named step or time.</exception>
@@ -139,25 +133,16 @@ public sealed class JsonlSink : IMetricSink
             return;
         AtomicFile.Write(path, stream =>
         {
-            using var writer = new StreamWriter(stream, leaveOpen: true) { NewLine = "\n" };
-            foreach (var line in File.ReadLines(path))
-                if (StepOf(line) <= step)
-                    writer.WriteLine(line);
+            using var earlier = JsonlFile.Open(path);
+            JsonlFile.ReadLines(earlier, 0, (_, line) =>
+            {
+                if (JsonlRow.Parse(line)?.Step <= step)
+                {
+                    stream.Write(line);
+                    stream.WriteByte((byte)'\n');
+                }
+            }, takesRest: true);
         });
-    }
-
-    private static long? StepOf(string line)
-    {
-        try
-        {
-            using var json = JsonDocument.Parse(line);
-            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("step", out var step)
-                && step.ValueKind == JsonValueKind.Number && step.TryGetInt64(out long value) ? value : null;
-        }
-        catch (JsonException)
-        {
-            return null;
-        }
     }
 
     /// <summary>A file of lines. What a full disk does not take is kept and written when it does.</summary>

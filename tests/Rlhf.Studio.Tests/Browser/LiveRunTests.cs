@@ -3,6 +3,7 @@ using System.Globalization;
 using Microsoft.Playwright;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests.Cli;
+using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Tests.Browser;
 

@@ -135,10 +135,10 @@ public sealed class HostileTextTests : IDisposable
     [Fact]
     public void SamplesAreOneLineEachAndComeBackAsTheyWere() => HostileText.Any.Sample(text =>
     {
-        File.Delete(Place(JsonlSink.SamplesFile));
+        File.Delete(Place(RunFiles.Samples));
         using (var sink = new JsonlSink(folder.Path))
             sink.Write(new SampleTable(text, 1, ["query", text + "?"], [[text, text], [null, 1]]));
-        var lines = File.ReadAllLines(Place(JsonlSink.SamplesFile));
+        var lines = File.ReadAllLines(Place(RunFiles.Samples));
         Assert.Equal(2, lines.Length);
         Assert.DoesNotContain(lines[0], char.IsControl);
         using var json = JsonDocument.Parse(lines[0]);

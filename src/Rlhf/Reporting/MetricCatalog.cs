@@ -1,4 +1,4 @@
-namespace Rlhf.Studio.Runs;
+namespace Rlhf.Reporting;
 
 /// <summary>A metric as people know it.</summary>
 /// <param name="Name">Its name in metrics.jsonl.</param>
@@ -11,6 +11,13 @@ public sealed record MetricTerm(string Name, string Title, string Explanation);
 /// <param name="Metrics">The metrics.</param>
 public sealed record MetricGroup(string Title, IReadOnlyList<MetricTerm> Metrics);
 
+/// <summary>A part of a training step.</summary>
+/// <param name="Metric">The metric of its seconds.</param>
+/// <param name="Title">What happens.</param>
+/// <param name="Explanation">What that is.</param>
+/// <param name="Part">The coarser part of the step that it belongs to; empty for the rest of it.</param>
+public sealed record PhaseTerm(string Metric, string Title, string Explanation, string Part);
+
 /// <summary>The metrics that the trainings log, with their explanations.</summary>
 public static class MetricCatalog
 {
@@ -21,6 +28,25 @@ public static class MetricCatalog
     /// <summary>KL divergence from the reference.</summary>
     public const string Kl = "objective/kl";
 
+    /// <summary>Seconds of a whole step.</summary>
+    public const string StepTime = "time/step";
+
+    private static readonly PhaseTerm[] DetailedPhases =
+    [
+        new("time/generation", "Writing answers", "The policy samples its answers.", "generation"),
+        new("time/reward", "Scoring", "The reward model reads them.", "reward"),
+        new("time/ppo/forward_pass", "Reference pass", "Logprobs of the answers under policy and reference.", "reference"),
+        new("time/ppo/compute_rewards", "Rewards", "Scores and KL become rewards of single tokens.", ""),
+        new("time/ppo/compute_advantages", "Advantages", "How much better than expected each token did.", ""),
+        new("time/ppo/optimize/forward", "Training: forward", "The trained model reads the batch.", "forward"),
+        new("time/ppo/optimize/head", "Training: loss", "Output layer, loss and its gradient.", "forward"),
+        new("time/ppo/optimize/backward", "Training: backward", "The gradient goes back through the model.", "backward"),
+        new("time/ppo/optimize/optimizer", "Training: optimiser", "Adam changes the weights.", "optimizer"),
+    ];
+
+    private static readonly PhaseTerm WholeOptimization =
+        new("time/ppo/optimize_step", "Training", "The updates of policy and value head.", "optimization");
+
     /// <summary>Groups in the order in which they are shown.</summary>
     public static IReadOnlyList<MetricGroup> Groups { get; } =
     [
@@ -28,7 +54,7 @@ public static class MetricCatalog
         [
             new("env/reward_mean", "Reward", "Mean score that the reward model gives to the answers of a step. It should rise; "
                 + "if it rises while the samples get worse, the reward is being gamed."),
-            new("objective/kl", "KL divergence", "How far the policy has moved from the model that it started from, in nats per answer. "
+            new(Kl, "KL from the reference", "How far the policy has moved from the model that it started from, in nats per answer. "
                 + "Some is needed to learn anything; much of it means that the language drifts."),
             new("objective/kl_coef", "KL coefficient", "What a nat of KL costs in reward. The adaptive controller raises it when KL is above "
                 + "its target and lowers it when below."),
@@ -68,9 +94,21 @@ public static class MetricCatalog
             new("ppo/grad_norm", "Gradient norm", "Length of the gradient before clipping. Spikes announce trouble."),
             new("train/grad_norm", "Gradient norm", "Length of the gradient before clipping. Spikes announce trouble."),
             new("train/tokens_per_second", "Tokens per second", "How fast it trains."),
-            new("time/step", "Time per step", "Seconds that a step takes."),
+            new(StepTime, "Time per step", "Seconds that a step takes."),
         ]),
     ];
+
+    /// <summary>What a metric of <see cref="Groups"/> is called.</summary>
+    public static string TitleOf(string name) => Titles[name];
+
+    /// <summary>The parts of a step in their order, as far as these metrics tell them apart.</summary>
+    /// <param name="names">Names of the metrics that there are.</param>
+    public static IEnumerable<PhaseTerm> Phases(IEnumerable<string> names)
+    {
+        var logged = names.ToHashSet();
+        return (logged.Contains("time/ppo/optimize/backward") ? DetailedPhases : [.. DetailedPhases, WholeOptimization])
+            .Where(p => logged.Contains(p.Metric));
+    }
 
     /// <summary>The groups with what these runs have, and last a group of what has no explanation.</summary>
     /// <param name="names">Names of the metrics that there are.</param>
@@ -90,4 +128,6 @@ public static class MetricCatalog
 
     /// <summary>Title of the group of metrics without an explanation.</summary>
     public const string OtherMetrics = "More metrics";
+
+    private static readonly Dictionary<string, string> Titles = Groups.SelectMany(g => g.Metrics).ToDictionary(m => m.Name, m => m.Title);
 }
