@@ -54,7 +54,7 @@ internal static class ModelFolders
         : new[] { path, Path.Combine(path, RunFiles.Model) }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
 
     /// <summary>Why a folder is no model's, for one in which <see cref="Local"/> found none.</summary>
-    public static string NoModelIn(string folder) => File.Exists(Path.Combine(folder, RunFolder.ConfigFile))
+    public static string NoModelIn(string folder) => File.Exists(Path.Combine(folder, RunFiles.Config))
         ? $"{folder} is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
         : $"{folder} is no model folder: it holds no config.json.";
 
