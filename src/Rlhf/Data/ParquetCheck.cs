@@ -10,7 +10,7 @@ internal static class ParquetCheck
 
     /// <summary>Checks the footer: its length, its nesting and how deep columns are nested in columns.</summary>
     /// <exception cref="InvalidDataException">Not an honest parquet footer.</exception>
-    public static void Footer(Stream stream)
+    public static void Footer(CheckedStream stream)
     {
         var tail = Bytes(stream, stream.Length - 8, 8);
         long length = BinaryPrimitives.ReadUInt32LittleEndian(tail);
@@ -20,7 +20,8 @@ internal static class ParquetCheck
             throw new InvalidDataException($"its footer of {length:N0} bytes is too large");
         var openChildren = new Stack<long>();
         long children = 0;
-        ThriftScan.Structure(Bytes(stream, stream.Length - 8 - length, (int)length), ThriftShape.Footer, (path, value) =>
+        var footer = Bytes(stream, stream.Length - 8 - length, (int)length);
+        ThriftScan.Structure(footer, ThriftShape.Footer, (path, value) =>
         {
             if (path == 2 * 64 + 5)
                 children = value; // FileMetaData.schema[].num_children
@@ -35,50 +36,58 @@ internal static class ParquetCheck
                 openChildren.Pop();
             if (openChildren.Count > MaxSchemaDepth)
                 throw new InvalidDataException("its columns are nested too deeply");
-        });
+        }, out bool isChanged);
+        if (isChanged)
+            stream.Replace(stream.Length - 8 - length, footer);
         stream.Position = 0;
     }
 
     /// <summary>
-    /// Checks the page headers of a column in the order in which the library reads them, and says where the last page ends.
+    /// Checks the pages of a column in the order in which the library reads them; from then on the stream ends with the last one.
     /// </summary>
-    /// <exception cref="InvalidDataException">Not an honest page header.</exception>
-    public static long Pages(Stream stream, ColumnMetaData column)
+    /// <exception cref="InvalidDataException">Not an honest page.</exception>
+    public static void Pages(CheckedStream stream, ColumnMetaData column, bool isNullable, ParquetAllowance allowance)
     {
-        long position = column.DictionaryPageOffset is > 0 and long dictionary
-            ? Math.Min(dictionary, column.DataPageOffset) : column.DataPageOffset;
-        for (long values = 0; values < column.NumValues;)
+        stream.Clear();
+        // As the library chooses it: what these fields say differs between writers, and the first one is right.
+        long position = new[] { column.DictionaryPageOffset ?? 0, column.DataPageOffset, column.IndexPageOffset ?? 0 }
+            .Where(offset => offset != 0).DefaultIfEmpty().Min();
+        for (long left = column.NumValues; left > 0;)
         {
-            long compressed = -1, uncompressed = -1, pageValues = 0;
-            position += Header(stream, position, (path, value) =>
-            {
-                switch (path)
-                {
-                    case 2: uncompressed = value; break;
-                    case 3: compressed = value; break;
-                    case 5 * 64 + 1 or 8 * 64 + 1: pageValues = value; break; // num_values of data pages, version 1 and 2
-                }
-            });
+            var (length, page) = Header(stream, position);
+            position += length;
             // Of a column without compression the library reads as many bytes as should come out, whatever lies there.
-            if (compressed < 0 || compressed > stream.Length - position || uncompressed < 0 || pageValues < 0
-                || (column.Codec == CompressionCodec.UNCOMPRESSED && compressed != uncompressed))
+            if (page.Compressed < 0 || page.Compressed > stream.Length - position || page.Uncompressed < 0
+                || (column.Codec == CompressionCodec.UNCOMPRESSED && page.Compressed != page.Uncompressed))
                 throw new InvalidDataException($"the page before byte {position:N0} has an impossible size");
-            position += compressed;
-            values += pageValues;
+            try
+            {
+                page.Check(column.Codec, Bytes(stream, position, (int)page.Compressed), isNullable, left, allowance);
+            }
+            catch (InvalidDataException error)
+            {
+                throw new InvalidDataException($"the page at byte {position:N0}: {error.Message}", error);
+            }
+            position += page.Compressed;
+            left -= page.Values;
         }
-        return position;
+        stream.End = position;
     }
 
-    private static int Header(Stream stream, long position, Action<long, long> visit)
+    private static (int Length, ParquetPage Page) Header(CheckedStream stream, long position)
     {
-        if (position < 0 || position >= stream.Length)
+        if (position <= 0 || position >= stream.Length)
             throw new InvalidDataException("a column begins or goes on outside the file");
         for (int window = 1 << 10; ; window <<= 4)
         {
             int length = (int)Math.Min(window, stream.Length - position);
             try
             {
-                return ThriftScan.Structure(Bytes(stream, position, length), ThriftShape.PageHeader, visit);
+                var bytes = Bytes(stream, position, length);
+                var header = ParquetPage.Read(bytes, out bool isChanged);
+                if (isChanged)
+                    stream.Replace(position, bytes[..header.Length]);
+                return header;
             }
             catch (EndOfStreamException) when (length == window && window < MaxPageHeader)
             {
@@ -87,7 +96,7 @@ internal static class ParquetCheck
         }
     }
 
-    private static byte[] Bytes(Stream stream, long position, int length)
+    private static byte[] Bytes(CheckedStream stream, long position, int length)
     {
         if (position < 0)
             throw new InvalidDataException("it is too short");

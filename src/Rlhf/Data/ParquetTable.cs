@@ -10,10 +10,12 @@ internal static class ParquetTable
     // A hostile footer can claim anything; these bound what is allocated before a page has been seen.
     private const int MaxGroupRows = 20_000_000;
     private const long MaxGroupBytes = int.MaxValue;
+    private const int RowBytes = 32; // of one column: the value, that it is there, and what is made of it
 
     public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns)
     {
-        var bounded = new UnendingStream(stream);
+        var bounded = new CheckedStream(stream);
+        var allowance = new ParquetAllowance(stream.Length);
         var reader = Guard(file, () =>
         {
             ParquetCheck.Footer(bounded);
@@ -25,7 +27,7 @@ internal static class ParquetTable
             long number = 0;
             for (int group = 0; group < reader.RowGroupCount; group++)
             {
-                var cells = Guard(file, () => ReadGroup(file, bounded, reader, group, fields));
+                var cells = Guard(file, () => ReadGroup(file, bounded, allowance, reader, group, fields));
                 int rows = cells.Max(c => c?.Length ?? 0);
                 for (int row = 0; row < rows; row++)
                     yield return new TableRow([.. cells.Select(c => c?.GetValue(row))], file, "row", ++number);
@@ -51,7 +53,7 @@ internal static class ParquetTable
     }
 
     private static async Task<Array?[]> ReadGroup(
-        string file, UnendingStream stream, ParquetReader reader, int group, DataField?[] fields)
+        string file, CheckedStream stream, ParquetAllowance allowance, ParquetReader reader, int group, DataField?[] fields)
     {
         using var rows = reader.OpenRowGroupReader(group);
         if (rows.RowCount is < 0 or > MaxGroupRows)
@@ -71,8 +73,16 @@ internal static class ParquetTable
             if (chunk.TotalUncompressedSize is < 0 or > MaxGroupBytes)
                 throw new InvalidDataException($"{file}: column {ForeignText.Quote(field.Name)} of row group {group} claims "
                     + $"{chunk.TotalUncompressedSize:N0} bytes. Write smaller row groups.");
-            stream.End = long.MaxValue;
-            stream.End = ParquetCheck.Pages(stream, chunk);
+            try
+            {
+                allowance.Take(rows.RowCount * RowBytes, $"{rows.RowCount:N0} rows");
+                ParquetCheck.Pages(stream, chunk, field.IsNullable, allowance);
+            }
+            catch (InvalidDataException error)
+            {
+                throw new InvalidDataException(
+                    $"column {ForeignText.Quote(field.Name)} of row group {group}: {error.Message}", error);
+            }
             cells[i] = await ReadColumn(file, rows, field, (int)rows.RowCount).ConfigureAwait(false);
         }
         return cells;
@@ -81,31 +91,32 @@ internal static class ParquetTable
     private static Task<Array> ReadColumn(string file, ParquetRowGroupReader rows, DataField field, int count) =>
         Type.GetTypeCode(field.ClrType) switch
         {
-            TypeCode.Object when field.ClrType == typeof(ReadOnlyMemory<char>) => ReadText(rows, field, count),
-            TypeCode.String => ReadText(rows, field, count),
-            TypeCode.Int64 => ReadNumbers<long>(rows, field, count, v => v),
-            TypeCode.Int32 => ReadNumbers<int>(rows, field, count, v => (long)v),
-            TypeCode.Int16 => ReadNumbers<short>(rows, field, count, v => (long)v),
-            TypeCode.SByte => ReadNumbers<sbyte>(rows, field, count, v => (long)v),
-            TypeCode.Byte => ReadNumbers<byte>(rows, field, count, v => (long)v),
-            TypeCode.UInt16 => ReadNumbers<ushort>(rows, field, count, v => (long)v),
-            TypeCode.UInt32 => ReadNumbers<uint>(rows, field, count, v => (long)v),
-            TypeCode.Boolean => ReadNumbers<bool>(rows, field, count, v => v),
-            TypeCode.Single => ReadNumbers<float>(rows, field, count, v => (double)v),
-            TypeCode.Double => ReadNumbers<double>(rows, field, count, v => v),
+            TypeCode.Object when field.ClrType == typeof(ReadOnlyMemory<char>) => ReadTexts(rows, field, count),
+            TypeCode.String => ReadTexts(rows, field, count),
+            TypeCode.Int64 => ReadValues<long>(rows, field, count, v => v),
+            TypeCode.Int32 => ReadValues<int>(rows, field, count, v => (long)v),
+            TypeCode.Int16 => ReadValues<short>(rows, field, count, v => (long)v),
+            TypeCode.SByte => ReadValues<sbyte>(rows, field, count, v => (long)v),
+            TypeCode.Byte => ReadValues<byte>(rows, field, count, v => (long)v),
+            TypeCode.UInt16 => ReadValues<ushort>(rows, field, count, v => (long)v),
+            TypeCode.UInt32 => ReadValues<uint>(rows, field, count, v => (long)v),
+            TypeCode.Boolean => ReadValues<bool>(rows, field, count, v => v),
+            TypeCode.Single => ReadValues<float>(rows, field, count, v => (double)v),
+            TypeCode.Double => ReadValues<double>(rows, field, count, v => v),
             _ => throw new InvalidDataException(
                 $"{file}: column {ForeignText.Quote(field.Name)} has the type {field.ClrType.Name}; "
                 + "text, integers, floating-point numbers and booleans are read."),
         };
 
-    private static async Task<Array> ReadText(ParquetRowGroupReader rows, DataField field, int count)
+    /// <summary>A text that stands in the column's dictionary is made once, however many rows have it.</summary>
+    private static Task<Array> ReadTexts(ParquetRowGroupReader rows, DataField field, int count)
     {
-        var values = new string?[count];
-        await rows.ReadAsync(field, values.AsMemory()!).ConfigureAwait(false);
-        return values;
+        var made = new Dictionary<ReadOnlyMemory<char>, string>(); // by place, not by content
+        return ReadValues<ReadOnlyMemory<char>>(rows, field, count, v =>
+            made.TryGetValue(v, out var text) ? text : made[v] = new string(v.Span));
     }
 
-    private static async Task<Array> ReadNumbers<T>(ParquetRowGroupReader rows, DataField field, int count, Func<T, object> widen)
+    private static async Task<Array> ReadValues<T>(ParquetRowGroupReader rows, DataField field, int count, Func<T, object> widen)
         where T : struct
     {
         var values = new T?[count];

@@ -9,7 +9,8 @@ namespace Rlhf.Data;
 /// <param name="Element">Elements of a list.</param>
 internal sealed record ThriftShape(int Type, IReadOnlyDictionary<int, ThriftShape>? Fields = null, ThriftShape? Element = null)
 {
-    public const int True = 1, False = 2, Int8 = 3, Int16 = 4, Int32 = 5, Int64 = 6, Binary = 8, List = 9, Structure = 12;
+    public const int True = 1, False = 2, Int8 = 3, Int16 = 4, Int32 = 5, Int64 = 6, Double = 7, Binary = 8, List = 9,
+        Set = 10, Map = 11, Structure = 12, Uuid = 13;
 
     private static readonly ThriftShape Bool = new(True), I8 = new(Int8), I16 = new(Int16), I32 = new(Int32), I64 = new(Int64),
         Bytes = new(Binary), Nothing = Struct();
