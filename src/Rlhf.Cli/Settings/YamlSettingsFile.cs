@@ -35,7 +35,7 @@ internal static partial class YamlSettingsFile
     {
         try
         {
-            using var stream = File.OpenRead(path);
+            using var stream = RegularFile.OpenOrPiped(path);
             var bytes = new byte[MaximumBytes + 1];
             int length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
             if (length > MaximumBytes)

@@ -48,7 +48,7 @@ internal static class ExportVerb
         var tokenizer = AutoTokenizer.FromPretrained(source);
         var (architecture, parameters) = Save(source, target, options);
         tokenizer.SavePretrained(target);
-        if (File.Exists(Path.Combine(source, "README.md")))
+        if (RegularFile.Exists(Path.Combine(source, "README.md")))
             File.Copy(Path.Combine(source, "README.md"), Path.Combine(target, "README.md"), overwrite: true);
 
         long bytes = new FileInfo(Path.Combine(target, "model.safetensors")).Length;

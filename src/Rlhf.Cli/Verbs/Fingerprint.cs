@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -16,7 +17,7 @@ internal static class Fingerprint
         foreach (var path in Directory.EnumerateFiles(folder).Where(f => ModelFiles.Contains(Path.GetExtension(f))).Order(StringComparer.Ordinal))
         {
             Add(hash, Path.GetFileName(path));
-            using var stream = File.OpenRead(path);
+            using var stream = RegularFile.Open(path);
             for (int read; (read = stream.Read(buffer)) > 0;)
                 hash.AppendData(buffer, 0, read);
         }

@@ -116,7 +116,7 @@ internal static class GenerateVerb
             return given;
         if (file is null && !Console.IsInputRedirected)
             return [""];
-        using var stream = file is null ? Console.OpenStandardInput() : File.OpenRead(file);
+        using var stream = file is null ? Console.OpenStandardInput() : RegularFile.OpenOrPiped(file);
         var bytes = new byte[MaximumPromptBytes + 1];
         int length = stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false);
         if (length > MaximumPromptBytes)

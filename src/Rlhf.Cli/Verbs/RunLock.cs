@@ -21,6 +21,7 @@ internal sealed class RunLock : IDisposable
     {
         string path = Path.Combine(folder, RunFiles.Lock);
         FileStream file;
+        RegularFile.Require(path);
         try
         {
             file = new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
@@ -42,7 +43,7 @@ internal sealed class RunLock : IDisposable
     {
         try
         {
-            using var reader = File.OpenText(Path.Combine(folder, RunFiles.LockOwner)); // a locked file cannot be read
+            using var reader = new StreamReader(RegularFile.Open(Path.Combine(folder, RunFiles.LockOwner))); // a locked file cannot be read
             var text = new char[200];
             return reader.Read(text) is var length and > 0 ? Terminal.Screen.Clean(new(text, 0, length)).Trim() : null;
         }

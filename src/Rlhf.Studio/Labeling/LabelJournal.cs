@@ -1,3 +1,5 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Studio.Labeling;
 
 /// <summary>
@@ -109,6 +111,7 @@ public sealed class LabelJournal(string path)
     // One at a time has the file; the next waits for a moment.
     private FileStream Open(FileMode mode)
     {
+        RegularFile.Require(path);
         var until = DateTime.UtcNow + Patience;
         while (true)
         {

@@ -202,6 +202,7 @@ public sealed class LabelProject
         if (!File.Exists(Source.Labels))
             return;
         var known = journal.Decisions.Select(d => d.Pair).ToHashSet();
+        RegularFile.Require(Source.Labels);
         string[] lines = File.ReadAllText(Source.Labels).Split('\n');
         if (lines.SkipLast(1).Count(l => IdOf(l) is not { } id || !known.Contains(id)) is var strange and > 0)
             throw new InvalidDataException($"{Source.Labels} has {strange:N0} labels that were not given here: "

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
+using Rlhf.Runtime;
 using Rlhf.Studio.Files;
 using Rlhf.Studio.Runs;
 using Rlhf.Tracking;
@@ -83,7 +84,7 @@ public sealed class PairSources(StudioOptions options)
             var written = File.GetLastWriteTimeUtc(path);
             if (looked.TryGetValue(path, out var known) && known.Written == written)
                 return known.ArePairs;
-            using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            using var stream = RegularFile.Open(path, FileShare.ReadWrite | FileShare.Delete);
             var begin = new byte[FirstLineBytes];
             int count = stream.ReadAtLeast(begin, begin.Length, throwOnEndOfStream: false);
             int end = begin.AsSpan(0, count).IndexOf((byte)'\n');

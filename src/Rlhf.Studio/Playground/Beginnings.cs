@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Rlhf.Runtime;
 
 namespace Rlhf.Studio.Playground;
 
@@ -17,7 +18,7 @@ public sealed class Beginnings(StudioOptions options)
 
     private static string[] Read(string? file)
     {
-        if (file is null || !File.Exists(file) || new FileInfo(file).Length > MostBytes)
+        if (file is null || !RegularFile.Exists(file) || new FileInfo(file).Length > MostBytes)
             return [];
         try
         {

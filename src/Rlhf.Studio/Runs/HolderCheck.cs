@@ -1,4 +1,5 @@
 using System.Text;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
@@ -68,7 +69,7 @@ internal static class HolderCheck
     {
         try
         {
-            if (!File.Exists(path))
+            if (!RegularFile.Exists(path))
                 return false;
             using var probe = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
             return false;

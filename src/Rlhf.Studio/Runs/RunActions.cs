@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
@@ -91,6 +92,8 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         string log = Path.Combine(folder, RunFiles.ResumeLog);
         if (new FileInfo(log).LinkTarget is not null)
             return new(false, $"{RunFiles.ResumeLog} in its folder is a link, which the studio does not write through.");
+        if (Path.Exists(log) && !RegularFile.Exists(log))
+            return new(false, $"{RunFiles.ResumeLog} in its folder is no regular file.");
         long before = File.Exists(log) ? new FileInfo(log).Length : 0;
         await Launch(log, [run.Verb, "--resume", folder], cancellation);
         return await Outcome(id, log, before, "It goes on from its last checkpoint.", "It could not go on", cancellation);

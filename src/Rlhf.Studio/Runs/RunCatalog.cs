@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Rlhf.Runtime;
 using Rlhf.Studio.Files;
 using Rlhf.Tracking;
 using Rlhf.Training.Checkpointing;
@@ -72,7 +73,7 @@ public sealed class RunCatalog(StudioOptions options)
     /// <param name="id">The run.</param>
     /// <param name="name">The file's name, or its path from the run's folder.</param>
     public string? FileOf(string id, string name) =>
-        FolderOf(id) is not null && guard.Resolve(id + "/" + name) is { } path && File.Exists(path) ? path : null;
+        FolderOf(id) is not null && guard.Resolve(id + "/" + name) is { } path && RegularFile.Exists(path) ? path : null;
 
     /// <summary>The real path of a folder in the runs folder, or null.</summary>
     public string? Inside(string path) => guard.Resolve(

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
@@ -31,7 +32,7 @@ public sealed record RunConfig(string Verb, IReadOnlyList<ConfigEntry> Entries)
     {
         try
         {
-            using var reader = File.OpenText(path);
+            using var reader = new StreamReader(RegularFile.Open(path));
             var text = new char[Math.Min(MostCharacters, (int)Math.Min(int.MaxValue, new FileInfo(path).Length) + 1)];
             return Parse(new string(text, 0, reader.ReadBlock(text)));
         }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
@@ -21,7 +22,7 @@ public sealed partial record RunHolder(int ProcessId, string Machine, string Sin
     {
         try
         {
-            using var reader = File.OpenText(Path.Combine(folder, RunFiles.LockOwner));
+            using var reader = new StreamReader(RegularFile.Open(Path.Combine(folder, RunFiles.LockOwner)));
             var text = new char[MostCharacters];
             return Parse(new string(text, 0, reader.ReadBlock(text)));
         }

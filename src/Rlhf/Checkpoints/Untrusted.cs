@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
+using Rlhf.Runtime;
 using TorchSharp;
 
 namespace Rlhf.Checkpoints;
@@ -18,6 +19,7 @@ internal static class Untrusted
     /// <summary>Opens a regular file for reading at any place.</summary>
     public static (SafeFileHandle File, long Length) Open(string path)
     {
+        RegularFile.Require(path);
         var file = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
         try
         {

@@ -96,7 +96,7 @@ internal static partial class AclImdb
 
     private static Stream OpenArchive(string file)
     {
-        var stream = File.OpenRead(file);
+        var stream = RegularFile.Open(file);
         return file.EndsWith(".tar", StringComparison.OrdinalIgnoreCase)
             ? stream : new GZipStream(stream, CompressionMode.Decompress);
     }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Rlhf.Runtime;
 
 namespace Rlhf.Data;
 
@@ -18,7 +19,7 @@ internal static class TableFile
     /// <exception cref="InvalidDataException">Content that cannot be used.</exception>
     public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns, int maxTextLength)
     {
-        using var stream = File.OpenRead(file);
+        using var stream = RegularFile.Open(file);
         foreach (var row in Read(stream, file, columns, maxTextLength))
             yield return row;
     }

@@ -38,7 +38,7 @@ public sealed record EvaluationFile(long Step, EvaluationComparison Comparison)
             return null;
         try
         {
-            using var stream = File.OpenRead(path);
+            using var stream = RegularFile.Open(path);
             if (stream.Length > MostBytes)
                 throw new InvalidDataException($"{path} is larger than the {MostBytes >> 20} MiB that are accepted.");
             var file = JsonSerializer.Deserialize<EvaluationFile>(stream, Options);

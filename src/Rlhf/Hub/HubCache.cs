@@ -43,7 +43,7 @@ public sealed partial class HubCache
     {
         HubRepo.CheckRevision(revision);
         string reference = RefPath(repo, revision);
-        bool isNamed = File.Exists(reference) && new FileInfo(reference).Length < 1000;
+        bool isNamed = RegularFile.Exists(reference) && new FileInfo(reference).Length < 1000;
         string commit = isNamed ? File.ReadAllText(reference).Trim() : revision;
         return CommitName().IsMatch(commit) && Directory.Exists(SnapshotFolder(repo, commit))
             ? SnapshotFolder(repo, commit) : null;

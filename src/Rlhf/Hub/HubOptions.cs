@@ -133,7 +133,7 @@ public sealed partial record HubOptions
     {
         try
         {
-            return File.Exists(path) && new FileInfo(path).Length <= 4096
+            return RegularFile.Exists(path) && new FileInfo(path).Length <= 4096
                 && File.ReadAllText(path).Trim() is { Length: > 0 } token ? token : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

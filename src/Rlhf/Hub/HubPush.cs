@@ -1,3 +1,5 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Hub;
 
 /// <summary>The owner of a token.</summary>
@@ -103,7 +105,7 @@ internal static class PushFiles
             }
             else if (!LeftOutNames.Contains(entry.Name, StringComparer.OrdinalIgnoreCase)
                 && !LeftOutEndings.Any(e => entry.Name.EndsWith(e, StringComparison.OrdinalIgnoreCase))
-                && Target((FileInfo)entry, root) is { } file)
+                && Target((FileInfo)entry, root) is { } file && RegularFile.Exists(file.FullName))
             {
                 string path = Path.GetRelativePath(root, entry.FullName).Replace(Path.DirectorySeparatorChar, '/');
                 files.Add(new(path, file.FullName, null, file.Length));

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Rlhf.Evaluation;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 
 namespace Rlhf.Reporting;
@@ -138,6 +139,7 @@ public sealed record RunData
         {
             if (!File.Exists(path) || new FileInfo(path).Length > MostSummaryBytes)
                 return null;
+            RegularFile.Require(path);
             using var json = JsonDocument.Parse(File.ReadAllBytes(path));
             return json.RootElement.ValueKind == JsonValueKind.Object ? json.RootElement.Clone() : null;
         }

@@ -70,7 +70,7 @@ public sealed record RunInfo(string Verb, long Steps, IReadOnlyList<RunSession> 
         string path = Path.Combine(folder, RunFiles.Info);
         try
         {
-            using var stream = File.OpenRead(path);
+            using var stream = RegularFile.Open(path);
             return stream.Length > MostBytes ? null : JsonSerializer.Deserialize<RunInfo>(stream, Options);
         }
         catch (Exception e) when (e is JsonException or NotSupportedException or IOException or UnauthorizedAccessException)

@@ -5,14 +5,14 @@ internal static class BoundedFile
 {
     /// <summary>The bytes of a file.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="limit">Most bytes that are taken. Devices such as /dev/zero claim no length, so what is read counts.</param>
+    /// <param name="limit">Most bytes that are taken. Files of /proc claim no length, so what is read counts.</param>
     /// <param name="what">What the file is, in messages: "a model configuration".</param>
     /// <exception cref="InvalidDataException">The file is larger.</exception>
-    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="IOException">The file cannot be read, or is a pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read, or is a folder.</exception>
     public static byte[] Read(string path, int limit, string what)
     {
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, bufferSize: 0);
+        using var stream = RegularFile.Open(path, FileShare.Read | FileShare.Delete, bufferSize: 0);
         if (stream.CanSeek && stream.Length > limit)
             throw TooLarge();
         var bytes = new byte[stream.CanSeek && stream.Length > 0 ? stream.Length : 1 << 12];

@@ -1,3 +1,5 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Tracking;
 
 /// <summary>Handles one line of a file.</summary>
@@ -15,15 +17,15 @@ public static class JsonlFile
 
     /// <summary>Opens a file without hindering those who write, replace or delete it.</summary>
     /// <param name="path">The file.</param>
-    /// <exception cref="IOException">It cannot be read.</exception>
+    /// <exception cref="IOException">It cannot be read, or is a pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
     public static FileStream Open(string path) =>
-        new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1);
+        RegularFile.Open(path, FileShare.ReadWrite | FileShare.Delete, bufferSize: 1);
 
     /// <summary>Reads the rows of a file; lines that are none, such as one that a crash cut off, are passed over.</summary>
     /// <param name="path">The file; one that does not exist has no rows.</param>
     /// <param name="onRow">Called for each, in order.</param>
-    /// <exception cref="IOException">It cannot be read.</exception>
+    /// <exception cref="IOException">It cannot be read, or is a pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
     public static void Read(string path, Action<JsonlRow> onRow)
     {

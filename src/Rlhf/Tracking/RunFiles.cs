@@ -1,3 +1,5 @@
+using Rlhf.Runtime;
+
 namespace Rlhf.Tracking;
 
 /// <summary>Names of the files and folders in a run's folder, for all who write or read one.</summary>
@@ -56,14 +58,14 @@ public static class RunFiles
     /// <summary>The verb that made a run, as its config.yaml begins: "# rlhf ppo --config config.yaml repeats this run."</summary>
     /// <param name="folder">The run's folder.</param>
     /// <returns>One of <see cref="Verbs"/>; empty where the file is not there or does not say.</returns>
-    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="IOException">The file cannot be read, or is a pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
     public static string VerbOf(string folder)
     {
         string path = Path.Combine(folder, Config);
         if (!File.Exists(path))
             return "";
-        using var reader = File.OpenText(path);
+        using var reader = new StreamReader(RegularFile.Open(path));
         var start = new char[40];
         return VerbIn(new string(start, 0, reader.ReadBlock(start)));
     }

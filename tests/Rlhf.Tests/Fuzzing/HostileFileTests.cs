@@ -94,41 +94,6 @@ public sealed class HostileFileTests : IDisposable
         Refused(folder.Path, () => AutoTokenizer.FromPretrained(folder.Path));
     }
 
-    /// <summary>A cloned repository may hold links to devices, which claim no length and never end.</summary>
-    [Theory]
-    [InlineData("config.json")]
-    [InlineData("tokenizer.json")]
-    [InlineData("vocab.txt")]
-    [InlineData("model.safetensors.index.json")]
-    [InlineData("t.jsonl")]
-    [InlineData("t.csv")]
-    [InlineData("t.txt")]
-    [InlineData("t.parquet")]
-    [InlineData("t.tar.gz")]
-    [InlineData("1_9.txt")]
-    [InlineData("model.safetensors")]
-    [InlineData("pytorch_model.bin")]
-    public void EndlessDevicesAreRefused(string name)
-    {
-        Assert.SkipUnless(File.Exists("/dev/zero"), "This system has no /dev/zero.");
-        var at = name == "1_9.txt" ? Directory.CreateDirectory(Path.Combine(folder.Path, "train", "pos")).FullName : folder.Path;
-        var path = Path.Combine(at, name);
-        File.CreateSymbolicLink(path, "/dev/zero");
-        Refused(path, () =>
-        {
-            if (name.StartsWith("t.", StringComparison.Ordinal))
-                ReviewDataset.Load(path, new() { MaxTextLength = 1 << 20 });
-            else if (name == "1_9.txt")
-                ReviewDataset.Load(folder.Path);
-            else if (name is "model.safetensors" or "pytorch_model.bin")
-                WeightFiles.OpenFile(path);
-            else if (name == "vocab.txt")
-                AutoTokenizer.FromPretrained(folder.Path);
-            else
-                ReadJson(name, path);
-        });
-    }
-
     [Theory]
     [InlineData("vocab_size", "4000000", "n_embd", "60000", "200,000,000,000")]
     [InlineData("n_layer", "1024", "n_inner", "262144", "200,000,000,000")]

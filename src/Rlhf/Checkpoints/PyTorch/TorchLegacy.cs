@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using Rlhf.Runtime;
 
 namespace Rlhf.Checkpoints.PyTorch;
 
@@ -14,7 +15,7 @@ internal static class TorchLegacy
 
     public static TorchContent Read(string path)
     {
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16);
+        using var stream = RegularFile.Open(path, bufferSize: 1 << 16);
         return Read(stream, path);
     }
 

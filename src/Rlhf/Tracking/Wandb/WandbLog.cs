@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Rlhf.Runtime;
 
 namespace Rlhf.Tracking.Wandb;
 
@@ -37,7 +38,7 @@ internal sealed class WandbLog : IDisposable
     /// </summary>
     public static IEnumerable<(byte[] Record, long End)> Read(string path)
     {
-        using var file = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        using var file = RegularFile.Open(path, FileShare.ReadWrite | FileShare.Delete);
         var header = new byte[HeaderBytes];
         if (file.ReadAtLeast(header, HeaderBytes, throwOnEndOfStream: false) < HeaderBytes || !header.AsSpan().SequenceEqual(FileHeader))
             yield break;

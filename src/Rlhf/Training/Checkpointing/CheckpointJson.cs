@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Rlhf.Runtime;
 
 namespace Rlhf.Training.Checkpointing;
 
@@ -24,6 +25,7 @@ internal static class CheckpointJson
             throw new InvalidDataException($"{path} has {file.Length:N0} bytes; at most {mostBytes:N0} are sound.");
         try
         {
+            RegularFile.Require(path);
             return JsonSerializer.Deserialize<T>(File.ReadAllBytes(path), Options)
                 ?? throw new InvalidDataException($"{path} is empty.");
         }

@@ -54,7 +54,7 @@ internal sealed record CheckpointManifest(int Format, long Step, double? Score, 
 
     private static Entry Describe(string folder, string name)
     {
-        using var stream = File.OpenRead(Path.Combine(folder, name));
+        using var stream = RegularFile.Open(Path.Combine(folder, name));
         return new(name, stream.Length, Convert.ToHexStringLower(SHA256.HashData(stream)));
     }
 }
