@@ -77,6 +77,24 @@ internal static class TableTargets
         foreach (var method in methods)
             yield return Parquet(method, ["one", "tw\u00f6", "one", "one", "one"]).GetAwaiter().GetResult();
         yield return Parquet(CompressionMethod.None, ["only"]).GetAwaiter().GetResult();
+        foreach (var seed in DeltaSeeds())
+            yield return seed.Bytes();
+    }
+
+    /// <summary>Texts in the DELTA encodings, with missing ones, in both versions of pages, and with fields of a later version.</summary>
+    private static IEnumerable<HandMadeParquet> DeltaSeeds()
+    {
+        const int LengthByteArray = 6, ByteArray = 7, Snappy = 1;
+        byte[] lengths = [.. HandMadeParquet.Delta(1, 2), .. "abb"u8];
+        byte[] shared = [.. HandMadeParquet.Delta(0, 2, 0), .. HandMadeParquet.Delta(4, 2, 1), .. "axisleb"u8];
+        byte[] levels = [2 << 1, 1, 1 << 1, 0, 1 << 1, 1], missing = [.. BitConverter.GetBytes(levels.Length), .. levels, .. shared];
+        yield return new(LengthByteArray, lengths, 2);
+        yield return new(ByteArray, shared, 3) { Further = [0x0c, 0xe8, 0x07, 0x15, 2, 0x19, 0x23, 1, 2, 0] };
+        yield return new(ByteArray, missing, 4) { IsNullable = true };
+        yield return new(ByteArray, [.. levels, .. shared], 4) { IsNullable = true, Version2 = (1, levels.Length) };
+        yield return new(ByteArray, Snappier.Snappy.CompressToArray(missing), 4)
+        { IsNullable = true, Codec = Snappy, Uncompressed = missing.Length };
+        yield return new(8, [1, 4 << 1, 0], 4) { Dictionary = ([1, 0, 0, 0, (byte)'a'], 1) };
     }
 
     private static async Task<byte[]> Parquet(CompressionMethod method, string[] texts)
@@ -84,6 +102,8 @@ internal static class TableTargets
         var stream = new MemoryStream();
         var (text, label) = (new DataField<string>("text"), new DataField<int?>("label"));
         var options = new ParquetOptions { CompressionMethod = method };
+        if (method is CompressionMethod.Gzip or CompressionMethod.Zstd)
+            options.ColumnEncodingHints["label"] = EncodingHint.DeltaBinaryPacked;
         var schema = new ParquetSchema(text, label);
         await using (var writer = await ParquetWriter.CreateAsync(schema, stream, options).ConfigureAwait(false))
         {

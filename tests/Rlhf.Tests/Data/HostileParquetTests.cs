@@ -3,8 +3,9 @@ using K4os.Compression.LZ4;
 using Parquet;
 using Parquet.Schema;
 using Rlhf.Data;
+using Rlhf.Fuzz;
 using Snappier;
-using static Rlhf.Tests.Data.HandMadeParquet;
+using static Rlhf.Fuzz.HandMadeParquet;
 
 namespace Rlhf.Tests.Data;
 
@@ -45,17 +46,6 @@ public sealed class HostileParquetTests : IDisposable
         Assert.Contains(Path.Combine(folder.Path, "a.parquet"), error.Message);
         Assert.Contains("column \"text\" of row group 0", error.Message);
         Assert.Contains(why, error.Message);
-    }
-
-    /// <summary>Numbers as a DELTA_BINARY_PACKED sequence of one block, each difference in 32 bits.</summary>
-    private static byte[] Delta(params int[] values)
-    {
-        byte[] head = [.. VarInt(128), .. VarInt(1), .. VarInt(values.Length), .. Int(values.FirstOrDefault())];
-        if (values.Length < 2)
-            return head;
-        var differences = values.Skip(1).Select((value, i) => value - values[i]).ToArray();
-        return [.. head, .. Int(0), 32,
-            .. differences.Concat(new int[128 - differences.Length]).SelectMany(BitConverter.GetBytes)];
     }
 
     // "Lengths" and the strings themselves, and "axis", "axle", ...: the examples of parquet's own description of its encodings.

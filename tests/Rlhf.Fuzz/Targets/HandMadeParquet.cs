@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace Rlhf.Tests.Data;
+namespace Rlhf.Fuzz;
 
 /// <summary>Parquet files of one column of text, written field by field, so that each byte of theirs can be wrong.</summary>
 internal sealed record HandMadeParquet(int Encoding, byte[] Page, int Values)
@@ -69,6 +69,17 @@ internal sealed record HandMadeParquet(int Encoding, byte[] Page, int Values)
             before = id;
         }
         return [.. bytes, 0];
+    }
+
+    /// <summary>Numbers as a DELTA_BINARY_PACKED sequence of one block, each difference in 32 bits.</summary>
+    public static byte[] Delta(params int[] values)
+    {
+        byte[] head = [.. VarInt(128), .. VarInt(1), .. VarInt(values.Length), .. Int(values.FirstOrDefault())];
+        if (values.Length < 2)
+            return head;
+        var differences = values.Skip(1).Select((value, i) => value - values[i]).ToArray();
+        return [.. head, .. Int(0), 32,
+            .. differences.Concat(new int[128 - differences.Length]).SelectMany(BitConverter.GetBytes)];
     }
 
     public static byte[] List(int type, params byte[][] elements) =>
