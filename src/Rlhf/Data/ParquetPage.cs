@@ -82,8 +82,9 @@ internal sealed class ParquetPage
         allowance.Take(Math.Max(length, Uncompressed), "a page");
         if (Type is PageType.DICTIONARY_PAGE)
             allowance.Take(dictionaryValues * DictionaryEntry, "a dictionary");
-        if (Encoding is Encoding.RLE)
-            allowance.Take(left * sizeof(int), "a page of runs"); // the library makes room for all that is left, at each page
+        // The library takes any column's memory for one of integers here, a text's references too, and makes booleans all false.
+        if (Values > 0 && Encoding is Encoding.RLE)
+            throw new InvalidDataException("its values are in the encoding RLE, which is not read; write them in another encoding");
         if (Values > 0 && Encoding is Encoding.DELTA_BINARY_PACKED or Encoding.DELTA_LENGTH_BYTE_ARRAY or Encoding.DELTA_BYTE_ARRAY)
             CheckDelta(Unpack(codec, packed, (int)length), isNullable, allowance);
     }

@@ -82,7 +82,8 @@ internal ref struct ThriftScan
             case ThriftShape.Int16 or ThriftShape.Int32 or ThriftShape.Int64:
                 long value = ZigZag();
                 // The library drops the bits that are too many, and would take the number for another one.
-                if (value != (shape.Type == ThriftShape.Int16 ? (short)value : shape.Type == ThriftShape.Int32 ? (int)value : value))
+                int bits = shape.Type == ThriftShape.Int16 ? 16 : shape.Type == ThriftShape.Int32 ? 32 : 64;
+                if (value << (64 - bits) >> (64 - bits) != value)
                     throw new InvalidDataException("an integer is too large for its field");
                 visit(path, value);
                 break;

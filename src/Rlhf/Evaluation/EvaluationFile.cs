@@ -31,6 +31,7 @@ public sealed record EvaluationFile(long Step, EvaluationComparison Comparison)
 
     /// <summary>Reads the file of a run's folder; null when there is none.</summary>
     /// <exception cref="InvalidDataException">It is no such file.</exception>
+    /// <exception cref="IOException">It cannot be read, or is no regular file.</exception>
     public static EvaluationFile? Load(string folder)
     {
         string path = Path.Combine(folder, RunFiles.Evaluation);

@@ -23,7 +23,8 @@ public static partial class RegularFile
     public static void Require(string path)
     {
         if (Other(path) is { } kind)
-            throw new IOException($"{path} is {kind} and not a regular file; name a regular file, or save the content to one first.");
+            throw new IOException(
+                $"{path} is {kind} and not a regular file; name a regular file, or save the content to one first.");
     }
 
     /// <summary>Opens a regular file for reading.</summary>
@@ -39,17 +40,19 @@ public static partial class RegularFile
     }
 
     /// <summary>
-    /// The same, and also a pipe that the user hands to this process by name: <c>/dev/stdin</c>, or <c>/dev/fd/63</c>, which is what a
-    /// shell makes of <c>&lt;(command)</c>. They have a writer, so that nothing waits for ever. A link to them is refused.
+    /// The same, and also a pipe that the user hands to this process by name: <c>/dev/stdin</c>, or <c>/dev/fd/63</c>, which is
+    /// what a shell makes of <c>&lt;(command)</c>. They have a writer, so that nothing waits for ever. A link to them is refused.
     /// </summary>
     /// <param name="path">The file, or such a pipe.</param>
     /// <exception cref="IOException">It cannot be read, or is another pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read, or is a folder.</exception>
     public static FileStream OpenOrPiped(string path) =>
-        path == "/dev/stdin" || path.StartsWith("/dev/fd/", StringComparison.Ordinal) || path.StartsWith("/proc/self/fd/", StringComparison.Ordinal)
-            ? File.OpenRead(path) : Open(path);
+        path == "/dev/stdin" || path.StartsWith("/dev/fd/", StringComparison.Ordinal)
+            || path.StartsWith("/proc/self/fd/", StringComparison.Ordinal) ? File.OpenRead(path) : Open(path);
 
-    /// <summary>What it is other than a regular file or a folder; null for these, and where nothing is or the system does not say.</summary>
+    /// <summary>
+    /// What it is other than a regular file or a folder; null for these, and where nothing is or the system does not say.
+    /// </summary>
     private static string? Other(string path)
     {
         if (OperatingSystem.IsWindows())
@@ -67,14 +70,14 @@ public static partial class RegularFile
     /// <summary>The file's st_mode, links followed; 0 where nothing is. .NET tells neither pipes nor devices from files.</summary>
     private static int Mode(string path)
     {
-        const int HereAndNow = -100, TypeWanted = 1, StatxMode = 28, MacMode = 4;
+        const int WorkingFolder = -100, TypeWanted = 1, StatxMode = 28, MacMode = 4;
         Span<byte> status = stackalloc byte[512]; // larger than the structure of either system
         try
         {
             if (OperatingSystem.IsLinux())
-                return StatusOfLinux(HereAndNow, path, 0, TypeWanted, status) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(status[StatxMode..]) : 0;
+                return StatusOfLinux(WorkingFolder, path, 0, TypeWanted, status) == 0 ? ModeAt(StatxMode, status) : 0;
             if (OperatingSystem.IsMacOS())
-                return StatusOfMac(path, status) == 0 ? BinaryPrimitives.ReadUInt16LittleEndian(status[MacMode..]) : 0;
+                return StatusOfMac(path, status) == 0 ? ModeAt(MacMode, status) : 0;
         }
         catch (EntryPointNotFoundException)
         {
@@ -82,6 +85,8 @@ public static partial class RegularFile
         }
         return 0;
     }
+
+    private static int ModeAt(int offset, ReadOnlySpan<byte> status) => BinaryPrimitives.ReadUInt16LittleEndian(status[offset..]);
 
     [LibraryImport("libc", EntryPoint = "statx", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int StatusOfLinux(int folder, string path, int flags, uint mask, Span<byte> status);

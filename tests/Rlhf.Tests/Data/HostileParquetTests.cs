@@ -142,6 +142,28 @@ public sealed class HostileParquetTests : IDisposable
                 }
     }
 
+    /// <summary>Found by fuzzing: 463 bytes, for which the library allocated 1.6 GiB.</summary>
+    [Fact]
+    public void TheFileThatNamedItsBlockIsRefused()
+    {
+        var bytes = File.ReadAllBytes(Path.Combine(Fixtures.Root, "fuzz", "parquet", "delta-block-of-absurd-size"));
+        var path = Path.Combine(folder.Path, "a.parquet");
+        File.WriteAllBytes(path, bytes);
+        long before = GC.GetTotalAllocatedBytes(precise: true);
+        var error = Assert.Throws<InvalidDataException>(() => ReviewDataset.Load(path));
+        Assert.InRange(GC.GetTotalAllocatedBytes(precise: true) - before, 0, MostAllocated);
+        Assert.StartsWith(path, error.Message);
+    }
+
+    /// <summary>The library would write the numbers over references to texts, which no process survives for long.</summary>
+    [Fact]
+    public void RunsOfNumbersInPlaceOfTextsAreRefused()
+    {
+        byte[] runs = [4 << 1, 1, 2, 3, 4];
+        Refused(new(3, runs, 4), "in the encoding RLE, which is not read");
+        Refused(new(3, runs, 4) { Version2 = (0, 0) }, "in the encoding RLE, which is not read");
+    }
+
     [Fact]
     public void CountsThatThePageDoesNotHaveAreRefused()
     {

@@ -16,6 +16,7 @@ internal static class CheckpointJson
 
     /// <summary>Reads a file.</summary>
     /// <exception cref="InvalidDataException">It is missing, too large, or not such JSON.</exception>
+    /// <exception cref="IOException">It cannot be read, or is no regular file.</exception>
     public static T Read<T>(string path, long mostBytes) where T : class
     {
         var file = new FileInfo(path);
