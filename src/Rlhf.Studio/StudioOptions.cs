@@ -27,7 +27,9 @@ public sealed record StudioOptions
     /// <summary>The aligned model of the playground; null: the newest run's that saved one.</summary>
     public string? Model { get; init; }
 
-    /// <summary>What it is compared with; null: what its run began with, where that lies in the runs folder, else the shipped one.</summary>
+    /// <summary>
+    /// What it is compared with; null: what its run began with, where that lies in the runs folder, else the shipped one.
+    /// </summary>
     public string? BaseModel { get; init; }
 
     /// <summary>The reward of an answer; null: no rewards are shown.</summary>

@@ -68,7 +68,8 @@ public sealed class RunActionsTests : IDisposable
     public void ARunOnAnotherMachineIsStoppedThere()
     {
         using var held = new FileStream(Path.Combine(run, ".lock"), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-        File.WriteAllText(Path.Combine(run, ".lock-owner"), $"process {Environment.ProcessId} on another-machine since 2026-01-02 03:04:05\n");
+        File.WriteAllText(Path.Combine(run, ".lock-owner"),
+            $"process {Environment.ProcessId} on another-machine since 2026-01-02 03:04:05\n");
         Assert.Equal(RunState.Running, catalog.Find("one")!.State);
         Assert.Equal("It runs on another-machine; stop it there.", actions.Stop("one").Message);
     }

@@ -81,7 +81,8 @@ public sealed class RunCatalogTests : IDisposable
         var data = new RunDataCache(catalog).Of("one");
         data.Update();
         Assert.Equal([1L, 2, 3, 4, 5], data.SampleSteps);
-        Assert.Equal([new(4, "This film", " is text 0 of step 4", -1.5), new(4, "This film", " is text 1 of step 4", 0.5), new(4, "This film", " is text 2 of step 4", 1.5)],
+        Assert.Equal([new(4, "This film", " is text 0 of step 4", -1.5), new(4, "This film", " is text 1 of step 4", 0.5),
+            new(4, "This film", " is text 2 of step 4", 1.5)],
             data.SamplesAt(4));
         Assert.Empty(data.SamplesAt(6));
     }

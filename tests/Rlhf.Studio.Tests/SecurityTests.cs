@@ -56,7 +56,8 @@ public sealed class SecurityTests : IDisposable
         StudioServer.MakeRun(folder.Path, "secret-run");
         await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path, Token = Token });
         using var client = studio.Client();
-        foreach (var path in new[] { "/", "/playground", "/report?run=secret-run", "/_blazor/initializers", "/?token=wrong-wrong-wrong", "/no-such" })
+        foreach (var path in new[] { "/", "/playground", "/report?run=secret-run", "/_blazor/initializers",
+            "/?token=wrong-wrong-wrong", "/no-such" })
         {
             var answer = await client.GetAsync(path);
             Assert.Equal((path, HttpStatusCode.Unauthorized), (path, answer.StatusCode));
@@ -90,10 +91,12 @@ public sealed class SecurityTests : IDisposable
         using var client = studio.Client();
         var page = await client.GetAsync("/login");
         string cookie = page.Headers.GetValues("Set-Cookie").Single().Split(';')[0];
-        string form = Regex.Match(await page.Content.ReadAsStringAsync(), "type=\"hidden\" name=\"([^\"]+)\" value=\"([^\"]+)\"") is { Success: true } field
+        string form = Regex.Match(await page.Content.ReadAsStringAsync(),
+            "type=\"hidden\" name=\"([^\"]+)\" value=\"([^\"]+)\"") is { Success: true } field
             ? field.Groups[2].Value : "";
         Assert.Equal(HttpStatusCode.Unauthorized, (await Post(client, cookie, ("token", Token))).StatusCode); // without anti-forgery
-        Assert.Equal(HttpStatusCode.Unauthorized, (await Post(client, cookie, ("token", "wrong"), ("__RequestVerificationToken", form))).StatusCode);
+        Assert.Equal(HttpStatusCode.Unauthorized,
+            (await Post(client, cookie, ("token", "wrong"), ("__RequestVerificationToken", form))).StatusCode);
         var right = await Post(client, cookie, ("token", Token), ("__RequestVerificationToken", form));
         Assert.Equal(HttpStatusCode.Redirect, right.StatusCode);
         Assert.Contains($"rlhf-studio-{studio.Address.Port}=", right.Headers.GetValues("Set-Cookie").Single(), StringComparison.Ordinal);

@@ -24,7 +24,15 @@ public sealed class StudioServer : IAsyncDisposable
 
     /// <summary>A client that keeps no cookies and follows no redirection.</summary>
     public HttpClient Client() =>
-        new(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, ConnectTimeout = TimeSpan.FromSeconds(10) }) { BaseAddress = Address };
+        new(new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseCookies = false,
+            ConnectTimeout = TimeSpan.FromSeconds(10),
+        })
+        {
+            BaseAddress = Address,
+        };
 
     public async ValueTask DisposeAsync()
     {
@@ -40,7 +48,8 @@ public sealed class StudioServer : IAsyncDisposable
             $"# rlhf {verb} --config config.yaml repeats this run.\n\n# Models\nmodel: \"models/imdb-gpt2-tiny\"\nsteps: {steps}\n\n# PPO\n"
             + $"learning_rate: {(reward > 0 ? "0.0002" : "0.0001")}\nseed: 0\n");
         File.WriteAllLines(Path.Combine(folder, "metrics.jsonl"), Enumerable.Range(1, steps).Select(s => Metrics(s, reward + s * 0.05)));
-        File.WriteAllLines(Path.Combine(folder, "samples.jsonl"), Enumerable.Range(1, steps).SelectMany(s => Enumerable.Range(0, 3).Select(r =>
+        File.WriteAllLines(Path.Combine(folder, "samples.jsonl"),
+            Enumerable.Range(1, steps).SelectMany(s => Enumerable.Range(0, 3).Select(r =>
             $$"""{"step":{{s}},"table":"game_log","query":"This film","response":" is text {{r}} of step {{s}}","reward":{{r - 1}}.5}""")));
         if (finished)
             File.WriteAllText(Path.Combine(folder, ".finished"), "");

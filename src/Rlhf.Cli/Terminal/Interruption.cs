@@ -21,7 +21,9 @@ internal sealed class Interruption : IDisposable
             [PosixSignalRegistration.Create(PosixSignal.SIGINT, Handle), PosixSignalRegistration.Create(PosixSignal.SIGTERM, Handle)];
     }
 
-    /// <summary>From now on the process outlives its terminal, as under nohup: a training of hours does not end with a lost connection.</summary>
+    /// <summary>
+    /// From now on the process outlives its terminal, as under nohup: a training of hours does not end with a lost connection.
+    /// </summary>
     public void OutliveTerminal() =>
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => context.Cancel = true));
 

@@ -44,7 +44,8 @@ internal sealed record BenchOptions
     [ValueName("MIN..MAX")]
     public string Response { get; init; } = "4..16";
 
-    [Description("Without the shortcuts: one query at a time, the rollout's logprobs computed anew, blocks and products of libtorch's own.")]
+    [Description("Without the shortcuts: one query at a time, the rollout's logprobs computed anew, blocks and products of "
+        + "libtorch's own.")]
     public bool ReferencePath { get; init; }
 
     [Description("Seed of weights and tokens.")]
@@ -56,7 +57,8 @@ internal sealed record BenchOptions
         if (Epochs < 1) yield return $"Epochs is {Epochs}; it must be at least 1.";
         if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1.";
         if (Range(Query, minimum: 1) is null) yield return $"Query is {Query}; write two numbers such as 2..8, the first at least 1.";
-        if (Range(Response, minimum: 1) is null) yield return $"Response is {Response}; write two numbers such as 4..16, the first at least 1.";
+        if (Range(Response, minimum: 1) is null)
+            yield return $"Response is {Response}; write two numbers such as 4..16, the first at least 1.";
     }
 
     public static LengthSampler? Range(string text, int minimum) =>
@@ -84,7 +86,13 @@ internal static class BenchVerb
         {
             Policy = Policy(context, options.Model),
             Reward = Reward(context, options.Reward),
-            Config = new PpoConfig { BatchSize = options.Batch, MiniBatchSize = options.Mini, PpoEpochs = options.Epochs, Seed = options.Seed },
+            Config = new PpoConfig
+            {
+                BatchSize = options.Batch,
+                MiniBatchSize = options.Mini,
+                PpoEpochs = options.Epochs,
+                Seed = options.Seed,
+            },
             Queries = BenchOptions.Range(options.Query, 1)!,
             Responses = BenchOptions.Range(options.Response, 1)!,
             Steps = options.Steps,
@@ -164,7 +172,8 @@ internal static class BenchVerb
         Part("    backward", r.BackwardS);
         Part("    optimizer", r.OptimizerS);
         Row("all", r.TotalS, r.GenerateGflop + r.RewardGflop + r.PpoStepGflop);
-        table.Caption($"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, {Number(r.MatmulGflopsAfter, "F0")} after; "
+        table.Caption($"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, "
+            + $"{Number(r.MatmulGflopsAfter, "F0")} after; "
             + $"the models' own: {Number(r.FastestMatmulGflopsBefore, "F0")}, {Number(r.FastestMatmulGflopsAfter, "F0")}\n"
             + $"{Number(r.GenerateTokensPerSecond, "N0")} response tokens/s generated, {Number(r.TokensPerSecond, "N0")} in all; "
             + $"{Number(r.PeakMemoryMib, "N0")} MiB at most");
@@ -174,7 +183,16 @@ internal static class BenchVerb
     private static Gpt2Config Policy(VerbContext context, string name) => name switch
     {
         "gpt2" => new Gpt2Config(),
-        "tiny" => new Gpt2Config { VocabSize = 8000, NPositions = 128, NEmbd = 256, NLayer = 6, NHead = 8, EosTokenId = null, BosTokenId = null },
+        "tiny" => new Gpt2Config
+        {
+            VocabSize = 8000,
+            NPositions = 128,
+            NEmbd = 256,
+            NLayer = 6,
+            NHead = 8,
+            EosTokenId = null,
+            BosTokenId = null,
+        },
         _ => Gpt2Config.Load(ModelFolders.Resolve(context, "--model", name, HubModelParts.Configuration)),
     };
 

@@ -86,7 +86,8 @@ internal static class ClassifyVerb
     }
 
     private static void Write(
-        Stream stream, Review[] texts, IReadOnlyList<IReadOnlyList<LabelScore>> labels, double minScore, SortedDictionary<string, int> counts)
+        Stream stream, Review[] texts, IReadOnlyList<IReadOnlyList<LabelScore>> labels, double minScore,
+        SortedDictionary<string, int> counts)
     {
         for (int i = 0; i < texts.Length; i++)
         {

@@ -136,7 +136,8 @@ internal static class EvaluateVerb
         string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
         string source = QueryOptions.Source(dataset);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead("The comparison", beforeFolder, afterFolder, rewardFolder, judgeFolder);
+        var device = context.Settings.Get<ComputeOptions>()
+            .StartToRead("The comparison", beforeFolder, afterFolder, rewardFolder, judgeFolder);
         var tokenizer = AutoTokenizer.FromPretrained(beforeFolder);
         int[][] queries =
             [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];

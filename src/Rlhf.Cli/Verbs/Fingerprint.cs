@@ -14,7 +14,8 @@ internal static class Fingerprint
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         var buffer = new byte[1 << 20];
-        foreach (var path in Directory.EnumerateFiles(folder).Where(f => ModelFiles.Contains(Path.GetExtension(f))).Order(StringComparer.Ordinal))
+        foreach (var path in Directory.EnumerateFiles(folder).Where(f => ModelFiles.Contains(Path.GetExtension(f)))
+            .Order(StringComparer.Ordinal))
         {
             Add(hash, Path.GetFileName(path));
             using var stream = RegularFile.Open(path);

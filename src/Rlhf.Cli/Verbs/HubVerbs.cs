@@ -87,7 +87,8 @@ internal static class HubVerbs
         var files = new Argument<string[]>("file")
         {
             Arity = ArgumentArity.ZeroOrMore,
-            Description = "Files of it; none: what a run needs (configuration, tokenizer, weights; of a data set, one split; of a space, all).",
+            Description = "Files of it; none: what a run needs (configuration, tokenizer, weights; of a data set, one split; of "
+                + "a space, all).",
         };
         var command = new VerbCommand(
             "download", "brings a model or a data set into the cache.",

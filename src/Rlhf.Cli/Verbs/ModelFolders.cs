@@ -44,7 +44,9 @@ internal static class ModelFolders
         : Shipped(shipped) ?? throw new ConfigurationException(
             [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
 
-    /// <summary>The judge that was named; where reward and judge are not, the judge that ships beside the shipped reward, if there.</summary>
+    /// <summary>
+    /// The judge that was named; where reward and judge are not, the judge that ships beside the shipped reward, if there.
+    /// </summary>
     public static string? Judge(VerbContext context, string? judge, string? rewardModel) => judge is not null
         ? Resolve(context, "--judge", judge) : rewardModel is null ? Shipped(ShippedJudge) : null;
 

@@ -23,7 +23,8 @@ internal static class PngCharts
         {
             return [.. charts.Select(chart => Write(chart, Path.Combine(folder, chart.Name + ".png")))];
         }
-        catch (Exception e) when (e is TypeInitializationException or DllNotFoundException or EntryPointNotFoundException or BadImageFormatException)
+        catch (Exception e) when (
+            e is TypeInitializationException or DllNotFoundException or EntryPointNotFoundException or BadImageFormatException)
         {
             throw new PlatformNotSupportedException("Pictures cannot be drawn here: SkiaSharp's native library does not load "
                 + $"({(e.InnerException ?? e).Message.Split('\n')[0].TrimEnd('.')}). The charts are in the report, as SVG.");
@@ -78,7 +79,8 @@ internal static class PngCharts
         public void Line(IReadOnlyList<(double X, double Y)> points, int color)
         {
             using var paint = Paint(Palette(color));
-            (paint.Style, paint.StrokeWidth, paint.StrokeJoin, paint.StrokeCap) = (SKPaintStyle.Stroke, 2, SKStrokeJoin.Round, SKStrokeCap.Round);
+            (paint.Style, paint.StrokeWidth, paint.StrokeJoin, paint.StrokeCap) =
+                (SKPaintStyle.Stroke, 2, SKStrokeJoin.Round, SKStrokeCap.Round);
             using var path = PathOf(points);
             canvas.DrawPath(path, paint);
         }

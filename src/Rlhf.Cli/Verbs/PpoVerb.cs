@@ -105,7 +105,8 @@ internal static class PpoVerb
         var device = context.Settings.Get<ComputeOptions>().Start();
         context.Settings.Get<ComputeOptions>().CheckMemory(MemoryPlan.ForPpo(
             $"PPO on {policyFolder}", config, ModelSize.Of(policyFolder), refFolder is null ? null : ModelSize.Of(refFolder),
-            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelSize.Of)], lengths.QueryLengths, lengths.ResponseLengths, device),
+            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelSize.Of)], lengths.QueryLengths,
+            lengths.ResponseLengths, device),
             device);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         var (train, heldOut) = Queries(context, dataset, tokenizer, source);
@@ -226,7 +227,9 @@ internal static class PpoVerb
         yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
     }
 
-    /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
+    /// <summary>
+    /// Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.
+    /// </summary>
     private static string[] MayChange(PpoConfig config) =>
     [
         nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm), nameof(PpoConfig.Target),

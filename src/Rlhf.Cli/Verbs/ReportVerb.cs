@@ -48,11 +48,18 @@ internal static class ReportVerb
         IReadOnlyList<string> pictures = options.Png is { } target ? PngCharts.Write(run, target) : [];
         var verdict = RunVerdict.Of(run);
         if (context.Screen.Json)
-            context.Screen.WriteJson(new { Report = path, Outcome = SettingValue.Format(verdict.Outcome), verdict.Sentence, Pictures = pictures });
+            context.Screen.WriteJson(new
+            {
+                Report = path,
+                Outcome = SettingValue.Format(verdict.Outcome),
+                verdict.Sentence,
+                Pictures = pictures,
+            });
         else
             context.Screen.Facts(verdict.Sentence,
             [
-                ("report", path), .. pictures.Count > 0 ? [("pictures", $"{pictures.Count} in {options.Png}")] : Array.Empty<(string, string)>(),
+                ("report", path),
+                .. pictures.Count > 0 ? [("pictures", $"{pictures.Count} in {options.Png}")] : Array.Empty<(string, string)>(),
             ]);
         return ExitCode.Success;
     }

@@ -209,10 +209,13 @@ internal static class RewardVerb
         return AutoModelForSequenceClassification.FromPretrained(folder, device);
     }
 
-    /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
+    /// <summary>
+    /// Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.
+    /// </summary>
     private static string[] MayChange(RewardConfig config) =>
     [
-        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.MaxBadSteps), nameof(RewardConfig.EvalSteps),
+        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.MaxBadSteps),
+        nameof(RewardConfig.EvalSteps),
         nameof(RewardOptions.NormalizeReward),
         .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
             ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),

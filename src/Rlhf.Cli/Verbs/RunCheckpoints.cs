@@ -44,8 +44,8 @@ internal sealed class RunCheckpoints
     public TimeSpan Elapsed => before + clock.Elapsed;
 
     /// <summary>
-    /// Trains: from the checkpoint that the run goes on from, if any, with its sinks open and its progress shown. Stopped or failed, the run
-    /// is saved as far as it came.
+    /// Trains: from the checkpoint that the run goes on from, if any, with its sinks open and its progress shown. Stopped or
+    /// failed, the run is saved as far as it came.
     /// </summary>
     /// <param name="title">What is being done, in a word.</param>
     /// <param name="steps">Steps of the whole run.</param>

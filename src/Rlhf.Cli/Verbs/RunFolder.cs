@@ -39,12 +39,14 @@ internal sealed class RunFolder : IDisposable
     // What a run writes and what --overwrite may therefore remove; nothing else is ever touched.
     private static readonly string[] OwnFiles = [RunFiles.Config, RunFiles.Metrics, RunFiles.Samples, RunFiles.Summary, RunFiles.Evaluation,
         RunFiles.Info, RunFiles.Report, RunFiles.Finished];
-    private static readonly string[] OwnFolders = [RunFiles.Model, TrackingOptions.TensorBoard, TrackingOptions.Wandb, RunFiles.Checkpoints];
+    private static readonly string[] OwnFolders =
+        [RunFiles.Model, TrackingOptions.TensorBoard, TrackingOptions.Wandb, RunFiles.Checkpoints];
 
     // Of this run of the command alone, not of what is trained.
     private static readonly string[] NotOfTheRun =
     [
-        nameof(ComputeOptions.IgnoreMemory), nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite), nameof(CheckpointOptions.Resume),
+        nameof(ComputeOptions.IgnoreMemory), nameof(OutputOptions.Output), nameof(OutputOptions.Overwrite),
+        nameof(CheckpointOptions.Resume),
         nameof(HubSettings.PushToHub), nameof(HubSettings.Private), nameof(HubSettings.Revision), // which is pinned
     ];
 
@@ -147,7 +149,8 @@ internal sealed class RunFolder : IDisposable
     /// <param name="mayChange">Properties that a run may go on with another value of.</param>
     /// <exception cref="ConfigurationException">Lists every other setting that is not the run's.</exception>
     public void WriteConfig(
-        VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? mayChange = null)
+        VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null,
+        IReadOnlyCollection<string>? mayChange = null)
     {
         string text = context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved, NotOfTheRun, context.Pins);
         if (recorded is not null)
@@ -184,7 +187,9 @@ internal sealed class RunFolder : IDisposable
             Directory.Delete(this[name], recursive: true);
     }
 
-    /// <summary>The folder of the run to go on with, and the step of the checkpoint if one was named; null for auto when there is none.</summary>
+    /// <summary>
+    /// The folder of the run to go on with, and the step of the checkpoint if one was named; null for auto when there is none.
+    /// </summary>
     private static (string? Folder, long AtMost) Find(string verb, string resume, string? output)
     {
         bool IsRun(string folder) => File.Exists(System.IO.Path.Combine(folder, RunFiles.Config));
@@ -201,7 +206,8 @@ internal sealed class RunFolder : IDisposable
         if (!IsRun(folder))
             throw new ConfigurationException([$"--resume {resume} is no run: there is no {RunFiles.Config} in {folder}."]);
         if (RunFiles.VerbOf(folder) is { Length: > 0 } other && other != verb)
-            throw new ConfigurationException([$"--resume {resume} is a run of rlhf {other}; go on with it by: rlhf {other} --resume {folder}"]);
+            throw new ConfigurationException(
+                [$"--resume {resume} is a run of rlhf {other}; go on with it by: rlhf {other} --resume {folder}"]);
         if (output is not null && System.IO.Path.GetFullPath(output) != System.IO.Path.GetFullPath(folder))
             throw new ConfigurationException([$"--resume {resume} goes on in its own folder; leave --output {output} out."]);
         return (folder, step < 0 ? long.MaxValue : step);

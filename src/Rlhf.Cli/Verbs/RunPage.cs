@@ -10,16 +10,17 @@ namespace Rlhf.Cli.Verbs;
 internal static class RunPage
 {
     /// <summary>Notes that a process begins to work on a run.</summary>
-    public static void Begin(VerbContext context, RunFolder folder, string verb, long steps, long? resumedAfter) => Try(context, folder, () =>
-    {
-        var session = new RunSession(context.CommandLine, DateTimeOffset.UtcNow,
-            typeof(LibTorch).Assembly.GetName().Version?.ToString(3) ?? "", DeviceName(context))
+    public static void Begin(VerbContext context, RunFolder folder, string verb, long steps, long? resumedAfter) =>
+        Try(context, folder, () =>
         {
-            ResumedAfter = resumedAfter,
-        };
-        var earlier = folder.Resumes ? RunInfo.Load(folder.Path)?.Sessions ?? [] : [];
-        new RunInfo(verb, steps, [.. earlier, session]).Save(folder.Path);
-    });
+            var session = new RunSession(context.CommandLine, DateTimeOffset.UtcNow,
+                typeof(LibTorch).Assembly.GetName().Version?.ToString(3) ?? "", DeviceName(context))
+            {
+                ResumedAfter = resumedAfter,
+            };
+            var earlier = folder.Resumes ? RunInfo.Load(folder.Path)?.Sessions ?? [] : [];
+            new RunInfo(verb, steps, [.. earlier, session]).Save(folder.Path);
+        });
 
     /// <summary>Notes how a run ended and writes its report.</summary>
     public static void End(VerbContext context, RunFolder folder, RunState state, string? message = null) => Try(context, folder, () =>

@@ -136,7 +136,9 @@ internal static class SftVerb
         return HubSettings.Push(context, folder.Model);
     }
 
-    /// <summary>Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.</summary>
+    /// <summary>
+    /// Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.
+    /// </summary>
     private static string[] MayChange(SftConfig config) =>
     [
         nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.MaxBadSteps), nameof(SftConfig.EvalSteps),

@@ -26,7 +26,8 @@ internal static class SideBySideReport
             throw new ConfigurationException(["--policies and --scorers need at least one folder each."]);
         var dataset = QueryOptions.WithLessonFilter(context.Settings);
         string source = QueryOptions.Source(dataset);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead("The comparison", [.. judges, policies[0]]); // policies are read one by one
+        // Policies are read one by one.
+        var device = context.Settings.Get<ComputeOptions>().StartToRead("The comparison", [.. judges, policies[0]]);
         var tokenizer = AutoTokenizer.FromPretrained(policies[0]);
         int[][] queries =
             [.. lengths.Load(context, dataset, tokenizer, options.Seed).Take(lengths.EvalQueries).Select(q => q.TokenIds)];

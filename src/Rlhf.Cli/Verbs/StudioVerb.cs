@@ -53,7 +53,8 @@ internal sealed record StudioSettings
     [ValueName("FILE")]
     public string? Labels { get; init; }
 
-    [Description("Labelling shows about one in N pairs a second time, with the answers swapped, to see whether the choice is the same; 0: none.")]
+    [Description("Labelling shows about one in N pairs a second time, with the answers swapped, to see whether the choice is the "
+        + "same; 0: none.")]
     [ValueName("N")]
     public int RepeatEvery { get; init; } = 12;
 
@@ -82,10 +83,12 @@ internal sealed record StudioSettings
     };
 
     /// <summary>Where to listen, or null for what is no address.</summary>
-    public IPAddress? Address => Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
+    public IPAddress? Address =>
+        Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
 
     /// <summary>The token, which a command line would show to everybody on the machine.</summary>
-    public string? Secret => Token ?? (Environment.GetEnvironmentVariable(StudioOptions.TokenVariable) is { Length: > 0 } token ? token : null);
+    public string? Secret =>
+        Token ?? (Environment.GetEnvironmentVariable(StudioOptions.TokenVariable) is { Length: > 0 } token ? token : null);
 }
 
 /// <summary><c>rlhf studio</c>: runs and models in the browser.</summary>
@@ -110,14 +113,16 @@ internal static class StudioVerb
     {
         var settings = context.Settings.Get<StudioSettings>();
         var compute = context.Settings.Get<ComputeOptions>();
-        string? Resolve(string flag, string? path, string? otherwise) => path is null ? otherwise : ModelFolders.Resolve(context, flag, path);
+        string? Resolve(string flag, string? path, string? otherwise) =>
+            path is null ? otherwise : ModelFolders.Resolve(context, flag, path);
         var options = settings.ToOptions() with
         {
             Model = Resolve("--model", settings.Model, null),
             BaseModel = Resolve("--base-model", settings.BaseModel, null),
             ShippedModel = ModelFolders.Shipped(ModelFolders.ShippedPolicy),
             RewardModel = Resolve("--reward-model", settings.RewardModel, ModelFolders.Shipped(ModelFolders.ShippedReward)),
-            Judge = Resolve("--judge", settings.Judge, settings.RewardModel is null ? ModelFolders.Shipped(ModelFolders.ShippedJudge) : null),
+            Judge = Resolve("--judge", settings.Judge,
+                settings.RewardModel is null ? ModelFolders.Shipped(ModelFolders.ShippedJudge) : null),
             Queries = ModelFolders.Shipped(ModelFolders.ShippedQueries),
             Command = OwnCommand(),
             StartDevice = compute.Start,
@@ -139,10 +144,16 @@ internal static class StudioVerb
         }
         var address = StudioHost.AddressOf(app);
         if (context.Screen.Json)
-            context.Screen.WriteJson(new { Url = address.AbsoluteUri, Runs = Path.GetFullPath(options.RunsFolder), Token = options.Token is not null });
+            context.Screen.WriteJson(new
+            {
+                Url = address.AbsoluteUri,
+                Runs = Path.GetFullPath(options.RunsFolder),
+                Token = options.Token is not null,
+            });
         else
             context.Screen.Line($"The studio is at [bold]{Screen.Safe(address.AbsoluteUri)}[/] and shows the runs in "
-                + $"{Screen.Safe(options.RunsFolder)}.{(options.Token is null ? "" : " It asks for the token.")} Ctrl-C ends it; runs go on.");
+                + $"{Screen.Safe(options.RunsFolder)}.{(options.Token is null ? "" : " It asks for the token.")} Ctrl-C ends it; "
+                + "runs go on.");
         if (opens)
             OpenBrowser(address);
         try
@@ -161,7 +172,8 @@ internal static class StudioVerb
     {
         string assembly = Path.Combine(AppContext.BaseDirectory, "Rlhf.Cli.dll");
         return Environment.ProcessPath is not { } program ? []
-            : Path.GetFileNameWithoutExtension(program).Equals("dotnet", StringComparison.OrdinalIgnoreCase) ? [program, assembly] : [program];
+            : Path.GetFileNameWithoutExtension(program).Equals("dotnet", StringComparison.OrdinalIgnoreCase) ? [program, assembly]
+            : [program];
     }
 
     private static void OpenBrowser(Uri address)
@@ -169,7 +181,11 @@ internal static class StudioVerb
         try
         {
             string opener = OperatingSystem.IsWindows() ? "explorer" : OperatingSystem.IsMacOS() ? "open" : "xdg-open";
-            Process.Start(new ProcessStartInfo(opener, [address.AbsoluteUri]) { RedirectStandardError = true, RedirectStandardOutput = true })?.Dispose();
+            Process.Start(new ProcessStartInfo(opener, [address.AbsoluteUri])
+            {
+                RedirectStandardError = true,
+                RedirectStandardOutput = true,
+            })?.Dispose();
         }
         catch (Win32Exception)
         {

@@ -5,7 +5,10 @@ using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 
-/// <summary>What fine-tuning and reward modelling say. How such a run ends: summary.json, the model's card, and the last words on the screen.</summary>
+/// <summary>
+/// What fine-tuning and reward modelling say. How such a run ends: summary.json, the model's card, and the last words on the
+/// screen.
+/// </summary>
 internal static class TrainingReport
 {
     /// <summary>Shows a warning of the library, with flags for its names of settings; nothing when it is null.</summary>

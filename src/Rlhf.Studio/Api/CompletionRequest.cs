@@ -5,7 +5,9 @@ using Rlhf.Runtime;
 
 namespace Rlhf.Studio.Api;
 
-/// <summary>The body of a completions request, as OpenAI's clients send it. What would change the text and is not supported is refused.</summary>
+/// <summary>
+/// The body of a completions request, as OpenAI's clients send it. What would change the text and is not supported is refused.
+/// </summary>
 internal sealed record CompletionRequest
 {
     private const int MostChoices = 64, DefaultMaxTokens = 16;

@@ -33,7 +33,11 @@ internal static class CompletionsApi
     public static void MapCompletions(this IEndpointRouteBuilder app)
     {
         app.MapGet("/v1/models", (ModelChoices models) => Results.Json(
-            new { Object = "list", Data = Models(models).Select(m => new { Id = m.Name, Object = "model", Created = 0, OwnedBy = "rlhf" }) }, Json));
+            new
+            {
+                Object = "list",
+                Data = Models(models).Select(m => new { Id = m.Name, Object = "model", Created = 0, OwnedBy = "rlhf" }),
+            }, Json));
         app.MapPost("/v1/completions", CompleteAsync).DisableAntiforgery(); // for programs; HostCheck refuses pages of other sites
     }
 
@@ -158,7 +162,8 @@ internal static class CompletionsApi
     private static List<(string Name, string Folder)> Models(ModelChoices models)
     {
         var choices = models.List();
-        return [.. choices.Select(c => (c.Title, c.Aligned)).Concat(choices.Where(c => c.Base is not null).Select(c => (c.BaseTitle, c.Base!)))
+        return [.. choices.Select(c => (c.Title, c.Aligned))
+            .Concat(choices.Where(c => c.Base is not null).Select(c => (c.BaseTitle, c.Base!)))
             .DistinctBy(m => m.Item1)];
     }
 }

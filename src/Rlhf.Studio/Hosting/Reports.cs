@@ -15,11 +15,12 @@ internal static class Reports
     /// <summary>The address of a run's report.</summary>
     public static string Url(string run) => $"/report?run={Uri.EscapeDataString(run)}";
 
-    public static void MapReports(this IEndpointRouteBuilder app) => app.MapGet("/report", (string run, RunCatalog runs, HttpContext context) =>
-    {
-        if (runs.FileOf(run, RunFiles.Report) is not { } path)
-            return Results.NotFound("This run has no report.html.");
-        context.Response.Headers.ContentSecurityPolicy = Policy;
-        return Results.Stream(File.OpenRead(path), "text/html; charset=utf-8");
-    });
+    public static void MapReports(this IEndpointRouteBuilder app) =>
+        app.MapGet("/report", (string run, RunCatalog runs, HttpContext context) =>
+        {
+            if (runs.FileOf(run, RunFiles.Report) is not { } path)
+                return Results.NotFound("This run has no report.html.");
+            context.Response.Headers.ContentSecurityPolicy = Policy;
+            return Results.Stream(File.OpenRead(path), "text/html; charset=utf-8");
+        });
 }

@@ -60,7 +60,8 @@ public sealed class PairSources(StudioOptions options)
         var folders = Entries(root, Directory.EnumerateDirectories)
             .Where(f => !File.Exists(Path.Combine(root, f, RunFiles.Config))).Take(MostFolders);
         return folders.Prepend("").SelectMany(folder => guard.Resolve(folder) is not { } real ? []
-            : Entries(real, path => Directory.EnumerateFiles(path, "*.jsonl")).Select(name => folder.Length == 0 ? name : $"{folder}/{name}"))
+            : Entries(real, path => Directory.EnumerateFiles(path, "*.jsonl"))
+            .Select(name => folder.Length == 0 ? name : $"{folder}/{name}"))
             .Where(key => guard.Resolve(key) is { } path && ArePairs(path));
     }
 

@@ -98,15 +98,18 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
             events.TryWrite(new Waiting("Loading the models …"));
         var (before, after) = (shelf.Model(baseFolder), shelf.Model(question.Models.Aligned));
         if (before.Model.VocabSize != after.Model.VocabSize)
-            throw new InvalidDataException($"{question.Models.BaseTitle} has {before.Model.VocabSize:N0} tokens and {question.Models.Title} "
+            throw new InvalidDataException(
+                $"{question.Models.BaseTitle} has {before.Model.VocabSize:N0} tokens and {question.Models.Title} "
                 + $"{after.Model.VocabSize:N0}: one did not come from the other. Name the right one: rlhf studio --base-model DIR");
         int[] query = Query(question.Prompt, after.Tokenizer, question.Sampling.MaxNewTokens, after.Model.MaxPositions);
         var random = new RandomStream(question.Seed, "playground");
         var sampling = question.Sampling;
         var answers = new[]
         {
-            new OneAnswer(Side.Base, before.Tokenizer, before.Model.EosTokenId, new TextGenerator(before.Model).StreamScored(query, sampling, random, after.Model)),
-            new OneAnswer(Side.Aligned, after.Tokenizer, after.Model.EosTokenId, new TextGenerator(after.Model).StreamScored(query, sampling, random, before.Model)),
+            new OneAnswer(Side.Base, before.Tokenizer, before.Model.EosTokenId,
+                new TextGenerator(before.Model).StreamScored(query, sampling, random, after.Model)),
+            new OneAnswer(Side.Aligned, after.Tokenizer, after.Model.EosTokenId,
+                new TextGenerator(after.Model).StreamScored(query, sampling, random, before.Model)),
         };
         try
         {
@@ -140,7 +143,8 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         if (ids.Length == 0)
             ids = [tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? 0];
         return ids.Length + length <= mostPositions ? ids : throw new InvalidDataException(
-            $"The beginning has {ids.Length} tokens and the answer may have {length}, but the model reads {mostPositions}. Shorten one of them.");
+            $"The beginning has {ids.Length} tokens and the answer may have {length}, but the model reads {mostPositions}. "
+                + "Shorten one of them.");
     }
 
     private float? Score(string? folder, string prompt, string answer) =>

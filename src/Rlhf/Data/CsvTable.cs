@@ -41,7 +41,8 @@ internal static class CsvTable
         {
             throw new InvalidDataException(
                 $"{file}, line {Math.Max(1, error.LineNumber)}: {ForeignText.Clean(error.Message).TrimEnd('.')}. "
-                + "Put a field that holds separators, quotation marks or line ends into \"...\" and double the quotation marks inside.", error);
+                + "Put a field that holds separators, quotation marks or line ends into \"...\" and double the quotation marks "
+                + "inside.", error);
         }
         catch (DecoderFallbackException error)
         {

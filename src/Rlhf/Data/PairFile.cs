@@ -38,14 +38,15 @@ public static class PairFile
     /// <summary>Writes unlabelled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public static void Save(string path, IEnumerable<ResponsePair> pairs) => AtomicFile.Write(path, stream => Write(stream, pairs, (json, pair) =>
-    {
-        json.WriteString("id", pair.Id);
-        json.WriteString("prompt", pair.Prompt);
-        json.WriteString("response_a", pair.ResponseA);
-        json.WriteString("response_b", pair.ResponseB);
-        WriteIfKnown(json, "model", pair.Model);
-    }));
+    public static void Save(string path, IEnumerable<ResponsePair> pairs) =>
+        AtomicFile.Write(path, stream => Write(stream, pairs, (json, pair) =>
+        {
+            json.WriteString("id", pair.Id);
+            json.WriteString("prompt", pair.Prompt);
+            json.WriteString("response_a", pair.ResponseA);
+            json.WriteString("response_b", pair.ResponseB);
+            WriteIfKnown(json, "model", pair.Model);
+        }));
 
     /// <summary>Writes labelled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>

@@ -5,8 +5,8 @@ using Rlhf.Runtime;
 namespace Rlhf.Generation;
 
 /// <summary>
-/// A language model behind Microsoft.Extensions.AI's <see cref="IChatClient"/>, for programs that are written against it. A base model knows
-/// no roles: it continues the text of the messages.
+/// A language model behind Microsoft.Extensions.AI's <see cref="IChatClient"/>, for programs that are written against it. A base
+/// model knows no roles: it continues the text of the messages.
 /// </summary>
 /// <param name="completer">Writes the text; disposed with the client.</param>
 /// <param name="modelId">Name of the model, for the answers.</param>
@@ -75,9 +75,11 @@ public sealed class LanguageModelChatClient(
         if (options is null)
             return new() { Seed = Random.Shared.NextInt64() };
         if (options.Tools is { Count: > 0 } || options.ResponseFormat is ChatResponseFormatJson)
-            throw new NotSupportedException("A base language model calls no tools and promises no JSON; leave Tools and ResponseFormat out.");
+            throw new NotSupportedException(
+                "A base language model calls no tools and promises no JSON; leave Tools and ResponseFormat out.");
         if (options.FrequencyPenalty is not (null or 0) || options.PresencePenalty is not (null or 0))
-            throw new NotSupportedException("FrequencyPenalty and PresencePenalty are not supported; use GenerationConfig.RepetitionPenalty.");
+            throw new NotSupportedException(
+                "FrequencyPenalty and PresencePenalty are not supported; use GenerationConfig.RepetitionPenalty.");
         var sampling = new CompletionOptions().Sampling with
         {
             DoSample = options.Temperature is not 0,

@@ -92,7 +92,8 @@ public sealed class TextGenerator
     public IEnumerable<ScoredToken> StreamScored(int[] query, GenerationConfig config, RandomStream random, CausalLM other)
     {
         if (other.VocabSize != model.VocabSize)
-            throw new ArgumentException($"The models' vocabularies differ: {model.VocabSize:N0} and {other.VocabSize:N0} tokens.", nameof(other));
+            throw new ArgumentException($"The models' vocabularies differ: {model.VocabSize:N0} and {other.VocabSize:N0} tokens.",
+                nameof(other));
         new TextGenerator(other).MakeRows([query], config, null, random, 0); // checks that it fits this model, too
         var rows = StreamRow(query, config, random);
         return Tokens();

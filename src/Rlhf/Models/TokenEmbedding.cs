@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Rlhf.Models;
 
 /// <summary>
-/// Rows of an embedding table, whose gradient goes straight into the rows of the table's own. Autograd's would be a whole table of zeros with
-/// those rows in it, added to the whole gradient: three passes over [V, D] for a few tokens.
+/// Rows of an embedding table, whose gradient goes straight into the rows of the table's own. Autograd's would be a whole table
+/// of zeros with those rows in it, added to the whole gradient: three passes over [V, D] for a few tokens.
 /// </summary>
 internal static class TokenEmbedding
 {

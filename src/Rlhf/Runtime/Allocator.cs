@@ -85,14 +85,15 @@ internal static partial class Allocator
     }
 
     /// <summary>
-    /// Gives freed memory back to the kernel when the process has come to hold much more than was ever in use, and others could need it: where
-    /// rows differ in length, no hole of the heap fits the next tensor, and the heap grows to twice what it needs. To be called after each
-    /// step.
+    /// Gives freed memory back to the kernel when the process has come to hold much more than was ever in use, and others could
+    /// need it: where rows differ in length, no hole of the heap fits the next tensor, and the heap grows to twice what it needs.
+    /// To be called after each step.
     /// </summary>
     public static void ReturnWaste()
     {
         long limit = (long)(TolerableWaste * mostInUse) + ProgramBytes;
-        if (!keepsFreedMemory || mostInUse == 0 || ++stepsSinceReturn < StepsBetweenReturns || Environment.WorkingSet is var held && held <= limit)
+        if (!keepsFreedMemory || mostInUse == 0 || ++stepsSinceReturn < StepsBetweenReturns
+            || Environment.WorkingSet is var held && held <= limit)
             return;
         stepsSinceReturn = 0;
         if (MachineMemory.Available(TorchSharp.torch.CPU) is var (free, _) && free > held)

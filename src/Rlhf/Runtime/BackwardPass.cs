@@ -40,8 +40,8 @@ internal static class BackwardPass
     public static void FailNext() => failsNext = true;
 
     /// <summary>
-    /// The body of a backward function with a single gradient to return. When it throws, that is remembered, and the gradient is NaN, so that
-    /// a caller who does not use <see cref="Run"/> cannot take it for one.
+    /// The body of a backward function with a single gradient to return. When it throws, that is remembered, and the gradient is
+    /// NaN, so that a caller who does not use <see cref="Run"/> cannot take it for one.
     /// </summary>
     /// <param name="inputShape">Shape of the gradient; null where there is none to return.</param>
     /// <param name="outputGradient">The gradient that the function was given.</param>

@@ -4,13 +4,14 @@ namespace Rlhf.Runtime;
 
 /// <summary>
 /// Faults that tests put into a run, at steps that they choose: the environment variable RLHF_FAULT, such as
-/// <c>nan-gradient@7</c> (step 7), <c>nan-loss@3-5</c>, <c>kl-explosion@10-</c> (from 10 on) or <c>throwing-sink</c> (every step), with commas
-/// between several.
+/// <c>nan-gradient@7</c> (step 7), <c>nan-loss@3-5</c>, <c>kl-explosion@10-</c> (from 10 on) or <c>throwing-sink</c> (every
+/// step), with commas between several.
 /// </summary>
 internal sealed class FaultPlan
 {
     public const string NanLoss = "nan-loss", NanGradient = "nan-gradient", LateNanGradient = "late-nan-gradient", NanLogit = "nan-logit",
-        NanReward = "nan-reward", KlExplosion = "kl-explosion", NegativeKl = "negative-kl", EntropyCollapse = "entropy-collapse", EqualRewards = "equal-rewards",
+        NanReward = "nan-reward", KlExplosion = "kl-explosion", NegativeKl = "negative-kl", EntropyCollapse = "entropy-collapse",
+        EqualRewards = "equal-rewards",
         ThrowingBackward = "throwing-backward", ThrowingSink = "throwing-sink";
 
     private static readonly string[] Known = [NanLoss, NanGradient, LateNanGradient, NanLogit, NanReward, KlExplosion, NegativeKl,

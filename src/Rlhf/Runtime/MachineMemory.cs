@@ -94,7 +94,8 @@ public static class MachineMemory
         {
             if (!NativeLibrary.TryLoad(OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1", out nint library))
                 return null;
-            T Function<T>(string name) where T : Delegate => Marshal.GetDelegateForFunctionPointer<T>(NativeLibrary.GetExport(library, name));
+            T Function<T>(string name) where T : Delegate =>
+                Marshal.GetDelegateForFunctionPointer<T>(NativeLibrary.GetExport(library, name));
             if (Function<Init>("cuInit")(0) != 0 || Function<DeviceGet>("cuDeviceGet")(out int device, index) != 0
                 || Function<Retain>("cuDevicePrimaryCtxRetain")(out nint context, device) != 0)
                 return null;

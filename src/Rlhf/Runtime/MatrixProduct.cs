@@ -104,7 +104,8 @@ public static class MatrixProduct
 
     /// <summary>
     /// The library for float32 on the CPU. A rule decides, and not a measurement, so that the same machine always computes the same
-    /// numbers: oneDNN on processors with AVX-512 that are not Intel's. The environment variable RLHF_MATMUL (default or onednn) overrides it.
+    /// numbers: oneDNN on processors with AVX-512 that are not Intel's. The environment variable RLHF_MATMUL (default or onednn)
+    /// overrides it.
     /// </summary>
     /// <exception cref="ConfigurationException">The variable has another value.</exception>
     public static MatrixLibrary Library
@@ -113,7 +114,9 @@ public static class MatrixProduct
         set => library = value;
     }
 
-    /// <summary>What the products of models' inner layers are computed in; float32 unless it is set. The output layer's logits always are.</summary>
+    /// <summary>
+    /// What the products of models' inner layers are computed in; float32 unless it is set. The output layer's logits always are.
+    /// </summary>
     public static MatrixPrecision Precision { get; set; }
 
     /// <summary>a [M, K] · b [K, N], and the bias [N] to each row. Without gradient.</summary>

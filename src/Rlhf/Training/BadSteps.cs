@@ -26,7 +26,8 @@ internal sealed class BadSteps(int most)
     public bool MayEnd(long totalSteps) => InARow < 2 && InARow < totalSteps;
 
     /// <summary>Takes a step of supervised fine-tuning or reward modelling: is it good?</summary>
-    /// <exception cref="TrainingDivergedException">It is not, and there were too many such steps, or the run would end with them.</exception>
+    /// <exception cref="TrainingDivergedException">It is not, and there were too many such steps, or the run would end with
+    /// them.</exception>
     public bool Accept(long step, long totalSteps, double loss, double gradNorm, double learningRate, double? maxGradNorm)
     {
         if (double.IsFinite(loss) && double.IsFinite(gradNorm))

@@ -28,8 +28,8 @@ public sealed class TrainingDivergedException(long step, string metric, string a
     public string? Setting { get; } = setting;
 
     /// <summary>
-    /// Were the model's weights found unusable, although none need be NaN or infinite itself? A checkpoint of the last whole step then holds
-    /// the damage, too. False by default.
+    /// Were the model's weights found unusable, although none need be NaN or infinite itself? A checkpoint of the last whole step
+    /// then holds the damage, too. False by default.
     /// </summary>
     public bool WeightsAreDamaged { get; init; }
 }

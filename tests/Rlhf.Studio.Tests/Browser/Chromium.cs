@@ -14,13 +14,15 @@ public sealed class Chromium : IAsyncDisposable
     private IBrowser? browser;
     private string? test;
 
-    private static string Executable => Environment.GetEnvironmentVariable("RLHF_CHROMIUM") is { Length: > 0 } path ? path : "/usr/bin/chromium";
+    private static string Executable =>
+        Environment.GetEnvironmentVariable("RLHF_CHROMIUM") is { Length: > 0 } path ? path : "/usr/bin/chromium";
 
     /// <summary>
     /// A page in a context of its own, which the next test closes: open pages go on asking for their studio. Errors of its scripts and
     /// refused resources are collected in <paramref name="errors"/>.
     /// </summary>
-    public async Task<IPage> PageAsync(List<string>? errors = null, int width = 1280, int height = 900, ColorScheme scheme = ColorScheme.Light)
+    public async Task<IPage> PageAsync(List<string>? errors = null, int width = 1280, int height = 900,
+        ColorScheme scheme = ColorScheme.Light)
     {
         Assert.SkipUnless(File.Exists(Executable), $"There is no Chromium at {Executable}; install it, or set RLHF_CHROMIUM.");
         await starting.WaitAsync();

@@ -34,12 +34,18 @@ public sealed class LabelScreenshots(Chromium chromium)
             project.Record(anna, shown, i % 9 == 5 ? Verdict.Tie : i % 33 == 12 ? Verdict.Skip
                 : shown.Repeat && i % 4 == 0 ? Verdict.B : shown.Pair.Id[0] % 2 == 0 ? Verdict.A : Verdict.B, 4 + i % 7 * 0.5);
         await using var empty = await StudioServer.StartAsync(new() { RunsFolder = Path.Combine(work.Path, "none") });
-        foreach (var (name, width, height, scheme) in new[] { ("light", 1280, 900, ColorScheme.Light), ("dark", 1280, 900, ColorScheme.Dark),
+        foreach (var (name, width, height, scheme) in new[] { ("light", 1280, 900, ColorScheme.Light),
+            ("dark", 1280, 900, ColorScheme.Dark),
             ("phone", 390, 844, ColorScheme.Light), ("phone-dark", 390, 844, ColorScheme.Dark) })
         {
             var page = await chromium.PageAsync(null, width, height, scheme);
             Task Shoot(string what, Clip? part = null) =>
-                page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"label-{what}-{name}.png"), FullPage = part is null, Clip = part });
+                page.ScreenshotAsync(new()
+                {
+                    Path = Path.Combine(folder, $"label-{what}-{name}.png"),
+                    FullPage = part is null,
+                    Clip = part,
+                });
             await page.OpenAsync(studio.Address, "/label?pairs=reviews.jsonl&labeler=anna");
             await page.Keyboard.PressAsync("2");
             await page.WaitForTimeoutAsync(400);
@@ -63,10 +69,13 @@ public sealed class LabelScreenshots(Chromium chromium)
         }
     }
 
-    private const string Question = "Our web shop has become slow since the catalogue grew to two million products.\n\nThe database is the bottleneck: "
+    private const string Question =
+        "Our web shop has become slow since the catalogue grew to two million products.\n\nThe database is the bottleneck: "
         + "pages that list products take four seconds. What would you look at first, and why?";
 
-    private const string LongAnswer = "There are many things that one could look at. First, I would measure. Then I would think about what the measurements "
-        + "mean, and whether they are the right measurements. A cache can help, but a cache is also a place where errors hide.\n\nSecond, hardware is "
+    private const string LongAnswer =
+        "There are many things that one could look at. First, I would measure. Then I would think about what the measurements "
+        + "mean, and whether they are the right measurements. A cache can help, but a cache is also a place where errors "
+        + "hide.\n\nSecond, hardware is "
         + "cheap, so buy more of it. Third, you might rewrite the shop in another language.";
 }

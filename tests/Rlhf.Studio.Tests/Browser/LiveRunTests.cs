@@ -16,7 +16,8 @@ public sealed class LiveRunTests(Chromium chromium, ToyModels toys)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "Runs are stopped on Linux only.");
         string runs = toys.PathOf("runs");
-        using var training = RlhfCommand.Start(toys.Folder, "ppo", "--model", toys.PathOf("policy"), "--reward-model", toys.PathOf("classifier"),
+        using var training =
+            RlhfCommand.Start(toys.Folder, "ppo", "--model", toys.PathOf("policy"), "--reward-model", toys.PathOf("classifier"),
             "--dataset", toys.PathOf("reviews.csv"), "--longer-than", "0", "--steps", "5000", "--batch-size", "8", "--mini-batch-size", "4",
             "--eval-queries", "6", "--save-every", "100000", "--threads", "1", "--output", Path.Combine(runs, "live"));
         await using var studio = await StudioServer.StartAsync(new()

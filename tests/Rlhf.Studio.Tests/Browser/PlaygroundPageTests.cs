@@ -26,7 +26,8 @@ public sealed class PlaygroundPageTests(Chromium chromium, ToyModels toys)
         foreach (var answer in await answers.AllAsync())
         {
             await Assertions.Expect(answer.Locator(".writing")).ToContainTextAsync("The film");
-            await Assertions.Expect(answer.Locator("[data-score=reward]")).ToHaveTextAsync(new System.Text.RegularExpressions.Regex("^[+−][0-9.]+$"));
+            await Assertions.Expect(answer.Locator("[data-score=reward]"))
+                .ToHaveTextAsync(new System.Text.RegularExpressions.Regex("^[+−][0-9.]+$"));
             Assert.InRange(await answer.Locator(".token").CountAsync(), 1, 12);
         }
         // The two models are the same here: same answers, and no token shaded.

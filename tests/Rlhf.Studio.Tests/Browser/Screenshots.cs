@@ -23,7 +23,8 @@ public sealed class Screenshots(Chromium chromium)
             Judge = Path.Combine(models, "imdb-bert-tiny"),
             Queries = Path.Combine(models, "queries.jsonl"),
         });
-        await using var empty = await StudioServer.StartAsync(new() { RunsFolder = "runs-that-are-not-there", Token = "twelve-characters" });
+        await using var empty =
+            await StudioServer.StartAsync(new() { RunsFolder = "runs-that-are-not-there", Token = "twelve-characters" });
         string query = Environment.GetEnvironmentVariable("RLHF_SCREENSHOT_QUERY") ?? "";
         foreach (var (name, width, scheme) in new[] { ("light", 1280, ColorScheme.Light), ("dark", 1280, ColorScheme.Dark),
             ("phone", 390, ColorScheme.Light), ("phone-dark", 390, ColorScheme.Dark) })

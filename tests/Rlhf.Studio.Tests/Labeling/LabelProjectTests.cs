@@ -10,7 +10,8 @@ public sealed class LabelProjectTests : IDisposable
     private readonly Fixtures.TemporaryFolder folder = new();
     private readonly Labeler anna = Labeler.New("anna");
 
-    private PairSource Source => new("", "pairs.jsonl", Path.Combine(folder.Path, "pairs.jsonl"), Path.Combine(folder.Path, "labelled.jsonl"));
+    private PairSource Source =>
+        new("", "pairs.jsonl", Path.Combine(folder.Path, "pairs.jsonl"), Path.Combine(folder.Path, "labelled.jsonl"));
 
     public void Dispose() => folder.Dispose();
 
@@ -129,7 +130,8 @@ public sealed class LabelProjectTests : IDisposable
         Assert.InRange(again, 8, 13); // about one in twelve of 120
         Assert.Equal(new Share(same, again), project.Progress(anna).Own.SameAgain);
         Assert.Equal(120, LabelledIds().Length);
-        Assert.All(PairFile.Load(Source.Pairs).Zip(PreferenceDataset.Load(Source.Labels)), p => Assert.Equal(p.First.ResponseA, p.Second.Chosen));
+        Assert.All(PairFile.Load(Source.Pairs).Zip(PreferenceDataset.Load(Source.Labels)), p =>
+            Assert.Equal(p.First.ResponseA, p.Second.Chosen));
         Assert.Equal(new Share(120, 120), project.Progress(anna).Own.FirstChosen);
     }
 
@@ -200,7 +202,8 @@ public sealed class LabelProjectTests : IDisposable
         var pair = PairFile.Load(Source.Pairs)[0];
         PairFile.Save(Source.Labels, [new LabelledPair(pair, PairChoice.A, "model")]);
         string before = File.ReadAllText(Source.Labels);
-        Assert.Contains("1 labels that were not given here", Assert.Throws<InvalidDataException>(() => Open()).Message, StringComparison.Ordinal);
+        Assert.Contains("1 labels that were not given here", Assert.Throws<InvalidDataException>(() => Open()).Message,
+            StringComparison.Ordinal);
         Assert.Equal(before, File.ReadAllText(Source.Labels));
     }
 
@@ -210,7 +213,8 @@ public sealed class LabelProjectTests : IDisposable
         WritePairs(3);
         Decide(Open(), Verdict.A, Verdict.A, Verdict.A);
         WritePairs(2);
-        Assert.Contains("1 decisions about pairs that are not in", Assert.Throws<InvalidDataException>(() => Open()).Message, StringComparison.Ordinal);
+        Assert.Contains("1 decisions about pairs that are not in", Assert.Throws<InvalidDataException>(() => Open()).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
@@ -251,7 +255,8 @@ public sealed class LabelProjectTests : IDisposable
     [Fact]
     public void ALineIsReadAsItWasWritten()
     {
-        var decision = new Decision(new(2026, 1, 2, 3, 4, 5, 678, DateTimeKind.Utc), "p\"1\n", Verdict.B, true, true, "Änne", "0a1b2c3d", 12.25);
+        var decision = new Decision(new(2026, 1, 2, 3, 4, 5, 678, DateTimeKind.Utc), "p\"1\n", Verdict.B, true, true, "Änne",
+            "0a1b2c3d", 12.25);
         Assert.Equal(decision, Decision.Parse(decision.ToLine()));
     }
 
@@ -281,7 +286,8 @@ public sealed class LabelProjectTests : IDisposable
     }
 
     private string[] LabelledIds() =>
-        [.. File.ReadAllLines(Source.Labels).Select(l => System.Text.Json.JsonDocument.Parse(l).RootElement.GetProperty("id").GetString()!)];
+        [.. File.ReadAllLines(Source.Labels)
+            .Select(l => System.Text.Json.JsonDocument.Parse(l).RootElement.GetProperty("id").GetString()!)];
 
     private string[] Reopened()
     {

@@ -33,7 +33,8 @@ public sealed class PairSourcesTests : IDisposable
         string named = Write("mine.jsonl");
         var sources = new PairSources(new() { RunsFolder = Runs, Pairs = named, Labels = Path.Combine(folder.Path, "l.jsonl") }).List();
         Assert.Equal([("", named, Path.Combine(folder.Path, "l.jsonl")),
-            ("pairs.jsonl", Path.Combine(Runs, "pairs.jsonl"), Path.Combine(Runs, "pairs-labelled.jsonl"))], sources.Select(s => (s.Key, s.Pairs, s.Labels)));
+            ("pairs.jsonl", Path.Combine(Runs, "pairs.jsonl"), Path.Combine(Runs, "pairs-labelled.jsonl"))],
+            sources.Select(s => (s.Key, s.Pairs, s.Labels)));
         Assert.Equal(Path.Combine(folder.Path, "l.journal.jsonl"), sources[0].Journal);
     }
 
@@ -58,8 +59,10 @@ public sealed class PairSourcesTests : IDisposable
         Assert.Empty(new StudioOptions { Pairs = pairs }.Validate());
         Assert.Contains("no file is", Assert.Single(new StudioOptions { Pairs = pairs + "x" }.Validate()), StringComparison.Ordinal);
         Assert.Contains("set that, too", Assert.Single(new StudioOptions { Labels = "l.jsonl" }.Validate()), StringComparison.Ordinal);
-        Assert.Contains("same file", Assert.Single(new StudioOptions { Pairs = pairs, Labels = pairs }.Validate()), StringComparison.Ordinal);
-        Assert.Contains("extension", Assert.Single(new StudioOptions { Pairs = pairs, Labels = "l.txt" }.Validate()), StringComparison.Ordinal);
+        Assert.Contains("same file", Assert.Single(new StudioOptions { Pairs = pairs, Labels = pairs }.Validate()),
+            StringComparison.Ordinal);
+        Assert.Contains("extension", Assert.Single(new StudioOptions { Pairs = pairs, Labels = "l.txt" }.Validate()),
+            StringComparison.Ordinal);
         Assert.Contains("RepeatEvery is 2", Assert.Single(new StudioOptions { RepeatEvery = 2 }.Validate()), StringComparison.Ordinal);
     }
 

@@ -31,7 +31,8 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
         var result = Run("kl-explosion@3-", [.. Ppo, "--steps", "20", "--max-bad-steps", "2", "--output", "exploded"]);
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("rlhf: Training diverged at step 5: objective/kl is", result.Error);
-        Assert.Contains("over --kl-limit (120) (3 bad steps in a row). The policy has run away from the reference. Lower --learning-rate", result.Error);
+        Assert.Contains("over --kl-limit (120) (3 bad steps in a row). The policy has run away from the reference. Lower "
+            + "--learning-rate", result.Error);
         Assert.Equal(4, File.ReadLines(toys.PathOf("exploded", "metrics.jsonl")).Count());
         Assert.True(File.Exists(toys.PathOf("exploded", "model", "model.safetensors")));
     }

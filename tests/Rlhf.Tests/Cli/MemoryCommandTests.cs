@@ -12,7 +12,8 @@ public sealed class MemoryCommandTests : IDisposable
         File.WriteAllText(Path.Combine(folder.Path, "pairs.jsonl"), """{"prompt":"a","chosen":"b","rejected":"c"}""");
         File.WriteAllText(Path.Combine(folder.Path, "texts.csv"), "text\nA film.\n");
         foreach (var command in (string[][])[["ppo", "--model", "big", "--reward-model", "big", "--dataset", "texts.csv"],
-            ["sft", "--model", "big", "--dataset", "texts.csv"], ["reward", "--model", "big", "--pairs", "pairs.jsonl", "--eval-fraction", "0"],
+            ["sft", "--model", "big", "--dataset", "texts.csv"],
+            ["reward", "--model", "big", "--pairs", "pairs.jsonl", "--eval-fraction", "0"],
             ["generate", "--model", "big", "Hello"], ["evaluate", "--model", "big", "--dataset", "texts.csv"]])
         {
             var result = RlhfCommand.Run(folder.Path, [.. command, "--device", "cpu"]);

@@ -13,7 +13,8 @@ public sealed class ReportCommandTests : IDisposable
         using var sink = new JsonlSink(run);
         for (int step = 1; step <= 3; step++)
             sink.Write(new MetricRecord(step, DateTimeOffset.UnixEpoch, new Dictionary<string, double> { ["env/reward_mean"] = step }));
-        File.WriteAllText(Path.Combine(run, "config.yaml"), "# rlhf ppo --config config.yaml repeats this run.\nmodel: \"<b>mine</b>\"\nseed: 7\n");
+        File.WriteAllText(Path.Combine(run, "config.yaml"),
+            "# rlhf ppo --config config.yaml repeats this run.\nmodel: \"<b>mine</b>\"\nseed: 7\n");
     }
 
     public void Dispose() => folder.Dispose();
@@ -35,7 +36,8 @@ public sealed class ReportCommandTests : IDisposable
         if (result.ExitCode != 0) // no font or no native library here
             Assert.StartsWith("rlhf: Pictures cannot be drawn here: ", result.Error);
         else
-            Assert.Equal([0x89, (byte)'P', (byte)'N', (byte)'G'], File.ReadAllBytes(Path.Combine(folder.Path, "slides", "reward.png"))[..4]);
+            Assert.Equal([0x89, (byte)'P', (byte)'N', (byte)'G'],
+                File.ReadAllBytes(Path.Combine(folder.Path, "slides", "reward.png"))[..4]);
         Assert.True(File.Exists(Path.Combine(folder.Path, "run", "report.html")));
     }
 

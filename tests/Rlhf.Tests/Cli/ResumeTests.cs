@@ -94,7 +94,8 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
     {
         toys.Succeed([.. ResumableRuns.Command("ppo", steps: 3), "--output", "settings"]);
         var before = File.ReadAllBytes(toys.PathOf("settings", "config.yaml"));
-        var refused = toys.Run("ppo", "--resume", "settings", "--batch-size", "16", "--gamma", "0.9", "--steps", "5", "--learning-rate", "1e-6");
+        var refused = toys.Run("ppo", "--resume", "settings", "--batch-size", "16", "--gamma", "0.9", "--steps", "5",
+            "--learning-rate", "1e-6");
         Assert.Equal(2, refused.ExitCode);
         Assert.Contains("--batch-size is 16, and the run began with 8", refused.Error);
         Assert.Contains("--gamma is 0.9, and the run began with 1", refused.Error);
@@ -192,7 +193,8 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             Assert.Throws<IOException>(() => File.WriteAllBytes(filler, new byte[2 << 20]));
             // Enough steps for the page of metrics.jsonl that was begun before, however busy the machine is.
             var (used, waited) = (process.TotalProcessorTime, Stopwatch.StartNew());
-            while (!process.HasExited && process.TotalProcessorTime - used < TimeSpan.FromSeconds(1.5) && waited.Elapsed < TimeSpan.FromMinutes(1))
+            while (!process.HasExited && process.TotalProcessorTime - used < TimeSpan.FromSeconds(1.5)
+                && waited.Elapsed < TimeSpan.FromMinutes(1))
             {
                 Thread.Sleep(100);
                 process.Refresh();
@@ -206,7 +208,8 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
                 result.Error);
             Assert.Single(Regex.Matches(result.Output, "Metrics could not be written to metrics.jsonl"));
             // No step is missing: the lines were kept until there was room again.
-            int[] steps = [.. File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(l => JsonDocument.Parse(l).RootElement.GetProperty("step").GetInt32())];
+            int[] steps = [.. File.ReadLines(Path.Combine(run, "metrics.jsonl"))
+                .Select(l => JsonDocument.Parse(l).RootElement.GetProperty("step").GetInt32())];
             Assert.Equal(Enumerable.Range(1, steps.Length), steps);
             using var resumed = RlhfCommand.Start(toys.Folder, "sft", "--resume", run);
             ResumableRuns.Signal(resumed, "TERM");

@@ -34,7 +34,8 @@ public class SettingsBinderTests
     public void A_verb_may_have_defaults_of_its_own_and_they_stay_untouched()
     {
         var defaults = new PpoConfig { LearningRate = 3e-4, MaxGradNorm = 0.5 };
-        var bound = new SettingsBinder().Add("PPO", defaults, null, nameof(PpoConfig.Divergence)).Bind(new Dictionary<string, string> { ["--batch-size"] = "8" }, []);
+        var bound = new SettingsBinder().Add("PPO", defaults, null, nameof(PpoConfig.Divergence))
+            .Bind(new Dictionary<string, string> { ["--batch-size"] = "8" }, []);
         Assert.Equal(defaults with { BatchSize = 8 }, bound.Get<PpoConfig>());
         Assert.Equal(128, defaults.BatchSize);
     }
@@ -60,7 +61,8 @@ public class SettingsBinderTests
     [Fact]
     public void Every_kind_of_value_is_read()
     {
-        var bound = Bind("kl_penalty: FULL\nlearning_rate_schedule: cosine\nadaptive_kl_control: no\nmax_grad_norm: 0.5\nnum_shared_layers: 3\nseed: -9000000000\nmin_length: -1\nmin_p: ~");
+        var bound = Bind("kl_penalty: FULL\nlearning_rate_schedule: cosine\nadaptive_kl_control: no\nmax_grad_norm: "
+            + "0.5\nnum_shared_layers: 3\nseed: -9000000000\nmin_length: -1\nmin_p: ~");
         var config = bound.Get<PpoConfig>();
         Assert.Equal(KlPenalty.Full, config.KlPenalty);
         Assert.Equal(LearningRateSchedule.Cosine, config.LearningRateSchedule);
@@ -125,7 +127,8 @@ public class SettingsBinderTests
             "run.yaml, line 1: unknown setting 'gama'; did you mean 'gamma'?",
             "run.yaml, line 3: clip_range: 'x' is not a number such as 0.1 or 1e-5.",
             "--horizon: 'soon' is not a number such as 0.1 or 1e-5.",
-            "--batch-size 100 is no multiple of --mini-batch-size 64 × --gradient-accumulation-steps 1; change one of them. (run.yaml, line 2)",
+            "--batch-size 100 is no multiple of --mini-batch-size 64 × --gradient-accumulation-steps 1; change one of them. "
+                + "(run.yaml, line 2)",
             "--target-kl is 0; it must be above 0.",
         ], problems);
     }
@@ -133,7 +136,8 @@ public class SettingsBinderTests
     [Fact]
     public void What_a_record_refuses_is_told_in_the_words_of_the_command_line()
     {
-        Assert.Equal("--temperature is 0; it must be above 0. For the most likely token set --do-sample to false. (run.yaml, line 1)", Refusal("temperature: 0"));
+        Assert.Equal("--temperature is 0; it must be above 0. For the most likely token set --do-sample to false. (run.yaml, "
+            + "line 1)", Refusal("temperature: 0"));
         Assert.Equal("--use-score-norm has no effect without --use-score-scaling; turn that on or this off.",
             Refusal("", ("--use-score-norm", "true")));
     }
@@ -166,15 +170,15 @@ public class SettingsBinderTests
     [Fact]
     public void Hostile_text_is_refused_or_read_but_nothing_else() =>
         Gen.String[Gen.Char["abc_:-{}[]&*!|>'\"#%@`,? \n\t\\~0123456789\0\uFEFF"], 0, 60].Sample(text =>
-    {
-        try
         {
-            YamlSettingsFile.Parse(text, "f");
-        }
-        catch (ConfigurationException)
-        {
-        }
-    }, iter: 3000);
+            try
+            {
+                YamlSettingsFile.Parse(text, "f");
+            }
+            catch (ConfigurationException)
+            {
+            }
+        }, iter: 3000);
 
     [Fact]
     public void Deep_nesting_and_large_files_are_refused()

@@ -15,7 +15,8 @@ internal sealed class SmallDisk : IDisposable
     public static bool TryMount([NotNullWhen(true)] out SmallDisk? disk, int megabytes)
     {
         var folder = new Fixtures.TemporaryFolder();
-        disk = OperatingSystem.IsLinux() && Run("mount", "-t", "tmpfs", "-o", $"size={megabytes}m", "tmpfs", folder.Path) ? new(folder) : null;
+        disk = OperatingSystem.IsLinux() && Run("mount", "-t", "tmpfs", "-o", $"size={megabytes}m", "tmpfs", folder.Path)
+            ? new(folder) : null;
         if (disk is null)
             folder.Dispose();
         return disk is not null;

@@ -12,7 +12,8 @@ public sealed partial class HostReadTests
     /// <summary>Reads that need no copy: file, the statement's text, and why.</summary>
     private static readonly (string File, string Text, string Reason)[] Allowed =
     [
-        ("Generation/Categorical.cs", "MemoryMarshal.GetReference(row)", "a span of managed memory or of a tensor that TokenChooser copied"),
+        ("Generation/Categorical.cs", "MemoryMarshal.GetReference(row)",
+            "a span of managed memory or of a tensor that TokenChooser copied"),
     ];
 
     /// <summary>Operators of CPUs alone live here; nothing else may name them.</summary>

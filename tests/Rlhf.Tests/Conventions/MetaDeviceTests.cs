@@ -10,9 +10,9 @@ using Parameter = TorchSharp.Modules.Parameter;
 namespace Rlhf.Tests.Conventions;
 
 /// <summary>
-/// What a GPU would compute, on libtorch's meta device, whose tensors have shapes and no numbers: whoever looks at one from the host, or calls
-/// an operator that only CPUs have, gets an exception. (The device lacks libtorch's index_select, layer_norm and fused Adam: no whole model runs there.)
-/// an operator that only CPUs have, gets an exception.
+/// What a GPU would compute, on libtorch's meta device, whose tensors have shapes and no numbers: whoever looks at one from the
+/// host, or calls an operator that only CPUs have, gets an exception. (The device lacks libtorch's index_select, layer_norm and
+/// fused Adam: no whole model runs there.)
 /// </summary>
 [Collection(ShortcutCollection.Name)]
 public sealed class MetaDeviceTests
@@ -56,7 +56,8 @@ public sealed class MetaDeviceTests
         var weight = new Parameter(zeros([v, 4], float32, META));
         Tensor hidden = zeros([n, 4], float32, META), targets = zeros([n], int64, META), share = Meta(n);
         var head = LmHead.ForwardBackward(hidden, weight, targets, (start, logprobs) =>
-            PpoMath.PolicyLoss(logprobs, Meta(logprobs.shape[0]), Meta(logprobs.shape[0]), share.narrow(0, start, logprobs.shape[0]), 0.2).Gradient,
+            PpoMath.PolicyLoss(logprobs, Meta(logprobs.shape[0]), Meta(logprobs.shape[0]),
+                share.narrow(0, start, logprobs.shape[0]), 0.2).Gradient,
             withEntropy: true);
         Assert.Equal(hidden.shape, head.HiddenGradient.shape);
         Assert.Equal(weight.shape, weight.grad!.shape);

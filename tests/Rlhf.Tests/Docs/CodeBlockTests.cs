@@ -4,8 +4,8 @@ using Microsoft.CodeAnalysis.Scripting;
 namespace Rlhf.Tests.Docs;
 
 /// <summary>
-/// The C# in README.md, docs/ and the packages' pages compiles. The blocks of a file see what those before them declared; what a block leaves to the
-/// reader's program stands in a comment above it: <c>&lt;!-- csharp: int[][] queries = []; --&gt;</c>.
+/// The C# in README.md, docs/ and the packages' pages compiles. The blocks of a file see what those before them declared; what a
+/// block leaves to the reader's program stands in a comment above it: <c>&lt;!-- csharp: int[][] queries = []; --&gt;</c>.
 /// </summary>
 public sealed class CodeBlockTests
 {

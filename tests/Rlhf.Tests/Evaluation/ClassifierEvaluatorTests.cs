@@ -37,7 +37,11 @@ public class ClassifierEvaluatorTests
         Review[] reviews = [.. Enumerable.Range(0, 6)
             .Select(i => new Review(NumberTokenizer.Text(Enumerable.Range(5 + i, 200).Select(id => id % VocabularyOf(model))), i % 2))];
         double Loss(int? crop, long seed) =>
-            new ClassifierEvaluator(model, new NumberTokenizer(VocabularyOf(model))) { CropTokens = crop, Seed = seed }.Evaluate(reviews).Loss;
+            new ClassifierEvaluator(model, new NumberTokenizer(VocabularyOf(model)))
+            {
+                CropTokens = crop,
+                Seed = seed,
+            }.Evaluate(reviews).Loss;
         Assert.Equal(Loss(8, 1), Loss(8, 1));
         Assert.NotEqual(Loss(8, 1), Loss(8, 2));
         Assert.NotEqual(Loss(null, 1), Loss(8, 1));

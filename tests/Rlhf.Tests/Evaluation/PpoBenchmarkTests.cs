@@ -30,15 +30,18 @@ public sealed class PpoBenchmarkTests
         // The parts are measured within the whole; at one step medians are that step's.
         Assert.InRange(result.ForwardS + result.HeadS + result.BackwardS + result.OptimizerS, 0, result.OptimiseS);
         Assert.InRange(result.ReferenceS + result.OptimiseS, 0, result.PpoStepS);
-        Assert.All((double[])[result.ForwardS, result.HeadS, result.BackwardS, result.OptimizerS, result.MatmulGflopsBefore, result.MatmulGflopsAfter,
+        Assert.All((double[])[result.ForwardS, result.HeadS, result.BackwardS, result.OptimizerS, result.MatmulGflopsBefore,
+            result.MatmulGflopsAfter,
             result.FastestMatmulGflopsBefore, result.FastestMatmulGflopsAfter], v => Assert.True(v > 0));
         Assert.Equal(result.PpoStepGflop / result.PpoStepS / ((result.FastestMatmulGflopsBefore + result.FastestMatmulGflopsAfter) / 2),
             result.PpoStepFractionOfFastest, 1e-9);
 
         var json = JsonSerializer.SerializeToElement(BenchVerb.Rounded(new BenchOptions(), result),
             new JsonSerializerOptions { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower });
-        foreach (string field in (string[])["generate_s", "reward_s", "ppo_step_s", "reference_s", "optimise_s", "forward_s", "head_s", "backward_s",
-            "optimizer_s", "total_s", "matmul_gflops_before", "fastest_matmul_gflops_before", "fastest_matmul_gflops_after", "ppo_step_fraction",
+        foreach (string field in (string[])["generate_s", "reward_s", "ppo_step_s", "reference_s", "optimise_s", "forward_s",
+            "head_s", "backward_s",
+            "optimizer_s", "total_s", "matmul_gflops_before", "fastest_matmul_gflops_before", "fastest_matmul_gflops_after",
+            "ppo_step_fraction",
             "generate_fraction_of_fastest", "reward_fraction_of_fastest", "ppo_step_fraction_of_fastest"])
             Assert.True(json.GetProperty(field).GetDouble() > 0, field);
         Assert.Equal(10, BenchVerb.Table(result).Rows.Count);

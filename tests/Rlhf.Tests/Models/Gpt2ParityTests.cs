@@ -12,8 +12,8 @@ public sealed class Gpt2ParityTests
     private const double Tolerance = 1e-4;
 
     /// <summary>
-    /// Every GPT-2 of the fixtures with each layout of its padding for which a tensor is expected; one usual name when there is none, so that
-    /// it is skipped by name.
+    /// Every GPT-2 of the fixtures with each layout of its padding for which a tensor is expected; one usual name when there is
+    /// none, so that it is skipped by name.
     /// </summary>
     public static TheoryData<string, string> Layouts(string tensor)
     {
@@ -84,13 +84,15 @@ public sealed class Gpt2ParityTests
         var ids = Rows(expected[layout + ".input_ids"]);
         var tokens = ids.Select((row, b) => row.Where((_, t) => mask[b][t] != 0).ToArray()).ToArray();
         var wanted = tokens.Select((_, b) => expected[layout + ".cached_logits"][b]
-            .index_select(0, tensor(Enumerable.Range(0, mask[b].Length).Where(t => mask[b][t] != 0).Select(t => (long)t).ToArray()))).ToArray();
+            .index_select(0, tensor(Enumerable.Range(0, mask[b].Length).Where(t => mask[b][t] != 0).Select(t => (long)t)
+                .ToArray()))).ToArray();
 
         using var cache = model.CreateCache(tokens.Length, tokens.Max(t => t.Length));
         using var prefix = PackedBatch.FromRows(tokens.Select(t => t[..Math.Max(1, t.Length / 2)]).ToArray());
         var hidden = model.Prefill(prefix, cache);
         for (int b = 0; b < tokens.Length; b++)
-            AssertClose(wanted[b].narrow(0, 0, prefix.Length(b)), model.Logits(hidden.narrow(0, prefix.Offsets[b], prefix.Length(b))), Tolerance);
+            AssertClose(wanted[b].narrow(0, 0, prefix.Length(b)),
+                model.Logits(hidden.narrow(0, prefix.Offsets[b], prefix.Length(b))), Tolerance);
 
         // Rows that have no further token leave the cache; the last active row takes their place.
         var rows = Enumerable.Range(0, tokens.Length).ToList();
@@ -131,7 +133,8 @@ public sealed class Gpt2ParityTests
                     targets.Add(labels[b][t]);
                 }
         var hidden = model.Forward(batch).index_select(0, tensor(positions.ToArray()));
-        var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, tensor(targets.ToArray()), (_, l) => full_like(l, -1.0 / targets.Count));
+        var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, tensor(targets.ToArray()), (_, l) =>
+            full_like(l, -1.0 / targets.Count));
         hidden.backward([pass.HiddenGradient]);
 
         Assert.Equal(expected[layout + ".lm_loss"].ToDouble(), -pass.Logprobs.mean().ToDouble(), 1e-4);
@@ -202,7 +205,8 @@ public sealed class Gpt2ParityTests
     /// <summary>Padded [B, T, ..] to the rows [N, ..] where the mask is 1.</summary>
     private static Tensor PackRows(Tensor padded, int[][] mask)
     {
-        var index = mask.SelectMany((row, b) => Enumerable.Range(0, row.Length).Where(t => row[t] != 0).Select(t => (long)b * row.Length + t)).ToArray();
+        var index = mask.SelectMany((row, b) =>
+            Enumerable.Range(0, row.Length).Where(t => row[t] != 0).Select(t => (long)b * row.Length + t)).ToArray();
         return padded.reshape([-1, .. padded.shape[2..]]).index_select(0, tensor(index));
     }
 

@@ -17,10 +17,12 @@ public sealed class LmHeadTests
         foreach (var test in root.GetProperty("logits").EnumerateArray())
         {
             var rows = test.GetProperty("logits").EnumerateArray().SelectMany(b => b.EnumerateArray()).Select(Floats).ToArray();
-            var labels = test.GetProperty("labels").EnumerateArray().SelectMany(b => b.EnumerateArray()).Select(l => l.GetInt64()).ToArray();
+            var labels = test.GetProperty("labels").EnumerateArray().SelectMany(b => b.EnumerateArray())
+                .Select(l => l.GetInt64()).ToArray();
             int v = rows[0].Length;
             // With the identity as output weight, the hidden states are the logits.
-            var logprobs = LmHead.Logprobs(tensor(rows.SelectMany(r => r).ToArray(), [rows.Length, v]), eye(v), tensor(labels), out var entropy, withEntropy: true);
+            var logprobs = LmHead.Logprobs(tensor(rows.SelectMany(r => r).ToArray(), [rows.Length, v]), eye(v), tensor(labels),
+                out var entropy, withEntropy: true);
             AssertClose(test.GetProperty("logprobs_from_logits").EnumerateArray().SelectMany(Floats), logprobs);
             AssertClose(test.GetProperty("entropy_from_logits").EnumerateArray().SelectMany(Floats), entropy!);
         }

@@ -20,7 +20,8 @@ internal sealed class Shortcuts : IDisposable
     public Shortcuts(bool fusedBlocks, MatrixLibrary library) => (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
 
     /// <summary>The matrix libraries that libtorch brings on this machine: oneDNN's operators exist on x86.</summary>
-    public static MatrixLibrary[] Libraries => X86Base.IsSupported ? [MatrixLibrary.Default, MatrixLibrary.OneDnn] : [MatrixLibrary.Default];
+    public static MatrixLibrary[] Libraries =>
+        X86Base.IsSupported ? [MatrixLibrary.Default, MatrixLibrary.OneDnn] : [MatrixLibrary.Default];
 
     public void Dispose() => (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
 }

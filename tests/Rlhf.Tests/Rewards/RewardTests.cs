@@ -125,7 +125,8 @@ public class RewardTests
         Assert.Throws<ArgumentException>(() => new WeightedReward());
         Assert.Contains("'one'", Assert.Throws<ArgumentException>(() =>
             new WeightedReward(new WeightedComponent(one, 1), new WeightedComponent(one, 2))).Message);
-        Assert.Contains("finite", Assert.Throws<ArgumentException>(() => new WeightedReward(new WeightedComponent(one, double.NaN))).Message);
+        Assert.Contains("finite",
+            Assert.Throws<ArgumentException>(() => new WeightedReward(new WeightedComponent(one, double.NaN))).Message);
         Assert.Throws<RewardException>(() => new WeightedReward(new WeightedComponent(new Unchecked([1]), 1)).Score(Samples));
     }
 

@@ -57,7 +57,8 @@ public class TextClassificationPipelineTests
     [Fact]
     public void Top_k_keeps_the_highest_labels()
     {
-        using var pipeline = new TextClassificationPipeline(ClassifierTests.Tiny("bert", labels: ["a", "b", "c"]), new FixtureTokenizer(13));
+        using var pipeline =
+            new TextClassificationPipeline(ClassifierTests.Tiny("bert", labels: ["a", "b", "c"]), new FixtureTokenizer(13));
         var all = pipeline.Classify(["xyz"]).Single();
         Assert.Equal(3, all.Count);
         Assert.Equal(all.Take(2), pipeline.Classify(["xyz"], topK: 2).Single());

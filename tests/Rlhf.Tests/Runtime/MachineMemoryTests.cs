@@ -57,7 +57,8 @@ public sealed class MachineMemoryTests : IDisposable
 
     public void Dispose() => folder.Dispose();
 
-    private (long Bytes, string Where)? Host() => MachineMemory.Host(Path.Combine(folder.Path, "proc"), Path.Combine(folder.Path, "cgroup"));
+    private (long Bytes, string Where)? Host() =>
+        MachineMemory.Host(Path.Combine(folder.Path, "proc"), Path.Combine(folder.Path, "cgroup"));
 
     private void Write(string file, string content)
     {

@@ -10,7 +10,8 @@ namespace Rlhf.Tests.Runtime;
 [Collection(ShortcutCollection.Name)]
 public sealed class MatrixProductTests
 {
-    private static readonly (int M, int K, int N)[] Shapes = [(1, 5, 7), (5, 1, 7), (5, 7, 1), (1, 1, 1), (1, 64, 1), (33, 17, 65), (128, 96, 40)];
+    private static readonly (int M, int K, int N)[] Shapes =
+        [(1, 5, 7), (5, 1, 7), (5, 7, 1), (1, 1, 1), (1, 64, 1), (33, 17, 65), (128, 96, 40)];
 
     public static TheoryData<MatrixLibrary, int, int, int, bool> Cases() => new(
         from library in Shortcuts.Libraries

@@ -17,7 +17,8 @@ public sealed class RandomStreamTests
     [Fact]
     public void NamesAndForksAreStreamsOfTheirOwn()
     {
-        var streams = new[] { new RandomStream(1, "a"), new RandomStream(1, "b"), new RandomStream(2, "a"), new RandomStream(1, "a").Fork(0),
+        var streams = new[] { new RandomStream(1, "a"), new RandomStream(1, "b"), new RandomStream(2, "a"),
+            new RandomStream(1, "a").Fork(0),
             new RandomStream(1, "a").Fork(1) };
         Assert.Equal(streams.Length, streams.Select(s => s.NextUInt64()).Distinct().Count());
     }

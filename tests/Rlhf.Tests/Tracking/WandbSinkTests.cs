@@ -160,7 +160,8 @@ public sealed class WandbSinkTests : IDisposable
             value.RootElement.GetProperty("log_mode").GetString()));
         using var table = JsonDocument.Parse(content);
         Assert.Equal("""["query","response","reward"]""", table.RootElement.GetProperty("columns").GetRawText());
-        Assert.Equal("[[\"This film\",\" is <b>good</b>\",1.25],[\"\ufffd\",\"\",null]]", table.RootElement.GetProperty("data").GetRawText());
+        Assert.Equal("[[\"This film\",\" is <b>good</b>\",1.25],[\"\ufffd\",\"\",null]]",
+            table.RootElement.GetProperty("data").GetRawText());
         var file = records[2].Nested(Files).Nested(1);
         Assert.Equal((path, 0ul, 2ul), (file.Text(1), file.Varint(2), file.Varint(3)));
     }
@@ -227,7 +228,8 @@ public sealed class WandbSinkTests : IDisposable
         var rows = records.Where(r => r.Has(History)).Select(r => WandbReader.Items(r.Nested(History))).ToArray();
         Assert.Equal([("1", "1"), ("2", "2"), ("3", "3"), ("4", "40")], rows.Select(r => (r["_step"], r["objective/kl"])));
         Assert.Equal(["1", "2", "3", "4.5"], rows.Select(r => r["_runtime"])); // not the time in between
-        Assert.Equal(3, records.Count(r => r.Has(Files) && r.Nested(Files).AllNested(1)[0].Text(1).StartsWith("media", StringComparison.Ordinal)));
+        Assert.Equal(3, records.Count(r =>
+            r.Has(Files) && r.Nested(Files).AllNested(1)[0].Text(1).StartsWith("media", StringComparison.Ordinal)));
     }
 
     [Fact]
@@ -238,7 +240,8 @@ public sealed class WandbSinkTests : IDisposable
         {
             path = sink.FilePath;
             sink.Write(new MetricRecord(1, Time, new Dictionary<string, double> { [new string('x', 15_700)] = 1 }));
-            sink.Write(new MetricRecord(1, Time, new Dictionary<string, double> { [new string('z', 100)] = 1 })); // about the end of a block
+            // About the end of a block.
+            sink.Write(new MetricRecord(1, Time, new Dictionary<string, double> { [new string('z', 100)] = 1 }));
             sink.Write(Record(2, 2));
             sink.Write(Record(3, 3, [1, 2, 3]));
         }

@@ -56,7 +56,11 @@ public sealed class BadStepsTests
     [InlineData("nan-gradient@2-", 7L)]
     public void RewardModellingDoesTheSame(string fault, long? stops)
     {
-        using var model = new Gpt2ForSequenceClassification(new Gpt2ClassifierConfig(Tiny) { PadTokenId = 0, Labels = ["NEGATIVE", "POSITIVE"] });
+        using var model = new Gpt2ForSequenceClassification(new Gpt2ClassifierConfig(Tiny)
+        {
+            PadTokenId = 0,
+            Labels = ["NEGATIVE", "POSITIVE"],
+        });
         model.Initialize(1);
         using var trainer = new RewardTrainer(model, new NumberTokenizer(17), new RewardConfig { BatchSize = 2, MaxSteps = 12 });
         trainer.Faults = FaultPlan.Parse(fault);
@@ -74,7 +78,8 @@ public sealed class BadStepsTests
 
     private static readonly SftExample[] Texts = [.. Enumerable.Range(0, 6).Select(i => new SftExample([i, i + 1, i + 2]))];
 
-    private static readonly Gpt2Config Tiny = new() { VocabSize = 17, NPositions = 8, NEmbd = 8, NLayer = 1, NHead = 2, ResidPdrop = 0, EmbdPdrop = 0, AttnPdrop = 0 };
+    private static readonly Gpt2Config Tiny =
+        new() { VocabSize = 17, NPositions = 8, NEmbd = 8, NLayer = 1, NHead = 2, ResidPdrop = 0, EmbdPdrop = 0, AttnPdrop = 0 };
 
     private static Gpt2LMHeadModel LanguageModel()
     {

@@ -158,7 +158,8 @@ public sealed class PpoBenchmark
             Median(s => s.Phases["time/ppo/optimize/optimizer"]), Median(s => s.Total),
             responseTokens / Median(s => s.Total), responseTokens / Median(s => s.Generate),
             steps.Average(s => s.Lengths.Queries.Sum()), responseTokens, PeakMemoryMib(), live, 0, 0, 0, 0,
-            steps.Average(s => GenerateFlops(s.Lengths)) / 1e9, steps.Average(s => RewardFlops(s.Lengths)) / 1e9, steps.Average(s => PpoFlops(s.Lengths)) / 1e9);
+            steps.Average(s => GenerateFlops(s.Lengths)) / 1e9, steps.Average(s => RewardFlops(s.Lengths)) / 1e9,
+            steps.Average(s => PpoFlops(s.Lengths)) / 1e9);
     }
 
     /// <summary>Rate of libtorch's 2048³ float32 matrix product on the benchmark's device, in GFLOP/s: the median of several.</summary>
@@ -203,7 +204,8 @@ public sealed class PpoBenchmark
         var scores = Enumerable.Range(0, Config.BatchSize).Select(_ => (float)random.NextGaussian()).ToArray();
         start = Stopwatch.GetTimestamp();
         var statistics = trainer.Step(
-            ReferencePath ? new Rollout(queries, generated.Responses) : new Rollout(queries, generated.Responses, generated.Logprobs, generated.Values), scores);
+            ReferencePath ? new Rollout(queries, generated.Responses)
+            : new Rollout(queries, generated.Responses, generated.Logprobs, generated.Values), scores);
         Synchronize();
         return new Step(generate, reward, Stopwatch.GetElapsedTime(start).TotalSeconds,
             statistics.Seconds,
@@ -224,7 +226,8 @@ public sealed class PpoBenchmark
     private void Classify(SequenceClassifier classifier, IEnumerable<int[]> texts, RandomStream random)
     {
         using var inference = inference_mode();
-        foreach (var rows in texts.Select(t => RandomIds(random, t.Length + 2, Reward.VocabSize)).OrderByDescending(r => r.Length).Chunk(16))
+        foreach (var rows in texts.Select(t => RandomIds(random, t.Length + 2, Reward.VocabSize))
+            .OrderByDescending(r => r.Length).Chunk(16))
         {
             using var scope = NewDisposeScope();
             using var batch = PackedBatch.FromRows(rows, Device);

@@ -39,7 +39,8 @@ internal sealed class Gpt2Block
         projBias = parameters.Add(at + "mlp.c_proj.bias", d);
         Parameters =
         [
-            ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias, ln2Weight, ln2Bias, fcWeight, fcBias, projWeight, projBias,
+            ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias, ln2Weight, ln2Bias, fcWeight, fcBias,
+            projWeight, projBias,
         ];
     }
 
@@ -67,7 +68,8 @@ internal sealed class Gpt2Block
         // Rows are padded on the right, so that the causal mask already hides the padding from every token.
         var attended = nn.functional.scaled_dot_product_attention(Heads(Scale(q)), Heads(k), Heads(v),
             p: training ? Config.AttnPdrop : 0, is_casual: true);
-        return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training).MoveToOuterDisposeScope();
+        return FeedForward(Residual(x, batch.Pack(attended.transpose(1, 2).reshape(q.shape)), training), training)
+            .MoveToOuterDisposeScope();
     }
 
     /// <summary>One token for each row: [rows, D] to [rows, D].</summary>

@@ -9,7 +9,8 @@ using static Rlhf.Tracking.ProtobufFields;
 namespace Rlhf.Tracking.Wandb;
 
 /// <summary>
-/// The records of a Weights &amp; Biases run, written field by field (wandb/proto/wandb_internal.proto), and the JSON of the values in them.
+/// The records of a Weights &amp; Biases run, written field by field (wandb/proto/wandb_internal.proto), and the JSON of the
+/// values in them.
 /// </summary>
 internal static class WandbRecords
 {
@@ -118,7 +119,9 @@ internal static class WandbRecords
         return JsonSerializer.Serialize(new { _type = "histogram", values = counts, bins });
     }
 
-    /// <summary>A table's file: at most <see cref="MostRows"/> rows, as many as W&amp;B shows; what JSON has no number for is null.</summary>
+    /// <summary>
+    /// A table's file: at most <see cref="MostRows"/> rows, as many as W&amp;B shows; what JSON has no number for is null.
+    /// </summary>
     public static byte[] Table(SampleTable table) => JsonSerializer.SerializeToUtf8Bytes(new JsonObject
     {
         ["columns"] = new JsonArray([.. table.Columns.Select(c => (JsonNode?)Clean(c))]),

@@ -38,7 +38,8 @@ public sealed class CheckpointStore(string folder)
     {
         Directory.CreateDirectory(folder);
         if (!trainer.IsBetweenSteps)
-            throw new InvalidOperationException("A step failed after some of its updates; a run cannot go on from there. Save between two steps.");
+            throw new InvalidOperationException(
+                "A step failed after some of its updates; a run cannot go on from there. Save between two steps.");
         string target = PathOf(trainer.StepCount), writing = Path.Combine(folder, Unfinished + Path.GetFileName(target));
         RemoveUnfinished();
         try

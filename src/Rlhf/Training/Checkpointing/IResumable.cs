@@ -15,8 +15,8 @@ public interface IResumable
     long StepCount { get; }
 
     /// <summary>
-    /// False after a step that failed when it had changed weights already: what the trainer holds is then nothing that a run can go on from.
-    /// A step that fails before leaves the trainer as it was. True by default.
+    /// False after a step that failed when it had changed weights already: what the trainer holds is then nothing that a run can
+    /// go on from. A step that fails before leaves the trainer as it was. True by default.
     /// </summary>
     bool IsBetweenSteps => true;
 

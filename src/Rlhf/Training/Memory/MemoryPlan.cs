@@ -14,8 +14,8 @@ namespace Rlhf.Training.Memory;
 public sealed record MemoryItem(string Name, string Arithmetic, long Bytes);
 
 /// <summary>
-/// What a run will need at its peak, from the sizes in config.json alone, so that a model too large for the machine is refused before anything
-/// is loaded. Against measured peaks the sums are within about 10 % on the CPU (docs/reliability.md).
+/// What a run will need at its peak, from the sizes in config.json alone, so that a model too large for the machine is refused
+/// before anything is loaded. Against measured peaks the sums are within about 10 % on the CPU (docs/reliability.md).
 /// </summary>
 /// <param name="Task">What is to be done with which model, for the message.</param>
 /// <param name="Items">What takes memory.</param>
@@ -56,7 +56,8 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
         MemoryItem[] rollout =
         [
             new("keys and values of the rollout", $"{config.BatchSize:N0} rows × {longest:N0} tokens × {policy.Layers} layers", cache),
-            new("logits of the rollout", $"{config.BatchSize:N0} rows × {policy.VocabSize:N0}", 2L * config.BatchSize * policy.VocabSize * FloatBytes),
+            new("logits of the rollout", $"{config.BatchSize:N0} rows × {policy.VocabSize:N0}",
+                2L * config.BatchSize * policy.VocabSize * FloatBytes),
         ];
         return new(task,
         [
@@ -86,7 +87,8 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
             if (predictsTokens)
                 items.Add(Logits(model, rowLengths.Sum(l => (long)l)));
             else if (device.type == DeviceType.CPU)
-                items.Add(new("holes in the heap", "texts of different lengths; nearly as much as the activations", activations.Bytes / 10 * 9));
+                items.Add(new("holes in the heap", "texts of different lengths; nearly as much as the activations",
+                    activations.Bytes / 10 * 9));
         }
         items.Add(Program);
         return new(task, items, $"Lower BatchSize (now {batchSize}; raise GradientAccumulationSteps by as much) or MaxLength, or take a "

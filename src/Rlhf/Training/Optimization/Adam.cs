@@ -32,7 +32,9 @@ public sealed class Adam : IDisposable
     // A compilation unit's native handle is never freed: one for the process.
     private static readonly Lazy<jit.CompilationUnit> Compiled = new(() => jit.compile(Script + "\n"));
 
-    /// <summary>Gradients of so many elements keep their memory: holes of that size in the heap are soon filled with other things.</summary>
+    /// <summary>
+    /// Gradients of so many elements keep their memory: holes of that size in the heap are soon filled with other things.
+    /// </summary>
     private const long KeptGradient = 16 << 20;
 
     private readonly State[] states;
@@ -108,7 +110,8 @@ public sealed class Adam : IDisposable
     }
 
     /// <summary>
-    /// Forgets the gradients: the next backward pass then hands its own tensors over, where zeros would have to be written, read and added to.
+    /// Forgets the gradients: the next backward pass then hands its own tensors over, where zeros would have to be written, read
+    /// and added to.
     /// </summary>
     public void ZeroGradients()
     {

@@ -4,7 +4,9 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;
 
-/// <summary>Where the faults of a <see cref="FaultPlan"/> enter a PPO step, so that tests see the guards at work. Nothing without a plan.</summary>
+/// <summary>
+/// Where the faults of a <see cref="FaultPlan"/> enter a PPO step, so that tests see the guards at work. Nothing without a plan.
+/// </summary>
 internal static class PpoFaults
 {
     /// <summary>Scores as a broken reward function gives them.</summary>

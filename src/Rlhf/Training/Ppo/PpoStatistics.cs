@@ -94,8 +94,8 @@ public sealed record PpoStatistics
     /// <summary>The step's per-token data.</summary>
     public required PpoBatch Batch { get; init; }
 
-    /// <summary>Seconds per phase, under TRL's names (time/ppo/…), and under time/ppo/optimize/ what the epochs spent on forward, head, backward
-    /// and optimizer (on a GPU: on handing it the work).</summary>
+    /// <summary>Seconds per phase, under TRL's names (time/ppo/…), and under time/ppo/optimize/ what the epochs spent on forward,
+    /// head, backward and optimizer (on a GPU: on handing it the work).</summary>
     public required IReadOnlyDictionary<string, double> Seconds { get; init; }
 
     /// <summary>What the guards against divergence found, under <c>ppo/guard/</c>.</summary>

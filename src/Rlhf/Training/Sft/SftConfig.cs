@@ -76,7 +76,9 @@ public sealed record SftConfig
     public int SequencesPerStep(int sequences) =>
         (int)Math.Clamp(sequences, 1, (long)BatchSize * GradientAccumulationSteps);
 
-    /// <summary>Optimizer steps of a run, at least 1. An epoch has whole steps only: what is left over comes back in the next one.</summary>
+    /// <summary>
+    /// Optimizer steps of a run, at least 1. An epoch has whole steps only: what is left over comes back in the next one.
+    /// </summary>
     /// <param name="sequences">Sequences to train on.</param>
     public long TotalSteps(int sequences) =>
         MaxSteps ?? Math.Max(1, (long)(NumTrainEpochs * (sequences / SequencesPerStep(sequences))));

@@ -56,7 +56,8 @@ public class ClassifierFileTests
     [Theory, MemberData(nameof(Folders))]
     public void A_checkpoint_without_head_needs_a_new_one(string folder)
     {
-        var headless = ClassifierFixtures.Weights(folder).Rename(name => name.Contains("classifier") || name.Contains("pooler") ? null : name);
+        var headless = ClassifierFixtures.Weights(folder)
+            .Rename(name => name.Contains("classifier") || name.Contains("pooler") ? null : name);
         using var model = ClassifierFixtures.Load(folder);
         Assert.Contains("classifier", Assert.Throws<InvalidDataException>(() => model.LoadWeights(headless)).Message);
         model.LoadWeightsUnderNewHead(headless, seed: 1);
@@ -83,7 +84,8 @@ public class ClassifierFileTests
     public void Configurations_that_cannot_be_built_are_refused(string key, string value, string named)
     {
         using var folder = Folder(json => json[key] = JsonNode.Parse(value));
-        Assert.Contains(named, Assert.Throws<InvalidDataException>(() => AutoModelForSequenceClassification.FromConfig(folder.Path)).Message);
+        Assert.Contains(named,
+            Assert.Throws<InvalidDataException>(() => AutoModelForSequenceClassification.FromConfig(folder.Path)).Message);
     }
 
     [Fact]
@@ -91,7 +93,8 @@ public class ClassifierFileTests
     {
         using var folder = Folder(json => (json["vocab_size"], json["dim"]) = (4_000_000, 4096));
         File.Copy(Fixtures.Path("distilbert-tiny", "model.safetensors"), Path.Combine(folder.Path, "model.safetensors"));
-        Assert.Contains("belong together", Assert.Throws<InvalidDataException>(() => AutoModelForSequenceClassification.FromPretrained(folder.Path)).Message);
+        Assert.Contains("belong together",
+            Assert.Throws<InvalidDataException>(() => AutoModelForSequenceClassification.FromPretrained(folder.Path)).Message);
     }
 
     [Theory]

@@ -20,7 +20,8 @@ internal static class ClassifierFixtures
 
     /// <summary>False where rows begin with padding, which changes what an encoder's head reads.</summary>
     public static bool PadsOnTheRight(string folder, string group) =>
-        !File.Exists(ExpectedPath(folder)) || FixtureTensors.Load(ExpectedPath(folder)).Rows(group + ".attention_mask").All(row => row[0] != 0);
+        !File.Exists(ExpectedPath(folder))
+            || FixtureTensors.Load(ExpectedPath(folder)).Rows(group + ".attention_mask").All(row => row[0] != 0);
 
     public static FixtureTensors Expected(string folder) => FixtureTensors.Load(Fixtures.Path(folder + "-expected.safetensors"));
 
@@ -36,12 +37,13 @@ internal static class ClassifierFixtures
         return model;
     }
 
-    public static EncoderConfig LoadConfig(string folder) => (string?)JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "config.json")))!["model_type"] switch
-    {
-        "distilbert" => DistilBertConfig.Load(folder),
-        "bert" => BertConfig.Load(folder),
-        _ => RobertaConfig.Load(folder),
-    };
+    public static EncoderConfig LoadConfig(string folder) =>
+        (string?)JsonNode.Parse(File.ReadAllText(Path.Combine(folder, "config.json")))!["model_type"] switch
+        {
+            "distilbert" => DistilBertConfig.Load(folder),
+            "bert" => BertConfig.Load(folder),
+            _ => RobertaConfig.Load(folder),
+        };
 
     private static string ExpectedPath(string folder) => Path.Combine(Fixtures.Root, folder + "-expected.safetensors");
 

@@ -13,7 +13,8 @@ public class ClassifierParityTests
 
     public static TheoryData<string, string> Groups => [.. ClassifierFixtures.Groups()];
 
-    public static TheoryData<string, string> GroupsPaddedOnTheRight => [.. ClassifierFixtures.Groups().Where(g => ClassifierFixtures.PadsOnTheRight(g.Folder, g.Group))];
+    public static TheoryData<string, string> GroupsPaddedOnTheRight =>
+        [.. ClassifierFixtures.Groups().Where(g => ClassifierFixtures.PadsOnTheRight(g.Folder, g.Group))];
 
     [Theory, MemberData(nameof(Groups))]
     public void Logits_and_hidden_states_of_rows_with_their_padding(string folder, string group)
@@ -54,7 +55,8 @@ public class ClassifierParityTests
             for (int b = 0; b < batch.RowCount; b++)
                 for (int t = 0; t < batch.Length(b); t++)
                     for (int d = 0; d < (int)shape[3]; d++)
-                        Assert.Equal(numbers[((layer * shape[1] + b) * shape[2] + t) * shape[3] + d], packed[(batch.Offsets[b] + t) * shape[3] + d], Tolerance);
+                        Assert.Equal(numbers[((layer * shape[1] + b) * shape[2] + t) * shape[3] + d],
+                            packed[(batch.Offsets[b] + t) * shape[3] + d], Tolerance);
         }
     }
 

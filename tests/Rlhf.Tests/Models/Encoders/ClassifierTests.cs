@@ -51,7 +51,8 @@ public class ClassifierTests
             double below = Loss();
             parameter.add_(direction, Epsilon);
             double numeric = (above - below) / (2 * Epsilon);
-            Assert.True(Math.Abs(analytic - numeric) < 2e-3 + 0.02 * Math.Abs(numeric), $"{name}: gradient {analytic}, differences {numeric}");
+            Assert.True(Math.Abs(analytic - numeric) < 2e-3 + 0.02 * Math.Abs(numeric),
+                $"{name}: gradient {analytic}, differences {numeric}");
         }
     }
 
@@ -131,7 +132,8 @@ public class ClassifierTests
     {
         using var model = Tiny(kind);
         Assert.Contains("vocabulary", Assert.Throws<ArgumentOutOfRangeException>(() => Logits(model, [[3, 13]])).Message);
-        Assert.Contains("at most", Assert.Throws<ArgumentException>(() => Logits(model, [[.. Enumerable.Repeat(3, model.MaxPositions + 1)]])).Message);
+        Assert.Contains("at most",
+            Assert.Throws<ArgumentException>(() => Logits(model, [[.. Enumerable.Repeat(3, model.MaxPositions + 1)]])).Message);
         Logits(model, [[.. Enumerable.Repeat(3, model.MaxPositions)]]);
     }
 
@@ -192,7 +194,8 @@ public class ClassifierTests
     public void Sinusoidal_positions_begin_as_sines_and_cosines()
     {
         using var scope = NewDisposeScope();
-        using var model = new DistilBertForSequenceClassification((DistilBertConfig)Small(new DistilBertConfig { SinusoidalPositions = true }));
+        using var model = new DistilBertForSequenceClassification(
+            (DistilBertConfig)Small(new DistilBertConfig { SinusoidalPositions = true }));
         model.Initialize(1);
         var positions = model.Parameters["distilbert.embeddings.position_embeddings.weight"];
         Assert.Equal(Math.Sin(3), positions[3, 0].item<float>(), 1e-6);

@@ -186,7 +186,8 @@ public sealed class CheckpointStoreTests : IDisposable
         trainer.GoTo(1);
         var saved = store.Save(trainer, trainer.SaveModel);
         string manifest = Path.Combine(saved.Folder, "manifest.json");
-        File.WriteAllText(manifest, File.ReadAllText(manifest).Replace("\"model.safetensors\"", "\"../../model.safetensors\"", StringComparison.Ordinal));
+        File.WriteAllText(manifest,
+            File.ReadAllText(manifest).Replace("\"model.safetensors\"", "\"../../model.safetensors\"", StringComparison.Ordinal));
         Assert.Contains("outside its folder", Assert.Throws<InvalidDataException>(() => saved.Restore(trainer)).Message);
     }
 

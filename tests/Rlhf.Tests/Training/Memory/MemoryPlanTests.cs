@@ -37,7 +37,8 @@ public sealed class MemoryPlanTests
     [Theory]
     [MemberData(nameof(Measured))]
     public void ThePlanIsNearWhatWasMeasured(string run, double measured, double planned) =>
-        Assert.True(planned / measured is > 0.85 and < 1.15, $"{run}: planned {planned:F0}, measured {measured:F0}: {planned / measured:P0}");
+        Assert.True(planned / measured is > 0.85 and < 1.15,
+            $"{run}: planned {planned:F0}, measured {measured:F0}: {planned / measured:P0}");
 
     [Fact]
     public void WeightsGradientsMomentsAndReferenceOfSeventyBillionParameters()
@@ -63,9 +64,18 @@ public sealed class MemoryPlanTests
         var gpt2 = new Gpt2Config { VocabSize = 50, NPositions = 16, NEmbd = 24, NLayer = 3, NHead = 2, NInner = 40 };
         using (var model = new Gpt2LMHeadModel(gpt2))
             Assert.Equal(model.Parameters.ElementCount, ModelSize.Of(gpt2).Parameters);
-        var bert = new DistilBertConfig { VocabSize = 50, MaxPositionEmbeddings = 16, HiddenSize = 24, NumHiddenLayers = 3, NumAttentionHeads = 2, IntermediateSize = 40 };
+        var bert = new DistilBertConfig
+        {
+            VocabSize = 50,
+            MaxPositionEmbeddings = 16,
+            HiddenSize = 24,
+            NumHiddenLayers = 3,
+            NumAttentionHeads = 2,
+            IntermediateSize = 40,
+        };
         using (var model = new DistilBertForSequenceClassification(bert))
-            Assert.InRange(ModelSize.Of(bert).Parameters, model.Parameters.ElementCount - 2000, model.Parameters.ElementCount); // without the head
+            // Without the head.
+            Assert.InRange(ModelSize.Of(bert).Parameters, model.Parameters.ElementCount - 2000, model.Parameters.ElementCount);
     }
 
     private static double Ppo(int batch, int mini, int? shared, int responseMin, int responseMax) => MemoryPlan.ForPpo(
@@ -76,7 +86,8 @@ public sealed class MemoryPlanTests
     {
         ModelSize Of(string name) => ModelSize.Of(Path.Combine(Fixtures.Repository(), "models", name));
         return MemoryPlan.ForPpo("PPO", new PpoConfig { BatchSize = 64, MiniBatchSize = 32 }, Of("imdb-gpt2-tiny"), null,
-            [Of("imdb-distilbert-tiny"), Of("imdb-bert-tiny")], new LengthSampler(2, 8), new LengthSampler(4, 16), torch.CPU).TotalBytes / (double)MiB;
+            [Of("imdb-distilbert-tiny"), Of("imdb-bert-tiny")], new LengthSampler(2, 8), new LengthSampler(4, 16),
+            torch.CPU).TotalBytes / (double)MiB;
     }
 
     private static double Sft(ModelSize model, int rows, int length) => MemoryPlan.ForTraining(

@@ -11,7 +11,9 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.Ppo;
 
-/// <summary>Each kind of divergence through the real trainer: found at its step, counted, explained, and treated as the settings say.</summary>
+/// <summary>
+/// Each kind of divergence through the real trainer: found at its step, counted, explained, and treated as the settings say.
+/// </summary>
 public sealed class DivergenceTests
 {
     private static readonly DivergenceConfig Skips = new()
@@ -73,7 +75,8 @@ public sealed class DivergenceTests
         Assert.Equal(2, error.Step);
         Assert.Contains(what, char.ToUpperInvariant(error.Metric[0]) + error.Metric[1..], StringComparison.OrdinalIgnoreCase);
         Assert.NotEmpty(error.Cause);
-        Assert.True(typeof(PpoConfig).GetProperty(error.Setting!) is not null || typeof(DivergenceConfig).GetProperty(error.Setting!) is not null, metric);
+        Assert.True(typeof(PpoConfig).GetProperty(error.Setting!) is not null
+            || typeof(DivergenceConfig).GetProperty(error.Setting!) is not null, metric);
         Assert.Contains(error.Setting!, error.Message, StringComparison.Ordinal);
         Assert.Equal(run.Weights[0], run.WeightsNow());
     }
@@ -150,14 +153,16 @@ public sealed class DivergenceTests
     public void ARewardThatIsNotFiniteStopsByDefaultAndShowsItsSample()
     {
         using var run = new Run("nan-reward@2", new());
-        Assert.Contains("gave NaN for sample 0: query", Assert.Throws<RewardException>(() => run.Train(3)).Message, StringComparison.Ordinal);
+        Assert.Contains("gave NaN for sample 0: query", Assert.Throws<RewardException>(() => run.Train(3)).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]
     public void WhenNoRewardIsFiniteTheRunStops()
     {
         using var run = new Run(null, Skips);
-        var error = Assert.Throws<TrainingDivergedException>(() => run.Trainer.Step([[1], [2], [3], [4]], [[5], [6], [7], [8]], [float.NaN, float.NaN, float.PositiveInfinity, float.NaN]));
+        var error = Assert.Throws<TrainingDivergedException>(() => run.Trainer.Step([[1], [2], [3], [4]], [[5], [6], [7], [8]],
+            [float.NaN, float.NaN, float.PositiveInfinity, float.NaN]));
         Assert.Contains("4 of 4 rewards", error.Message, StringComparison.Ordinal);
     }
 
@@ -256,7 +261,16 @@ public sealed class DivergenceTests
 
         public Run(string? fault, DivergenceConfig divergence, bool scalesScores = false)
         {
-            var model = new Gpt2LMHeadModel(new Gpt2Config { VocabSize = 17, NPositions = 8, NEmbd = 8, NLayer = 1, NHead = 2, BosTokenId = null, EosTokenId = null });
+            var model = new Gpt2LMHeadModel(new Gpt2Config
+            {
+                VocabSize = 17,
+                NPositions = 8,
+                NEmbd = 8,
+                NLayer = 1,
+                NHead = 2,
+                BosTokenId = null,
+                EosTokenId = null,
+            });
             model.Initialize(1);
             policy = AutoModelForCausalLMWithValueHead.FromModel(model, seed: 2);
             Trainer = new PpoTrainer(new PpoConfig
@@ -273,7 +287,8 @@ public sealed class DivergenceTests
             };
             Query[] queries = [.. Enumerable.Range(0, 16).Select(i => new Query([i % 17, (i + 3) % 17], "q "))];
             int calls = 0;
-            run = new PpoRun(Trainer, new NumberTokenizer(17), new DelegateReward("count", (Completion _) => calls++ % 3), queries, responseLengths: new LengthSampler(2, 4));
+            run = new PpoRun(Trainer, new NumberTokenizer(17), new DelegateReward("count", (Completion _) => calls++ % 3),
+                queries, responseLengths: new LengthSampler(2, 4));
         }
 
         public PpoTrainer Trainer { get; }

@@ -16,7 +16,8 @@ public sealed class FlatnessTests
     {
         using var policy = AutoModelForCausalLMWithValueHead.FromModel(Model(), seed: 2);
         using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 1, Seed = 4 }, policy);
-        Query[] queries = [.. Enumerable.Range(0, 16).Select(i => new Query([.. Enumerable.Range(0, 1 + i % 3).Select(t => (i + t) % 17)], "q "))];
+        Query[] queries = [.. Enumerable.Range(0, 16)
+            .Select(i => new Query([.. Enumerable.Range(0, 1 + i % 3).Select(t => (i + t) % 17)], "q "))];
         var reward = new DelegateReward("length", (Completion c) => c.Response.Length % 5);
         var run = new PpoRun(trainer, new NumberTokenizer(17), reward, queries, responseLengths: new LengthSampler(1, 5));
         TestSetup.CollectGarbage();

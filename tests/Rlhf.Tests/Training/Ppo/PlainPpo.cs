@@ -116,7 +116,8 @@ internal sealed class PlainPpo : IDisposable
         adam.zero_grad();
         var evaluated = rows.Select(r => Evaluate(r.Query, r.Response)).ToArray();
         Tensor logprobs = cat([.. evaluated.Select(e => e.Logprobs)]), values = cat([.. evaluated.Select(e => e.Values)]);
-        Tensor old = Flat(r => r.Logprobs), advantages = Flat(r => r.Advantages), oldValues = Flat(r => r.Values), returns = Flat(r => r.Returns);
+        Tensor old = Flat(r => r.Logprobs), advantages = Flat(r => r.Advantages), oldValues = Flat(r => r.Values),
+            returns = Flat(r => r.Returns);
 
         var ratio = exp(logprobs - old);
         var policyLoss = maximum(-advantages * ratio, -advantages * clamp(ratio, 1 - config.ClipRange, 1 + config.ClipRange)).mean();

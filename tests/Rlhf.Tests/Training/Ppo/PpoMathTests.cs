@@ -18,7 +18,8 @@ public sealed class PpoMathTests
         {
             double tolerance = test.GetProperty("arithmetic").GetString() == "numpy_float32" ? 1e-6 : 1e-12;
             var controller = new AdaptiveKlController(
-                test.GetProperty("init_kl_coef").GetDouble(), test.GetProperty("target").GetDouble(), test.GetProperty("horizon").GetDouble());
+                test.GetProperty("init_kl_coef").GetDouble(), test.GetProperty("target").GetDouble(),
+                test.GetProperty("horizon").GetDouble());
             foreach (var (current, after) in Doubles(test.GetProperty("current")).Zip(Doubles(test.GetProperty("value_after"))))
             {
                 controller.Update(current, test.GetProperty("n_steps").GetInt32());
@@ -92,42 +93,46 @@ public sealed class PpoMathTests
     [InlineData(KlPenalty.Kl, -0.5)]
     [InlineData(KlPenalty.Abs, 0.5)]
     [InlineData(KlPenalty.Mse, 0.125)]
-    public void EstimatorsAreThoseOfTrl(KlPenalty penalty, double expected) => Assert.Equal(expected, PpoMath.Kl(penalty, -2f, -1.5f), 1e-6);
+    public void EstimatorsAreThoseOfTrl(KlPenalty penalty, double expected) =>
+        Assert.Equal(expected, PpoMath.Kl(penalty, -2f, -1.5f), 1e-6);
 
     [Fact]
-    public void PolicyGradientIsTheDerivativeOfTheLoss() => Gen.Double[-0.5, 0.5].Array[6].Select(Gen.Double[-2, 2].Array[6]).Sample((logRatios, advantages) =>
-    {
-        using var scope = NewDisposeScope();
-        var old = zeros(6, float64);
-        var weight = tensor(new[] { 0.2, 0.2, 0.2, 0.2, 0.2, 0.0 });
-        Tensor Advantages() => tensor(advantages);
-        double Loss(double[] l) => (PpoMath.PolicyLoss(tensor(l), old, Advantages(), weight, 0.2).Losses * weight).sum().ToDouble();
-        var gradient = PpoMath.PolicyLoss(tensor(logRatios), old, Advantages(), weight, 0.2).Gradient.data<double>().ToArray();
-        for (int i = 0; i < 6; i++)
+    public void PolicyGradientIsTheDerivativeOfTheLoss() =>
+        Gen.Double[-0.5, 0.5].Array[6].Select(Gen.Double[-2, 2].Array[6]).Sample((logRatios, advantages) =>
         {
-            // The loss has a corner where the ratio meets the clip range.
-            double ratio = Math.Exp(logRatios[i]);
-            if (Math.Abs(ratio - 0.8) > 1e-3 && Math.Abs(ratio - 1.2) > 1e-3)
-                Assert.Equal(Slope(Loss, logRatios, i), gradient[i], 1e-6);
-        }
-    }, iter: 50);
+            using var scope = NewDisposeScope();
+            var old = zeros(6, float64);
+            var weight = tensor(new[] { 0.2, 0.2, 0.2, 0.2, 0.2, 0.0 });
+            Tensor Advantages() => tensor(advantages);
+            double Loss(double[] l) => (PpoMath.PolicyLoss(tensor(l), old, Advantages(), weight, 0.2).Losses * weight).sum().ToDouble();
+            var gradient = PpoMath.PolicyLoss(tensor(logRatios), old, Advantages(), weight, 0.2).Gradient.data<double>().ToArray();
+            for (int i = 0; i < 6; i++)
+            {
+                // The loss has a corner where the ratio meets the clip range.
+                double ratio = Math.Exp(logRatios[i]);
+                if (Math.Abs(ratio - 0.8) > 1e-3 && Math.Abs(ratio - 1.2) > 1e-3)
+                    Assert.Equal(Slope(Loss, logRatios, i), gradient[i], 1e-6);
+            }
+        }, iter: 50);
 
     [Fact]
-    public void ValueGradientIsTheDerivativeOfTheLoss() => Gen.Double[-1, 1].Array[5].Select(Gen.Double[-1, 1].Array[5]).Sample((values, returns) =>
-    {
-        using var scope = NewDisposeScope();
-        var old = tensor(new[] { 0.1, -0.2, 0.3, 0.0, 0.5 });
-        var weight = full([5], 0.2, float64);
-        double Loss(double[] v) => (PpoMath.ValueLoss(tensor(v), old, tensor(returns), weight, 0.2).Losses * weight).sum().ToDouble();
-        var gradient = PpoMath.ValueLoss(tensor(values), old, tensor(returns), weight, 0.2).Gradient.data<double>().ToArray();
-        for (int i = 0; i < 5; i++)
+    public void ValueGradientIsTheDerivativeOfTheLoss() =>
+        Gen.Double[-1, 1].Array[5].Select(Gen.Double[-1, 1].Array[5]).Sample((values, returns) =>
         {
-            double v = values[i], o = old[i].ToDouble(), clipped = Math.Clamp(v, o - 0.2, o + 0.2);
-            bool atCorner = Math.Abs(Math.Abs(v - o) - 0.2) < 1e-3 || Math.Abs(Math.Abs(v - returns[i]) - Math.Abs(clipped - returns[i])) < 1e-3 && clipped != v;
-            if (!atCorner)
-                Assert.Equal(Slope(Loss, values, i), gradient[i], 1e-6);
-        }
-    }, iter: 50);
+            using var scope = NewDisposeScope();
+            var old = tensor(new[] { 0.1, -0.2, 0.3, 0.0, 0.5 });
+            var weight = full([5], 0.2, float64);
+            double Loss(double[] v) => (PpoMath.ValueLoss(tensor(v), old, tensor(returns), weight, 0.2).Losses * weight).sum().ToDouble();
+            var gradient = PpoMath.ValueLoss(tensor(values), old, tensor(returns), weight, 0.2).Gradient.data<double>().ToArray();
+            for (int i = 0; i < 5; i++)
+            {
+                double v = values[i], o = old[i].ToDouble(), clipped = Math.Clamp(v, o - 0.2, o + 0.2);
+                bool atCorner = Math.Abs(Math.Abs(v - o) - 0.2) < 1e-3
+                    || Math.Abs(Math.Abs(v - returns[i]) - Math.Abs(clipped - returns[i])) < 1e-3 && clipped != v;
+                if (!atCorner)
+                    Assert.Equal(Slope(Loss, values, i), gradient[i], 1e-6);
+            }
+        }, iter: 50);
 
     [Fact]
     public void AnOverflowingRatioStaysFinite()
@@ -149,7 +154,8 @@ public sealed class PpoMathTests
 
     private static IEnumerable<double> Doubles(JsonElement array) => array.EnumerateArray().Select(v => v.GetDouble());
 
-    private static float[] Matrix(JsonElement rows) => [.. rows.EnumerateArray().SelectMany(row => row.EnumerateArray()).Select(v => v.GetSingle())];
+    private static float[] Matrix(JsonElement rows) =>
+        [.. rows.EnumerateArray().SelectMany(row => row.EnumerateArray()).Select(v => v.GetSingle())];
 
     private static void AssertClose(float[] expected, float[] actual)
     {

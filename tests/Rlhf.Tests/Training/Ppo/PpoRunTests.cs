@@ -14,19 +14,22 @@ namespace Rlhf.Tests.Training.Ppo;
 /// <summary>The whole loop on a model of two layers whose reward is easy to earn.</summary>
 public sealed class PpoRunTests
 {
-    private static readonly PpoConfig Config = new() { BatchSize = 16, MiniBatchSize = 8, PpoEpochs = 2, LearningRate = 2e-3, InitKlCoef = 0.02, Seed = 5 };
+    private static readonly PpoConfig Config =
+        new() { BatchSize = 16, MiniBatchSize = 8, PpoEpochs = 2, LearningRate = 2e-3, InitKlCoef = 0.02, Seed = 5 };
 
     [Fact]
     public void TheRewardRises()
     {
         var rewards = Train(Config, 25).Select(p => p.Statistics.RewardMean).ToArray();
-        Assert.True(rewards[^5..].Average() > rewards[..5].Average() + 0.2, $"From {rewards[..5].Average():F2} to {rewards[^5..].Average():F2}.");
+        Assert.True(rewards[^5..].Average() > rewards[..5].Average() + 0.2,
+            $"From {rewards[..5].Average():F2} to {rewards[^5..].Average():F2}.");
     }
 
     [Fact]
     public void TheSameSeedGivesTheSameRun()
     {
-        double[] Numbers() => [.. Train(Config, 3).SelectMany(p => new[] { p.Statistics.RewardMean, p.Statistics.Kl, p.Statistics.Scalars()["ppo/loss/total"] })];
+        double[] Numbers() => [.. Train(Config, 3)
+            .SelectMany(p => new[] { p.Statistics.RewardMean, p.Statistics.Kl, p.Statistics.Scalars()["ppo/loss/total"] })];
         Assert.Equal(Numbers(), Numbers());
     }
 
@@ -34,7 +37,8 @@ public sealed class PpoRunTests
     public void ReusingTheRolloutsLogprobsChangesNothingButRounding()
     {
         // A temperature of 1 written as a limit that keeps every token: not "unwarped" to the sampler, so that the trainer recomputes.
-        double[] Numbers(double typicalP) => [.. Train(Config, 4, new() { TypicalP = typicalP }).Select(p => p.Statistics.Scalars()["ppo/loss/total"])];
+        double[] Numbers(double typicalP) =>
+            [.. Train(Config, 4, new() { TypicalP = typicalP }).Select(p => p.Statistics.Scalars()["ppo/loss/total"])];
         foreach (var (reused, recomputed) in Numbers(1).Zip(Numbers(0.9999999999)))
             Assert.Equal(reused, recomputed, 1e-3);
     }
@@ -69,8 +73,10 @@ public sealed class PpoRunTests
     public void MetricsHaveTrlsNamesAndAreFinite()
     {
         var progress = Train(Config, 1)[0];
-        foreach (var name in (string[])["objective/kl", "objective/kl_coef", "objective/entropy", "ppo/loss/total", "ppo/policy/approxkl", "ppo/val/var_explained",
-            "env/reward_mean", "env/reward_std", "tokens/responses_len_mean", "time/ppo/forward_pass", "time/ppo/optimize_step", "time/ppo/total"])
+        foreach (var name in (string[])["objective/kl", "objective/kl_coef", "objective/entropy", "ppo/loss/total",
+            "ppo/policy/approxkl", "ppo/val/var_explained",
+            "env/reward_mean", "env/reward_std", "tokens/responses_len_mean", "time/ppo/forward_pass", "time/ppo/optimize_step",
+            "time/ppo/total"])
             Assert.True(progress.Metrics.Scalars.ContainsKey(name), name);
         Assert.All(progress.Metrics.Scalars, s => Assert.True(double.IsFinite(s.Value), s.Key));
         Assert.Equal(["query", "response", "reward"], progress.GameLog().Columns);
@@ -82,8 +88,10 @@ public sealed class PpoRunTests
         using var policy = Policy();
         using var trainer = new PpoTrainer(Config, policy);
         var reward = new DelegateReward("none", (Completion _) => 0f);
-        Assert.Contains("BatchSize", Assert.Throws<ArgumentException>(() => new PpoRun(trainer, Tokenizer(), reward, Queries(3))).Message, StringComparison.Ordinal);
-        Assert.Throws<ArgumentException>(() => new PpoRun(trainer, Tokenizer(), reward, Queries(32), responseLengths: new LengthSampler(4, 99)));
+        Assert.Contains("BatchSize", Assert.Throws<ArgumentException>(() =>
+            new PpoRun(trainer, Tokenizer(), reward, Queries(3))).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() =>
+            new PpoRun(trainer, Tokenizer(), reward, Queries(32), responseLengths: new LengthSampler(4, 99)));
     }
 
     [Fact]
@@ -103,7 +111,8 @@ public sealed class PpoRunTests
     [Fact]
     public void ImpossibleSettingsAreListedTogether()
     {
-        var error = Assert.Throws<ConfigurationException>(() => new PpoConfig { BatchSize = 10, MiniBatchSize = 4, ClipRange = 0, UseScoreNorm = true }.ThrowIfInvalid());
+        var error = Assert.Throws<ConfigurationException>(() =>
+            new PpoConfig { BatchSize = 10, MiniBatchSize = 4, ClipRange = 0, UseScoreNorm = true }.ThrowIfInvalid());
         Assert.Equal(3, error.Problems.Count);
     }
 
@@ -113,7 +122,8 @@ public sealed class PpoRunTests
         using var policy = Policy();
         using var trainer = new PpoTrainer(config, policy);
         // The share of small letters in the response: a tenth of all bytes are.
-        var reward = new DelegateReward("letters", (Completion c) => c.Response.Length == 0 ? -1 : 3f * c.Response.Count(char.IsAsciiLetterLower) / c.Response.Length);
+        var reward = new DelegateReward("letters", (Completion c) =>
+            c.Response.Length == 0 ? -1 : 3f * c.Response.Count(char.IsAsciiLetterLower) / c.Response.Length);
         List<PpoProgress> all = [];
         foreach (int until in new[] { steps, thenSteps ?? steps })
             new PpoRun(trainer, Tokenizer(), reward, Queries(32), generation, new LengthSampler(3, 7)).Train(until, p =>

@@ -31,7 +31,8 @@ public sealed class PpoStepParityTests
 
         var config = Config(test);
         using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(Fixtures.Path("ppo-step", "policy"));
-        using var reference = config.NumSharedLayers is null ? AutoModelForCausalLM.FromPretrained(Fixtures.Path("ppo-step", "reference")) : null;
+        using var reference = config.NumSharedLayers is null
+            ? AutoModelForCausalLM.FromPretrained(Fixtures.Path("ppo-step", "reference")) : null;
         reference?.Freeze();
         using var trainer = new PpoTrainer(config, policy, reference);
         trainer.Compatibility = new TrlBehavior
@@ -183,7 +184,8 @@ public sealed class PpoStepParityTests
             Assert.Equal(expected[i].GetProperty("skipped_by_ratio_threshold").GetBoolean(), m.SkippedByRatioThreshold);
             Assert.Equal(expected[i].GetProperty("optimizer_stepped").GetBoolean(), m.GradNorm is not null);
             if (m.GradNorm is { } norm)
-                limits.CompareScalar(prefix, $"minibatch {i} gradient norm", expected[i].GetProperty("grad_norm_after_backward").GetDouble(), norm);
+                limits.CompareScalar(prefix, $"minibatch {i} gradient norm",
+                    expected[i].GetProperty("grad_norm_after_backward").GetDouble(), norm);
         }
     }
 
@@ -219,7 +221,8 @@ public sealed class PpoStepParityTests
             UseScoreNorm = Flag("use_score_norm"),
             ScoreClip = Optional("score_clip"),
             WhitenRewards = Flag("whiten_rewards"),
-            NumSharedLayers = Regex.Match(test.GetProperty("note").GetString()!, @"num_shared_layers\W{1,3}(\d+)") is { Success: true } shared
+            NumSharedLayers = Regex.Match(test.GetProperty("note").GetString()!,
+                @"num_shared_layers\W{1,3}(\d+)") is { Success: true } shared
                 ? int.Parse(shared.Groups[1].Value) : null,
         };
     }
@@ -242,7 +245,9 @@ public sealed class PpoStepParityTests
     /// <summary>20 times the rounding noise that the fixture measured against 64 bits, plus 1e-5.</summary>
     private sealed class Limits(JsonElement noise)
     {
-        /// <summary>Allowed difference of gradients and Adam's moments, which have no noise of their own, in a tensor with this maximum.</summary>
+        /// <summary>
+        /// Allowed difference of gradients and Adam's moments, which have no noise of their own, in a tensor with this maximum.
+        /// </summary>
         public static Func<double, double> Gradient { get; } = max => 1e-3 * max + 1e-10;
 
         /// <summary>Allowed difference of the KL coefficient so far.</summary>
@@ -287,7 +292,8 @@ public sealed class PpoStepParityTests
         }
 
         public static void CompareRelative(string name, double expected, double actual, double limit) =>
-            Assert.True(Math.Abs(expected - actual) <= limit * Math.Max(Math.Abs(expected), limit), $"{name}: is {actual}, TRL has {expected}.");
+            Assert.True(Math.Abs(expected - actual) <= limit * Math.Max(Math.Abs(expected), limit),
+                $"{name}: is {actual}, TRL has {expected}.");
 
         /// <summary>The coefficient follows the divergence, and with it the divergence's noise.</summary>
         public void AfterUpdate(PpoTrainer trainer, string step, double kl)
@@ -298,8 +304,8 @@ public sealed class PpoStepParityTests
         }
 
         /// <summary>
-        /// The measured relative noise; and, since a mean of numbers that cancel each other keeps their noise, that of the tokens that it is
-        /// taken over.
+        /// The measured relative noise; and, since a mean of numbers that cancel each other keeps their noise, that of the tokens
+        /// that it is taken over.
         /// </summary>
         private double ScalarLimit(string step, string name, double expected)
         {
@@ -329,7 +335,8 @@ public sealed class PpoStepParityTests
             if (rest.EndsWith("/kl_dist", StringComparison.Ordinal))
                 return 1e-5 + 20 * TokensOfResponse * Noise(step + "kls (masks=1)");
             // Ratios are taken while the weights move, so the weights' noise is in them, too.
-            return 1e-5 + 20 * Math.Max(Noise(step + key), rest.EndsWith("/ratio", StringComparison.Ordinal) ? Noise(step + "weights, all others") : 0);
+            return 1e-5 + 20 * Math.Max(Noise(step + key),
+                rest.EndsWith("/ratio", StringComparison.Ordinal) ? Noise(step + "weights, all others") : 0);
         }
 
         private const int TokensOfResponse = 10;

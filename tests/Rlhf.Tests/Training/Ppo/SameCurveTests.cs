@@ -16,7 +16,8 @@ public sealed class SameCurveTests
 {
     private const int Steps = 20;
 
-    // The differences are single precision's, 1.5e-6 at most and no larger at the end than at the beginning; the rest is for other processors.
+    // The differences are single precision's, 1.5e-6 at most and no larger at the end than at the beginning; the rest is for
+    // other processors.
     private const double Tolerance = 5e-5;
     private static readonly NumberTokenizer Tokenizer = new(vocabSize: 61);
     private static readonly LengthSampler Lengths = new(2, 7);
@@ -38,7 +39,8 @@ public sealed class SameCurveTests
     public void TwentyStepsWithAllShortcutsAreTwentyPlainSteps()
     {
         var (fast, plain) = (Fast(), Plain());
-        Assert.True(plain[^5..].Average(p => p.Scores.Average()) > plain[..5].Average(p => p.Scores.Average()), "The policy learned nothing.");
+        Assert.True(plain[^5..].Average(p => p.Scores.Average()) > plain[..5].Average(p => p.Scores.Average()),
+            "The policy learned nothing.");
         for (int step = 0; step < Steps; step++)
         {
             var (p, (statistics, responses)) = (plain[step], fast[step]);

@@ -42,11 +42,13 @@ public sealed class SftTrainerTests
     [Fact]
     public void AccumulatingGradientsEqualsOneLargerBatch()
     {
-        var data = Enumerable.Range(0, 8).Select(i => new SftExample([.. Enumerable.Range(0, 3 + i).Select(t => (i * 3 + t * 5) % 16)])).ToArray();
+        var data = Enumerable.Range(0, 8)
+            .Select(i => new SftExample([.. Enumerable.Range(0, 3 + i).Select(t => (i * 3 + t * 5) % 16)])).ToArray();
         double[] Weights(int batch, int accumulation)
         {
             using var model = Model();
-            using var trainer = new SftTrainer(model, new SftConfig { BatchSize = batch, GradientAccumulationSteps = accumulation, MaxSteps = 3 });
+            using var trainer = new SftTrainer(model,
+                new SftConfig { BatchSize = batch, GradientAccumulationSteps = accumulation, MaxSteps = 3 });
             trainer.Train(data, []);
             using var scope = torch.NewDisposeScope();
             return [.. model.Parameters.Select(p => p.Value.detach().square().sum().ToDouble())];
@@ -90,7 +92,8 @@ public sealed class SftTrainerTests
         using var model = Model();
         using var trainer = new SftTrainer(model, new SftConfig { BatchSize = 2, GradientAccumulationSteps = 2, MaxSteps = 12 });
         List<long> live = [];
-        trainer.Train([.. Enumerable.Range(0, 16).Select(i => new SftExample([.. Enumerable.Range(0, 2 + i % 9)]))], [], _ => live.Add(torch.Tensor.TotalCount));
+        trainer.Train([.. Enumerable.Range(0, 16).Select(i => new SftExample([.. Enumerable.Range(0, 2 + i % 9)]))], [], _ =>
+            live.Add(torch.Tensor.TotalCount));
         Assert.Single(live.Skip(2).Distinct());
     }
 
