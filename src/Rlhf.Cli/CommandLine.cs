@@ -63,8 +63,8 @@ internal static class CommandLine
             .Where(r => r.Tokens.Count < r.Argument.Arity.MinimumNumberOfValues).Select(r => HelpPage.Name(r.Argument)).Distinct()];
         if (missing.Length > 0)
             yield return $"{HelpPage.FullName(command)} needs {string.Join(" and ", missing)}: {HelpPage.Usage(command)}.{help}";
-        foreach (var error in result.Errors.Where(e => e.SymbolResult is not ArgumentResult && !e.Message.StartsWith("Unrecognized command or argument",
-            StringComparison.Ordinal)
+        foreach (var error in result.Errors.Where(e => e.SymbolResult is not ArgumentResult
+            && !e.Message.StartsWith("Unrecognized command or argument", StringComparison.Ordinal)
             && !(result.UnmatchedTokens.Count > 0 && command.Subcommands.Count > 0)))
             yield return error.SymbolResult is not OptionResult { Option.Name: var flag, IdentifierTokenCount: var times }
                 ? error.Message

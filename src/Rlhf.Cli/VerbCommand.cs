@@ -72,9 +72,8 @@ internal sealed class VerbCommand : Command
         try
         {
             string? file = command.GetValue(config) ?? defaultConfig?.Invoke(command);
-            var bound = Settings.Bind(command, file);
-            if (preset?.Invoke(bound) is { Count: > 0 } chosen)
-                bound = Settings.Bind(command, file, chosen);
+            var chosen = preset?.Invoke(Settings.Preview(command, file));
+            var bound = Settings.Bind(command, file, chosen, withInputs: true);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
             bool isTraining = bound.Find<CheckpointOptions>() is not null;
             using var interruption = new Interruption(isTraining);

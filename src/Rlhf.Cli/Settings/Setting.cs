@@ -19,6 +19,14 @@ internal sealed class BareValueAttribute(string value) : Attribute
     public string Value { get; } = value;
 }
 
+/// <summary>The value names something that must be there before any work starts.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal abstract class InputAttribute : Attribute
+{
+    /// <summary>What is wrong with a value: sentences to which the flag is put in front.</summary>
+    public abstract IEnumerable<string> Problems(string value);
+}
+
 /// <summary>One property of a settings record: a flag on the command line and a key in a configuration file.</summary>
 internal sealed class Setting
 {
@@ -29,6 +37,7 @@ internal sealed class Setting
         Flag = "--" + string.Join('-', words);
         Key = string.Join('_', words);
         Help = property.GetCustomAttribute<DescriptionAttribute>()?.Description ?? "";
+        Input = property.GetCustomAttribute<InputAttribute>();
         ValueType = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
         AllowsNone = !property.PropertyType.IsValueType || ValueType != property.PropertyType;
         if (!SettingValue.IsSupported(ValueType))
@@ -55,6 +64,9 @@ internal sealed class Setting
     public string Key { get; }
 
     public string Help { get; }
+
+    /// <summary>Finds out whether what the value names is there; null for all other settings.</summary>
+    public InputAttribute? Input { get; }
 
     /// <summary>The value's type, without Nullable.</summary>
     public Type ValueType { get; }

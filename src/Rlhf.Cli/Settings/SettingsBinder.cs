@@ -11,6 +11,7 @@ namespace Rlhf.Cli.Settings;
 internal sealed class SettingsBinder
 {
     private readonly List<Group> groups = [];
+    private readonly List<Func<BoundSettings, IEnumerable<string>>> checks = [];
 
     /// <summary>All settings in the order of help.</summary>
     public IEnumerable<Setting> Settings => groups.SelectMany(g => g.Settings);
@@ -38,6 +39,14 @@ internal sealed class SettingsBinder
         return this;
     }
 
+    /// <summary>Adds what concerns several records.</summary>
+    /// <param name="problems">Gives every problem, one sentence each, in which settings are called by their flags.</param>
+    public SettingsBinder Check(Func<BoundSettings, IEnumerable<string>> problems)
+    {
+        checks.Add(problems);
+        return this;
+    }
+
     /// <summary>Makes a flag of every setting.</summary>
     public void AddOptions(Command command)
     {
@@ -48,18 +57,36 @@ internal sealed class SettingsBinder
 
     /// <summary>Binds what was given on the command line and in a file, and where neither says anything, by a preset.</summary>
     /// <exception cref="ConfigurationException">Lists every problem.</exception>
-    public BoundSettings Bind(ParseResult command, string? file = null, IReadOnlyList<FileEntry>? preset = null)
-    {
-        var flags = Settings.Select(s => (Setting: s, Text: FlagText(command, s))).Where(f => f.Text is not null);
-        return Bind(flags.ToDictionary(f => f.Setting.Flag, f => f.Text!),
-            [.. preset ?? [], .. file is null ? [] : YamlSettingsFile.Read(file)], file);
-    }
+    /// <param name="command">The command line.</param>
+    /// <param name="file">The file, or null.</param>
+    /// <param name="preset">What the preset says.</param>
+    /// <param name="withInputs">Look whether what the settings name is there.</param>
+    public BoundSettings Bind(
+        ParseResult command, string? file = null, IReadOnlyList<FileEntry>? preset = null, bool withInputs = false) =>
+        Bind(Flags(command), [.. preset ?? [], .. file is null ? [] : YamlSettingsFile.Read(file)], file, withInputs);
+
+    /// <summary>What was given, whatever is wrong with it: to choose a preset by.</summary>
+    public BoundSettings Preview(ParseResult command, string? file) =>
+        Fill(Flags(command), file is null ? [] : YamlSettingsFile.Read(file), file, []).Bound;
 
     /// <summary>Binds flags by name and the entries of a file.</summary>
     /// <exception cref="ConfigurationException">Lists every problem.</exception>
-    public BoundSettings Bind(IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string? file = null)
+    public BoundSettings Bind(
+        IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string? file = null, bool withInputs = false)
     {
         List<string> problems = [];
+        var (bound, given) = Fill(flags, entries, file, problems);
+        problems.AddRange(checks.SelectMany(check => check(bound)));
+        foreach (var (setting, (value, place)) in withInputs ? given.AsEnumerable() : [])
+            if (setting.Input is { } input && value is string { Length: > 0 } named)
+                problems.AddRange(input.Problems(named).Select(p => WithPlace($"{setting.Flag} {p}", place)));
+        ConfigurationException.ThrowIfAny(problems);
+        return bound;
+    }
+
+    private (BoundSettings Bound, Dictionary<Setting, (object? Value, string? Place)> Given) Fill(
+        IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string? file, List<string> problems)
+    {
         var byKey = Settings.ToDictionary(s => Setting.Normalize(s.Key));
         var given = new Dictionary<Setting, (object? Value, string? Place)>();
         foreach (var entry in entries)
@@ -88,8 +115,7 @@ internal sealed class SettingsBinder
         var records = groups.ToDictionary(g => g.Type, g => Fill(g, given));
         foreach (var group in groups)
             problems.AddRange(group.Validate(records[group.Type]).Select(p => InTheUsersWords(p, given)));
-        ConfigurationException.ThrowIfAny(problems);
-        return new(records, [.. Settings], given.Keys.ToHashSet());
+        return (new(records, [.. Settings], given.Keys.ToHashSet()), given);
     }
 
     /// <summary>"; did you mean 'x'?" or a full stop.</summary>
@@ -105,6 +131,12 @@ internal sealed class SettingsBinder
         var flags = settings.ToDictionary(s => s.Property.Name, s => s.Flag);
         return Regex.Replace(message, @"\b([A-Z][a-z0-9]+){2,}\b", match => flags.GetValueOrDefault(match.Value, match.Value));
     }
+
+    private Dictionary<string, string> Flags(ParseResult command) =>
+        Settings.Select(s => (Setting: s, Text: FlagText(command, s))).Where(f => f.Text is not null)
+            .ToDictionary(f => f.Setting.Flag, f => f.Text!);
+
+    private static string WithPlace(string problem, string? place) => place is null ? problem : $"{problem} ({place})";
 
     private static string? FlagText(ParseResult command, Setting setting)
     {
@@ -156,7 +188,7 @@ internal sealed class SettingsBinder
             place ??= given.TryGetValue(setting, out var entry) ? entry.Place : null;
             return setting.Flag;
         });
-        return place is null ? text : $"{text} ({place})";
+        return WithPlace(text, place);
     }
 
     private static T Copy<T>(T record) where T : new()

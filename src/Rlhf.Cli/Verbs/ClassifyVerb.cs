@@ -15,6 +15,7 @@ internal sealed record ClassifyOptions
 {
     [Description("Classifier: a folder or the Hub's org/name; unset: the sentiment classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("File for the labelled texts: JSON lines with text, label and score (the label's probability).")]
@@ -49,7 +50,9 @@ internal static class ClassifyVerb
         new SettingsBinder()
             .Add("Classifier", new ClassifyOptions(), o => o.Validate())
             .Add("Data", new DatasetOptions(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(DatasetOptions.Needed)
+            .Check(s => PairsVerb.OutProblems(s.Get<ClassifyOptions>().Out, s.Get<ClassifyOptions>().Overwrite)),
         Run);
 
     private static int Run(VerbContext context)

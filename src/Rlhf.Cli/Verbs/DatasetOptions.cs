@@ -11,6 +11,7 @@ internal sealed record DatasetOptions
 {
     [Description("Texts: a parquet, CSV, JSONL or text file, a folder of them, aclImdb/ or its tar.gz, or the Hub's org/name.")]
     [ValueName("PATH|ORG/NAME")]
+    [DataInput]
     public string? Dataset { get; init; }
 
     [Description("Split of a data set that has several; unset: train.")]
@@ -54,17 +55,19 @@ internal sealed record DatasetOptions
         && int.TryParse(k, NumberStyles.None, CultureInfo.InvariantCulture, out int number)
         && int.TryParse(n, NumberStyles.None, CultureInfo.InvariantCulture, out int count) ? (number, count) : null;
 
-    /// <summary>Refuses a missing --dataset.</summary>
-    /// <exception cref="ConfigurationException">It is missing.</exception>
-    public string Required() =>
-        Dataset ?? throw new ConfigurationException(["--dataset is missing; name a file or folder of texts."]);
+    /// <summary>What a verb says that cannot do without --dataset.</summary>
+    public const string Missing = "--dataset is missing; name a file or folder of texts.";
+
+    /// <summary>The problem of a verb that cannot do without --dataset.</summary>
+    public static IEnumerable<string> Needed(BoundSettings settings) => settings.Get<DatasetOptions>().Dataset is null ? [Missing] : [];
 
     /// <summary>Where the texts lie, and the split of what lies there; brings a data set of the Hub.</summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="path">Other data than --dataset, from --eval-dataset.</param>
     /// <param name="split">Another split than --split.</param>
     public (string Path, string? Split) Locate(VerbContext context, string? path = null, string? split = null) =>
-        HubFiles.Dataset(context, path is null ? "--dataset" : "--eval-dataset", path ?? Required(), split ?? Split, Subset);
+        HubFiles.Dataset(context, path is null ? "--dataset" : "--eval-dataset", path ?? Dataset
+            ?? throw new ConfigurationException([Missing]), split ?? Split, Subset);
 
     /// <summary>The texts in an order drawn from the seed.</summary>
     public IReadOnlyList<Review> Load(

@@ -21,14 +21,17 @@ internal sealed record EvaluateOptions
 {
     [Description("Comparison: language model before training.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Before { get; init; }
 
     [Description("Comparison: language model after training.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? After { get; init; }
 
     [Description("Comparison: reward model that scores the responses. With --pairs: the reward model to measure.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]
@@ -37,22 +40,27 @@ internal sealed record EvaluateOptions
 
     [Description("Comparison: a second classifier that training never saw.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Judge { get; init; }
 
     [Description("Side by side: language models, separated by commas; the first is what the others came from.")]
     [ValueName("DIR,DIR")]
+    [ModelInput(IsList = true)]
     public string? Policies { get; init; }
 
     [Description("Side by side: classifiers and reward models that score the answers; unset: the one that ships.")]
     [ValueName("DIR,DIR")]
+    [ModelInput(IsList = true)]
     public string? Scorers { get; init; }
 
     [Description("Preference pairs to measure a reward model on: accuracy, margin, calibration.")]
     [ValueName("PATH")]
+    [DataInput]
     public string? Pairs { get; init; }
 
     [Description("Classifier to measure on labelled texts: accuracy, confusion, calibration.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Classifier { get; init; }
 
     [Description("Classifier: show it only random snippets of so many tokens; unset: whole texts.")]
@@ -60,6 +68,7 @@ internal sealed record EvaluateOptions
 
     [Description("Language model to measure on texts: perplexity, bits per character.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("Seed of every random choice.")]
@@ -104,14 +113,22 @@ internal static class EvaluateVerb
             .Add("Queries of a comparison", new QueryOptions(), o => o.Validate(), hide: nameof(QueryOptions.EvalSplit))
             .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), nameof(GenerationConfig.MaxNewTokens))
             .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(Problems),
         Run);
+
+    private static IEnumerable<string> Problems(BoundSettings settings)
+    {
+        var options = settings.Get<EvaluateOptions>();
+        if (options.Model is null && settings.Get<HubSettings>().Revision is not null)
+            yield return "--revision belongs to --model; other models take theirs as org/name@NAME.";
+        if ((options.Classifier ?? options.Model) is not null && settings.Get<DatasetOptions>().Dataset is null)
+            yield return DatasetOptions.Missing;
+    }
 
     private static int Run(VerbContext context)
     {
         var options = context.Settings.Get<EvaluateOptions>();
-        if (options.Model is null && context.Settings.Get<HubSettings>().Revision is not null)
-            throw new ConfigurationException(["--revision belongs to --model; other models take theirs as org/name@NAME."]);
         if (options.Classifier is { } classifier)
             MeasureClassifier(context, ModelFolders.Resolve(context, "--classifier", classifier));
         else if (options.Policies is { } policies)

@@ -15,6 +15,7 @@ internal sealed record ExportOptions
 {
     [Description("Model folder, the folder of a run, or a model of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("Element type of the stored weights.")]
@@ -22,6 +23,8 @@ internal sealed record ExportOptions
 
     [Description("Keep a policy's value head, which plain language models do not have.")]
     public bool ValueHead { get; init; }
+
+    public IEnumerable<string> Validate() => Model is null ? [$"Model {ModelFolders.Missing}"] : [];
 }
 
 /// <summary><c>rlhf export</c>: the same model in another form.</summary>
@@ -31,7 +34,7 @@ internal static class ExportVerb
         "export", "writes a model in another form: 16-bit weights, without its value head, safetensors instead of .bin.",
         ["rlhf export --model runs/my-run --storage float16 --output my-model"],
         new SettingsBinder()
-            .Add("Model", new ExportOptions())
+            .Add("Model", new ExportOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
             .Add("Output", new OutputOptions()),
         Run);

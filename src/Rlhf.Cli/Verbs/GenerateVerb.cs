@@ -16,10 +16,12 @@ internal sealed record GenerateOptions
 {
     [Description("Model folder, or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("File with one prompt per line.")]
     [ValueName("FILE")]
+    [DataInput(OfTheHub = false)]
     public string? Prompts { get; init; }
 
     [Description("Responses per prompt.")]

@@ -9,6 +9,7 @@ internal sealed record HeldOutOptions
 {
     [Description("Other data to evaluate on.")]
     [ValueName("PATH")]
+    [DataInput]
     public string? EvalDataset { get; init; }
 
     [Description("Split to evaluate on, such as test.")]

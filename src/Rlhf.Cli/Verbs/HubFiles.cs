@@ -97,6 +97,21 @@ internal static partial class HubFiles
         return isPlausible || cache.Holds(repo) ? (repo, parts.ElementAtOrDefault(1)) : null;
     }
 
+    /// <summary>Whether a text can be the name of a repository, as far as is known without asking.</summary>
+    public static bool CanMean(HubRepoType type, string text)
+    {
+        if (!CanBeName(text))
+            return false;
+        try
+        {
+            return Meant(type, text, new(HubOptions.FromEnvironment().CacheFolder)) is not null;
+        }
+        catch (ConfigurationException)
+        {
+            return true; // the client will say which variable is wrong
+        }
+    }
+
     /// <summary>What a download brings; where no such repository is, says whether there is one of another type.</summary>
     /// <param name="hub">The Hub.</param>
     /// <param name="repo">What is asked for.</param>
@@ -155,7 +170,8 @@ internal static partial class HubFiles
         try
         {
             var snapshot = Noted(context.Screen, Fetch(context.Screen, $"Downloading {repo.Id}", progress =>
-                OrOtherType(hub, repo, download(progress), other => $"there is a {other.Kind} of that name, which {flag} does not take.", context.Stop)));
+                OrOtherType(hub, repo, download(progress),
+                    other => $"there is a {other.Kind} of that name, which {flag} does not take.", context.Stop)));
             context.Pins[$"{flag} {text}"] = $"{snapshot.Repo.Id}@{snapshot.Commit}";
             return snapshot;
         }

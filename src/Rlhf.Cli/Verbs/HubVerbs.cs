@@ -150,7 +150,7 @@ internal static class HubVerbs
         var (options, screen) = (context.Settings.Get<HubPushSettings>(), context.Screen);
         if (!Directory.Exists(path))
             throw new ConfigurationException([$"{path} is no folder; name the folder of a model or of a run."]);
-        string folder = ModelFolders.Local(path) ?? throw new ConfigurationException([ModelFolders.NoModelIn(path)]);
+        string folder = ModelFolders.Local(path) ?? throw new ConfigurationException([$"{path} {ModelFolders.NoModel(path)}"]);
         using var hub = new HubClient();
         var result = HubFiles.Fetch(screen, $"Pushing {id}", progress => hub.PushFolderAsync(folder, id, new()
         {

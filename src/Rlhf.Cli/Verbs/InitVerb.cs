@@ -38,6 +38,7 @@ internal sealed record InitOptions
 
     [Description("Tokenizer folder, or org/name of the Hub, whose files and vocabulary size the model takes over.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput(Parts = HubModelParts.Tokenizer)]
     public string? Tokenizer { get; init; }
 
     [Description("Token ids; unset: the tokenizer's, else the architecture's usual number.")]

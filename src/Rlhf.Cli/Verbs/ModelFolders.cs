@@ -11,6 +11,9 @@ internal static class ModelFolders
     public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedJudge = "imdb-bert-tiny",
         ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
 
+    /// <summary>What is said of a flag that names no model but has to: the end of a sentence.</summary>
+    public const string Missing = "is missing; name a model folder, or a model of the Hub.";
+
     /// <summary>
     /// A model folder. The folder of a run stands for the model that it saved; where no such folder is, the name of a model that
     /// ships stands for it, and an id such as org/name or org/name@revision for a model of the Hub, which is downloaded unless
@@ -25,16 +28,18 @@ internal static class ModelFolders
     public static string Resolve(VerbContext context, string flag, string? path, HubModelParts parts = HubModelParts.All)
     {
         if (path is null)
-            throw new ConfigurationException([$"{flag} is missing; name a model folder, or a model of the Hub."]);
+            throw new ConfigurationException([$"{flag} {Missing}"]);
         if ((Local(path, parts) ?? Named(path)) is { } folder)
             return HubFiles.RevisionOf(context, flag) is null ? folder : throw new ConfigurationException(
                 [$"--revision belongs to a model of the Hub; {flag} {path} is a folder here."]);
         if (HubFiles.Model(context, flag, path, parts) is { } snapshot)
             return snapshot;
-        throw new ConfigurationException([Directory.Exists(path)
-            ? $"{flag} {NoModelIn(path)}"
-            : $"{flag} {path} does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb."]);
+        throw new ConfigurationException([$"{flag} {path} {NoModel(path)}"]);
     }
+
+    /// <summary>Why a name can be no model's, without asking the Hub: the end of a sentence; null when it can.</summary>
+    public static string? Problem(string path, HubModelParts parts = HubModelParts.All) =>
+        (Local(path, parts) ?? Named(path)) is not null || HubFiles.CanMean(HubRepoType.Model, path) ? null : NoModel(path);
 
     /// <summary>The folder that was named, or else one that ships.</summary>
     /// <exception cref="ConfigurationException">There is no model.</exception>
@@ -55,10 +60,12 @@ internal static class ModelFolders
         ? Directory.Exists(path) ? path : null
         : new[] { path, Path.Combine(path, RunFiles.Model) }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
 
-    /// <summary>Why a folder is no model's, for one in which <see cref="Local"/> found none.</summary>
-    public static string NoModelIn(string folder) => File.Exists(Path.Combine(folder, RunFiles.Config))
-        ? $"{folder} is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
-        : $"{folder} is no model folder: it holds no config.json.";
+    /// <summary>Why a path is no model's, for one where <see cref="Local"/> found none: the end of a sentence.</summary>
+    public static string NoModel(string path) =>
+        File.Exists(Path.Combine(path, RunFiles.Config))
+            ? "is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
+        : Directory.Exists(path) ? "is no model folder: it holds no config.json."
+        : "does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.";
 
     /// <summary>
     /// A model's place for people and settings files: its folder, or for one of the Hub, org/name@commit. For one that an

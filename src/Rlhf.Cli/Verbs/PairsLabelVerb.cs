@@ -13,10 +13,12 @@ internal sealed record PairLabelOptions
 {
     [Description("Pairs to label: what rlhf pairs sample wrote.")]
     [ValueName("PATH")]
+    [DataInput(OfTheHub = false)]
     public string? Pairs { get; init; }
 
     [Description("Who labels: a classifier or a reward model; unset: the sentiment classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]
@@ -43,15 +45,21 @@ internal static class PairsLabelVerb
         new SettingsBinder()
             .Add("Files", new PairLabelOptions())
             .Add("Labels", new PairLabelingConfig(), c => c.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(s => Problems(s.Get<PairLabelOptions>())),
         Run);
+
+    private static IEnumerable<string> Problems(PairLabelOptions options) =>
+    [
+        .. options.Pairs is null ? ["--pairs is missing; name what rlhf pairs sample wrote."] : Array.Empty<string>(),
+        .. PairsVerb.OutProblems(options.Out, options.Overwrite),
+    ];
 
     private static int Run(VerbContext context)
     {
         var (options, config) = (context.Settings.Get<PairLabelOptions>(), context.Settings.Get<PairLabelingConfig>());
         var screen = context.Screen;
-        string source = options.Pairs
-            ?? throw new ConfigurationException(["--pairs is missing; name what rlhf pairs sample wrote."]);
+        string source = options.Pairs!;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);

@@ -17,14 +17,17 @@ internal sealed record PairSampleOptions
 {
     [Description("Language model after fine-tuning, a folder or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("Ready prompts instead of texts to cut: one per line, or JSONL, CSV or parquet with a column prompt or query.")]
     [ValueName("PATH")]
+    [DataInput(OfTheHub = false)]
     public string? Prompts { get; init; }
 
     [Description("Reward model that finds the best and the worst answer; only with --select best-worst.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]
@@ -58,14 +61,14 @@ internal static class PairsSampleVerb
                 hide: nameof(QueryOptions.EvalSplit))
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(Problems),
         Run);
 
     private static int Run(VerbContext context)
     {
         var (options, config) = (context.Settings.Get<PairSampleOptions>(), context.Settings.Get<PairSamplingConfig>());
         var (lengths, screen) = (context.Settings.Get<QueryOptions>(), context.Screen);
-        ConfigurationException.ThrowIfAny([.. Problems(context)]);
         string modelFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         string? rewardFolder = config.Select == PairSelection.BestWorst
             ? ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward) : null;
@@ -116,22 +119,24 @@ internal static class PairsSampleVerb
         return ExitCode.Success;
     }
 
-    private static IEnumerable<string> Problems(VerbContext context)
+    private static IEnumerable<string> Problems(BoundSettings settings)
     {
-        var options = context.Settings.Get<PairSampleOptions>();
-        if (options.Prompts is not null && context.Settings.Get<DatasetOptions>().Dataset is not null)
+        var options = settings.Get<PairSampleOptions>();
+        if (options.Prompts is not null && settings.Get<DatasetOptions>().Dataset is not null)
             yield return "Prompts come from --prompts or are cut from --dataset; give one of the two.";
         string[] cutting =
         [
             nameof(DatasetOptions.TextColumn), nameof(DatasetOptions.LongerThan), nameof(DatasetOptions.LineBreaks),
             nameof(QueryOptions.QueryMin), nameof(QueryOptions.QueryMax), nameof(QueryOptions.EvalQueries),
         ];
-        foreach (var name in cutting.Where(name => options.Prompts is not null && context.Settings.IsGiven(name)))
-            yield return context.Settings.NameFlags(
+        foreach (var name in cutting.Where(name => options.Prompts is not null && settings.IsGiven(name)))
+            yield return settings.NameFlags(
                 $"{name} is about texts to cut; prompts from --prompts are taken as they are.");
         if ((options.RewardModel ?? options.RewardLabel) is not null
-            && context.Settings.Get<PairSamplingConfig>().Select == PairSelection.Random)
+            && settings.Get<PairSamplingConfig>().Select == PairSelection.Random)
             yield return "--reward-model and --reward-label belong to --select best-worst; two random answers need no reward.";
+        foreach (var problem in PairsVerb.OutProblems(options.Out, options.Overwrite))
+            yield return problem;
     }
 
     /// <summary>

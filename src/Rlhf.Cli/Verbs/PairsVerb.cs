@@ -14,18 +14,19 @@ internal static class PairsVerb
         return command;
     }
 
-    /// <summary>The file to write: what people labelled is never overwritten by mistake.</summary>
-    /// <exception cref="ConfigurationException">None was named, it is there already, or its folder is not.</exception>
+    /// <summary>What is wrong with the file to write: what people labelled is never overwritten by mistake.</summary>
+    public static IEnumerable<string> OutProblems(string? file, bool overwrite) =>
+        file is null ? ["--out is missing; name the file to write, such as pairs.jsonl."]
+        : Directory.Exists(file) ? [$"--out {file} is a folder; name a file."]
+        : !overwrite && File.Exists(file) ? [$"--out {file} is already there; choose another name or add --overwrite."] : [];
+
+    /// <summary>The file to write; makes its folder.</summary>
+    /// <exception cref="ConfigurationException">None was named, or it is there already.</exception>
     public static string NewFile(string? file, bool overwrite)
     {
-        if (file is null)
-            throw new ConfigurationException(["--out is missing; name the file to write, such as pairs.jsonl."]);
-        if (Directory.Exists(file))
-            throw new ConfigurationException([$"--out {file} is a folder; name a file."]);
-        if (!overwrite && File.Exists(file))
-            throw new ConfigurationException([$"--out {file} is already there; choose another name or add --overwrite."]);
-        if (Path.GetDirectoryName(Path.GetFullPath(file)) is { } folder)
+        ConfigurationException.ThrowIfAny([.. OutProblems(file, overwrite)]);
+        if (Path.GetDirectoryName(Path.GetFullPath(file!)) is { } folder)
             Directory.CreateDirectory(folder);
-        return file;
+        return file!;
     }
 }

@@ -28,15 +28,18 @@ internal sealed record PpoOptions
 
     [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("Model that the KL penalty holds the policy near to; unset: the policy as it is before training.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? RefModel { get; init; }
 
     [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; unset: the sentiment "
         + "classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; unset: POSITIVE.")]
@@ -46,6 +49,7 @@ internal sealed record PpoOptions
     [Description("A second classifier that training never sees, to tell earned reward from a hacked one; unset: with the reward "
         + "that ships, the judge that ships.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Judge { get; init; }
 
     [Description("PPO steps; unset: one pass over the queries.")]
@@ -81,7 +85,9 @@ internal static class PpoVerb
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
             .Add("Tracking", new TrackingOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(s => s.Get<DatasetOptions>().Dataset is null && s.Get<QueryOptions>().EvalSplit is not null
+                ? ["--eval-split belongs to --dataset, which is not given."] : []),
         Run,
         // The models that ship come with settings that suit them.
         defaultConfig: command => RunFolder.ConfigOf("ppo", command) ?? (
@@ -187,8 +193,6 @@ internal static class PpoVerb
         VerbContext context, DatasetOptions dataset, ITokenizer tokenizer, string source)
     {
         var (lengths, config) = (context.Settings.Get<QueryOptions>(), context.Settings.Get<PpoConfig>());
-        if (dataset.Dataset is null && lengths.EvalSplit is not null)
-            throw new ConfigurationException(["--eval-split belongs to --dataset, which is not given."]);
         var queries = lengths.Load(context, dataset, tokenizer, config.Seed);
         var others = lengths.EvalSplit is { } split
             ? lengths.Load(context, dataset with { Split = split }, tokenizer, config.Seed) : queries;

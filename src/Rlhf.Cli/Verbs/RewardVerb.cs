@@ -23,10 +23,12 @@ internal sealed record RewardOptions
 {
     [Description("Classifier to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("Preference pairs instead of labelled texts: JSONL, CSV or parquet with prompt, chosen and rejected.")]
     [ValueName("PATH")]
+    [DataInput]
     public string? Pairs { get; init; }
 
     [Description("Put a new head with these labels on the model, as a base model without a head needs: NEGATIVE,POSITIVE.")]
@@ -41,6 +43,7 @@ internal sealed record RewardOptions
 
     public IEnumerable<string> Validate()
     {
+        if (Model is null) yield return $"Model {ModelFolders.Missing}";
         if (NormalizeReward is not null && Pairs is null)
             yield return "NormalizeReward applies to preference pairs; a classifier's logits are left as they are.";
     }
@@ -64,17 +67,15 @@ internal static class RewardVerb
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
             .Add("Tracking", new TrackingOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(s => (s.Get<DatasetOptions>().Dataset is null) == (s.Get<RewardOptions>().Pairs is null)
+                ? ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."] : []),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("reward", command));
 
     private static int Run(VerbContext context)
     {
         var (options, config) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>());
-        var data = context.Settings.Get<DatasetOptions>();
-        if ((data.Dataset is null) == (options.Pairs is null))
-            throw new ConfigurationException(
-                ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."]);
         HubSettings.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         return options.Pairs is { } pairs

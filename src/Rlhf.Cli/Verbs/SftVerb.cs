@@ -28,6 +28,7 @@ internal sealed record SftOptions
 {
     [Description("Model to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
     public string? Model { get; init; }
 
     [Description("What a row of data is: a whole text, or a prompt and its completion.")]
@@ -46,6 +47,7 @@ internal sealed record SftOptions
 
     public IEnumerable<string> Validate()
     {
+        if (Model is null) yield return $"Model {ModelFolders.Missing}";
         if (Format == TextFormat.Text && (PromptColumn ?? CompletionColumn) is not null)
             yield return "PromptColumn and CompletionColumn are read with Format completions only.";
     }
@@ -69,7 +71,8 @@ internal static class SftVerb
             .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
             .Add("Tracking", new TrackingOptions(), o => o.Validate())
             .Add("Hub", new HubSettings(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Check(DatasetOptions.Needed),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("sft", command));
 
@@ -79,7 +82,6 @@ internal static class SftVerb
         var data = context.Settings.Get<DatasetOptions>();
         var config = context.Settings.Get<SftConfig>();
         var screen = context.Screen;
-        data.Required();
         HubSettings.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         var device = context.Settings.Get<ComputeOptions>().Start();

@@ -56,7 +56,8 @@ internal static class TokenizerVerb
             new SettingsBinder()
                 .Add("Tokenizer", new TokenizerOptions(), o => o.Validate())
                 .Add("Texts", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-                .Add("Output", new OutputOptions()),
+                .Add("Output", new OutputOptions())
+                .Check(DatasetOptions.Needed),
             Run));
         return command;
     }

@@ -168,9 +168,46 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
             "rlhf: --model nowhere does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.");
         AssertRefused(toys.Run("sft", "--model", "policy"), "rlhf: --dataset is missing; name a file or folder of texts.");
         AssertRefused(toys.Run("info", "--device", "tpu"), "rlhf: Unknown device 'tpu': use auto, cpu, cuda or cuda:N.");
-        var absent = toys.Run("sft", "--model", "policy", "--dataset", "absent.csv");
-        Assert.Equal((1, "rlhf: There is no file or folder absent.csv.\n"), (absent.ExitCode, absent.Error));
-        Assert.Contains("   at Rlhf.", toys.Run("sft", "--model", "policy", "--dataset", "absent.csv", "--debug").Error);
+        File.WriteAllText(toys.PathOf("empty.csv"), "text,label\n");
+        Assert.Contains("   at Rlhf.", toys.Run("sft", "--model", "policy", "--dataset", "empty.csv", "--debug").Error);
+    }
+
+    [Fact]
+    public void Every_path_that_is_missing_is_said_at_once_with_whatever_else_is_wrong()
+    {
+        const string NoModel = "does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.";
+        const string NoData = "does not exist; name a file or a folder, or a data set of the Hub such as stanfordnlp/imdb.";
+        File.WriteAllText(toys.PathOf("paths.yaml"), "dataset: absent.csv\n");
+        Directory.CreateDirectory(toys.PathOf("Model"));
+        AssertRefused(toys.Run("ppo", "--model", "Model", "--reward-model", "runs/x/no-reward", "--judge", "no-judge", "--config",
+            "paths.yaml", "--batch-size", "0", "--mini-batch-size", "1", "--eval-split", "test"),
+            $"""
+            rlhf: The configuration has 5 problems:
+              - --batch-size is 0; it must be at least 1.
+              - --dataset absent.csv {NoData} (paths.yaml, line 1)
+              - --model Model is no model folder: it holds no config.json.
+              - --reward-model runs/x/no-reward {NoModel}
+              - --judge no-judge {NoModel}
+            """.ReplaceLineEndings("\n"));
+        AssertRefused(toys.Run("sft"),
+            """
+            rlhf: The configuration has 2 problems:
+              - --model is missing; name a model folder, or a model of the Hub.
+              - --dataset is missing; name a file or folder of texts.
+            """.ReplaceLineEndings("\n"));
+        AssertRefused(toys.Run("sft", "--model", "policy", "--dataset", "absent-*.parquet"), $"rlhf: --dataset absent-*.parquet {NoData}");
+        AssertRefused(toys.Run("reward", "--model", "classifier", "--pairs", "absent.jsonl"), $"rlhf: --pairs absent.jsonl {NoData}");
+        AssertRefused(toys.Run("evaluate", "--policies", "policy, absent", "--dataset", "reviews.csv"),
+            $"rlhf: --policies absent {NoModel}");
+        AssertRefused(toys.Run("evaluate", "--classifier", "classifier"), "rlhf: --dataset is missing; name a file or folder of texts.");
+        AssertRefused(toys.Run("generate", "--model", "policy", "--prompts", "absent.txt"),
+            "rlhf: --prompts absent.txt does not exist; name a file or a folder.");
+        AssertRefused(toys.Run("pairs", "label", "--pairs", "absent.jsonl"),
+            """
+            rlhf: The configuration has 2 problems:
+              - --out is missing; name the file to write, such as pairs.jsonl.
+              - --pairs absent.jsonl does not exist; name a file or a folder.
+            """.ReplaceLineEndings("\n"));
     }
 
     [Fact]

@@ -52,7 +52,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
                 .. flags.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
             var result = CommandLine.Create().Parse([verb, .. words]);
             Assert.Empty(result.Errors);
-            var settings = ((VerbCommand)result.CommandResult.Command).Settings.Bind(result);
+            var settings = ((VerbCommand)result.CommandResult.Command).Settings.Preview(result, file: null);
             Assert.Equal(resume, settings.Get<CheckpointOptions>().Resume);
             Assert.Equal(output, settings.Get<OutputOptions>().Output);
         }

@@ -168,6 +168,16 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
     }
 
     [Fact]
+    public void Missing_data_is_noticed_before_a_model_is_downloaded()
+    {
+        AddToys();
+        var refused = Run(Variables, "sft", "--model", "org/policy", "--dataset", "nope.parquet", "--batch-size", "0");
+        Assert.Contains("--dataset nope.parquet does not exist", refused.Error);
+        Assert.Contains("--batch-size is 0", refused.Error);
+        Assert.Empty(Server.Requests);
+    }
+
+    [Fact]
     public void Only_a_model_is_pushed()
     {
         string run = Directory.CreateDirectory(System.IO.Path.Combine(Folder, "running")).FullName;
