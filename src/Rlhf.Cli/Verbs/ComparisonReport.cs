@@ -52,26 +52,12 @@ internal static class ComparisonReport
     private static Table Numbers(EvaluationComparison comparison)
     {
         var table = NewTable().AddColumn("").AddColumn(Right("before")).AddColumn(Right("after"));
-        foreach (var (name, before, after) in Lines(comparison))
-            table.AddRow(new Markup($"[grey]{Screen.Safe(name)}[/]"), new Text(before), new Text(after));
+        foreach (var measure in Measure.Of(comparison))
+        {
+            var (before, after, _) = measure.Texts(ProgressDisplay.Number, Signed);
+            table.AddRow(new Markup($"[grey]{Screen.Safe(measure.Name)}[/]"), new Text(before), new Text(after));
+        }
         return table;
-    }
-
-    private static IEnumerable<(string Name, string Before, string After)> Lines(EvaluationComparison c)
-    {
-        var (before, after) = (c.Before, c.After);
-        yield return ("reward, mean (95 % interval)", WithInterval(before.Reward), WithInterval(after.Reward));
-        yield return ("reward, median", Signed(before.Reward.Median), Signed(after.Reward.Median));
-        yield return ("reward, standard deviation", ProgressDisplay.Number(before.Reward.StandardDeviation),
-            ProgressDisplay.Number(after.Reward.StandardDeviation));
-        if (before.Judge is { } judgeBefore && after.Judge is { } judgeAfter)
-            yield return ("judge, mean (95 % interval)", WithInterval(judgeBefore), WithInterval(judgeAfter));
-        yield return ("KL from before, nats per response", "0", ProgressDisplay.Number(after.Kl));
-        yield return ("perplexity under the model before", ProgressDisplay.Number(before.Perplexity, 1),
-            ProgressDisplay.Number(after.Perplexity, 1));
-        yield return ("distinct-2", ProgressDisplay.Number(before.Distinct2, 3), ProgressDisplay.Number(after.Distinct2, 3));
-        yield return ("response length, tokens", ProgressDisplay.Number(before.MeanLength, 1),
-            ProgressDisplay.Number(after.MeanLength, 1));
     }
 
     private static string Verdict(EvaluationComparison c)
@@ -95,9 +81,6 @@ internal static class ComparisonReport
         string trimmed = text.Trim();
         return trimmed.Length <= LettersShown ? trimmed : trimmed[..LettersShown] + "…";
     }
-
-    private static string WithInterval(SampleStatistics s) =>
-        $"{Signed(s.Mean)} ({Signed(s.MeanCi95.Low)} to {Signed(s.MeanCi95.High)})";
 
     private static string Signed(double value) => (value > 0 ? "+" : "") + ProgressDisplay.Number(value);
 }

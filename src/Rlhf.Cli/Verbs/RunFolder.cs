@@ -165,11 +165,14 @@ internal sealed class RunFolder : IDisposable
     public void WriteSummary<T>(T summary) =>
         AtomicFile.WriteAllText(this[RunFiles.Summary], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
-    /// <summary>True, and says so, where the run to go on with is done and no changed setting asks for more.</summary>
+    /// <summary>True, and says so, where the run to go on with is done and no changed setting asks for more; else it is not done any more.</summary>
     public bool SayIfFinished(Screen screen)
     {
         if (!Resumes || settingsChanged || !RunFiles.IsFinished(Path))
+        {
+            File.Delete(this[RunFiles.Finished]);
             return false;
+        }
         screen.Line($"{Screen.Safe(Path)} is finished: its model is in {Screen.Safe(Model)}. There is nothing to go on with.");
         return true;
     }

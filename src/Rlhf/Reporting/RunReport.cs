@@ -158,24 +158,11 @@ public static class RunReport
 
     private static Html Measures(EvaluationComparison c)
     {
-        static string With(SampleStatistics s) => $"{Numbers.Signed(s.Mean)} ({Numbers.Signed(s.MeanCi95.Low)} to {Numbers.Signed(s.MeanCi95.High)})";
-        List<(string, string, string, string)> rows =
-        [
-            ("reward, mean (95 % interval)", With(c.Before.Reward), With(c.After.Reward), With(c.RewardGain)),
-            ("reward, median", Numbers.Signed(c.Before.Reward.Median), Numbers.Signed(c.After.Reward.Median), ""),
-            ("reward, standard deviation", Numbers.Fixed(c.Before.Reward.StandardDeviation), Numbers.Fixed(c.After.Reward.StandardDeviation), ""),
-        ];
-        if (c.Before.Judge is { } b && c.After.Judge is { } a)
-            rows.Add(("unseen judge, mean (95 % interval)", With(b), With(a), c.JudgeGain is { } gain ? With(gain) : ""));
-        rows.Add(("KL from before, nats per response", "0", Numbers.Fixed(c.After.Kl), ""));
-        rows.Add(("perplexity under the model before", Numbers.Fixed(c.Before.Perplexity, 1), Numbers.Fixed(c.After.Perplexity, 1), ""));
-        rows.Add(("distinct-2", Numbers.Fixed(c.Before.Distinct2, 3), Numbers.Fixed(c.After.Distinct2, 3), ""));
-        rows.Add(("repeated bigrams within a response", Numbers.Fixed(c.Before.Repetition2, 3), Numbers.Fixed(c.After.Repetition2, 3), ""));
-        rows.Add(("response length, tokens", Numbers.Fixed(c.Before.MeanLength, 1), Numbers.Fixed(c.After.MeanLength, 1), ""));
+        var rows = Measure.Of(c).Select(m => (m.Name, Texts: m.Texts(Numbers.Fixed, Numbers.Signed)));
         return Html.Of($"""
             <div class="scroll" style="margin-top:20px" tabindex="0" role="group" aria-label="Measures before and after"><table class="cards">
             <thead><tr><th scope="col">Measure</th><th scope="col" class="n">before</th><th scope="col" class="n">after</th><th scope="col" class="n">difference, query by query</th></tr></thead>
-            <tbody>{Html.Join(rows.Select(r => Html.Of($"<tr><th scope=\"row\">{r.Item1}</th><td class=\"n\" data-label=\"before\">{r.Item2}</td><td class=\"n\" data-label=\"after\">{r.Item3}</td><td class=\"n\" data-label=\"difference\">{r.Item4}</td></tr>\n")))}</tbody>
+            <tbody>{Html.Join(rows.Select(r => Html.Of($"<tr><th scope=\"row\">{r.Name}</th><td class=\"n\" data-label=\"before\">{r.Texts.Before}</td><td class=\"n\" data-label=\"after\">{r.Texts.After}</td><td class=\"n\" data-label=\"difference\">{r.Texts.Gain}</td></tr>\n")))}</tbody>
             </table></div>
             """);
     }

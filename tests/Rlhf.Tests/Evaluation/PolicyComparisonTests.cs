@@ -49,8 +49,8 @@ public class PolicyComparisonTests
         var tables = ComparisonTables.Of(EvaluationComparison.Of(Before, After), samples: 1);
         Assert.Equal("2 held-out queries", tables[0].Heading);
         Assert.Contains(["reward, median", "1.50", "2.00"], tables[0].Rows);
-        Assert.Contains(["KL to the model before, nats per response", "0.00", "0.75"], tables[0].Rows);
-        Assert.Equal("second judge, mean (95 % interval)", tables[0].Rows[3][0]);
+        Assert.Contains(["KL from before, nats per response", "0.00", "0.75"], tables[0].Rows);
+        Assert.Equal("judge, mean (95 % interval)", tables[0].Rows[3][0]);
         Assert.Equal([["q0", "c c c", "1.00", "a b", "3.00"]], tables[1].Rows);
         Assert.All(tables, t => Assert.All(t.Rows, row => Assert.Equal(t.Columns.Count, row.Count)));
     }
@@ -61,7 +61,7 @@ public class PolicyComparisonTests
         Assert.Equal(["0.00", "0.00", "-0.01", "1,234.50", "–"],
             new[] { -0.0, -0.004, -0.006, 1234.5, double.NaN }.Select(n => Decimals.Text(n)));
         var near = After with { Logprobs = [[-1.001f, -1], [-2.001f]] }; // a KL of -0.001
-        Assert.Contains(["KL to the model before, nats per response", "0.00", "0.00"],
+        Assert.Contains(["KL from before, nats per response", "0.00", "0.00"],
             ComparisonTables.Of(EvaluationComparison.Of(Before, near))[0].Rows);
     }
 
