@@ -165,7 +165,9 @@ internal sealed class RunFolder : IDisposable
     public void WriteSummary<T>(T summary) =>
         AtomicFile.WriteAllText(this[RunFiles.Summary], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
-    /// <summary>True, and says so, where the run to go on with is done and no changed setting asks for more; else it is not done any more.</summary>
+    /// <summary>
+    /// True, and says so, where the run to go on with is done and no changed setting asks for more. Else it is not done any more.
+    /// </summary>
     public bool SayIfFinished(Screen screen)
     {
         if (!Resumes || settingsChanged || !RunFiles.IsFinished(Path))
