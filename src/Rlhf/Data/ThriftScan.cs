@@ -87,6 +87,9 @@ internal ref struct ThriftScan
                     throw new InvalidDataException("an integer is too large for its field");
                 visit(path, value);
                 break;
+            case ThriftShape.Double:
+                Advance(8);
+                break;
             case ThriftShape.Binary:
                 Advance(VarInt());
                 break;

@@ -2,7 +2,8 @@ namespace Rlhf.Data;
 
 /// <summary>
 /// What parquet.thrift says of a value: its type and, of a structure, its fields. The parquet library reads fields by number
-/// and takes their types for granted, so that a wrong one makes it read other bytes than were meant.
+/// and takes their types for granted, so that a wrong one makes it read other bytes than were meant. Each field that the library
+/// knows must stand here: <see cref="ThriftScan"/> changes the types of all others.
 /// </summary>
 /// <param name="Type">Type in the compact protocol; a boolean is 1.</param>
 /// <param name="Fields">Fields by number; null for what is no structure.</param>
@@ -13,7 +14,7 @@ internal sealed record ThriftShape(int Type, IReadOnlyDictionary<int, ThriftShap
         Set = 10, Map = 11, Structure = 12, Uuid = 13;
 
     private static readonly ThriftShape Bool = new(True), I8 = new(Int8), I16 = new(Int16), I32 = new(Int32), I64 = new(Int64),
-        Bytes = new(Binary), Nothing = Struct();
+        F64 = new(Double), Bytes = new(Binary), Nothing = Struct();
 
     private static readonly ThriftShape KeyValue = Struct((1, Bytes), (2, Bytes));
 
@@ -32,11 +33,13 @@ internal sealed record ThriftShape(int Type, IReadOnlyDictionary<int, ThriftShap
     private static readonly ThriftShape SchemaElement = Struct(
         (1, I32), (2, I32), (3, I32), (4, Bytes), (5, I32), (6, I32), (7, I32), (8, I32), (9, I32), (10, LogicalType));
 
+    private static readonly ThriftShape BoundingBox = Struct([.. Enumerable.Range(1, 8).Select(id => (id, F64))]);
+
     private static readonly ThriftShape ColumnMetaData = Struct(
         (1, I32), (2, ListOf(I32)), (3, ListOf(Bytes)), (4, I32), (5, I64), (6, I64), (7, I64), (8, ListOf(KeyValue)),
         (9, I64), (10, I64),
         (11, I64), (12, Statistics), (13, ListOf(Struct((1, I32), (2, I32), (3, I32)))), (14, I64), (15, I32),
-        (16, Struct((1, I64), (2, ListOf(I64)), (3, ListOf(I64)))));
+        (16, Struct((1, I64), (2, ListOf(I64)), (3, ListOf(I64)))), (17, Struct((1, BoundingBox), (2, ListOf(I32)))));
 
     private static readonly ThriftShape ColumnChunk = Struct(
         (1, Bytes), (2, I64), (3, ColumnMetaData), (4, I64), (5, I32), (6, I64), (7, I32),
