@@ -27,13 +27,15 @@ internal sealed record HubSettings
     }
 
     /// <summary>Refuses, before training begins, a --push-to-hub that cannot succeed.</summary>
-    /// <exception cref="HubException">There is no token that may write, or the Hub cannot be reached.</exception>
+    /// <exception cref="HubException">There is no token that may write there, the repository is public and must not be, or the Hub
+    /// cannot be reached.</exception>
     public static void CheckPush(VerbContext context)
     {
-        if (context.Settings.Get<HubSettings>().PushToHub is null)
+        var settings = context.Settings.Get<HubSettings>();
+        if (settings.PushToHub is not { } id)
             return;
         using var hub = new HubClient();
-        hub.CheckPushAsync(context.Stop).GetAwaiter().GetResult();
+        hub.CheckPushAsync(id, settings.Private, context.Stop).GetAwaiter().GetResult();
     }
 
     /// <summary>Pushes what a run saved, if it was asked to. Whatever happens, the folder stays.</summary>

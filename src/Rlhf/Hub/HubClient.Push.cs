@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 
 namespace Rlhf.Hub;
 
@@ -20,20 +21,47 @@ public sealed partial class HubClient
             var root = json.RootElement;
             string? role = root.TryGetProperty("auth", out var auth) && auth.TryGetProperty("accessToken", out var token)
                 && token.TryGetProperty("role", out var named) ? named.GetString() : null;
-            string[] organizations = !root.TryGetProperty("orgs", out var orgs) ? []
-                : [.. orgs.EnumerateArray().Select(o => o.GetProperty("name").GetString()!)];
-            return new HubUser(root.GetProperty("name").GetString()!, organizations, role);
+            (string Name, bool MayRead)[] organizations = !root.TryGetProperty("orgs", out var orgs) ? []
+                : [.. orgs.EnumerateArray().Select(o => (o.GetProperty("name").GetString()!,
+                    o.TryGetProperty("roleInOrg", out var may) && may.ValueKind == JsonValueKind.String && may.ValueEquals("read")))];
+            return new HubUser(root.GetProperty("name").GetString()!, [.. organizations.Select(o => o.Name)], role)
+            {
+                ReadOnlyOrganizations = [.. organizations.Where(o => o.MayRead).Select(o => o.Name)],
+            };
         });
     }
 
-    /// <summary>Checks, before work begins whose result will be pushed, that there is a token that may write.</summary>
-    /// <exception cref="HubException">It cannot.</exception>
-    public async Task<HubUser> CheckPushAsync(CancellationToken cancellation = default)
+    /// <summary>
+    /// Checks, before work begins whose result will be pushed, that there is a token that may write, that the repository's owner is the
+    /// token's or one of its organisations, and that a repository that must be private is not public already.
+    /// </summary>
+    /// <param name="id">Such as <c>org/name</c>; a name alone is one of the token's owner.</param>
+    /// <param name="isPrivate">The repository must be private.</param>
+    /// <param name="cancellation">Stops.</param>
+    /// <exception cref="ArgumentException">The id is malformed.</exception>
+    /// <exception cref="HubException">A push would fail; the message says why.</exception>
+    public async Task<HubUser> CheckPushAsync(string id, bool isPrivate = false, CancellationToken cancellation = default)
     {
+        var repo = HubRepo.Model(id);
         var user = await WhoAmIAsync(cancellation).ConfigureAwait(false);
-        return user.Role != "read" ? user : throw new HubException(HubError.Forbidden,
-            $"The token of {HubText.Clean(user.Name)} may only read; make one that may write at "
-            + $"{Options.Endpoint}settings/tokens.");
+        if (user.Role == "read")
+            throw new HubException(HubError.Forbidden,
+                $"The token of {HubText.Clean(user.Name)} may only read; make one that may write at "
+                + $"{Options.Endpoint}settings/tokens.");
+        if (!id.Contains('/'))
+            repo = HubRepo.Model($"{user.Name}/{id}");
+        string owner = repo.Id.Split('/')[0];
+        bool IsOwner(string name) => string.Equals(name, owner, StringComparison.OrdinalIgnoreCase);
+        if (!IsOwner(user.Name) && !user.Organizations.Any(IsOwner))
+            throw new HubException(HubError.Forbidden,
+                $"The token's owner {HubText.Clean(user.Name)} cannot push to {repo.Id}: {owner} is neither that user nor one of the "
+                + $"organisations ({(user.Organizations.Count == 0 ? "none" : HubText.Clean(string.Join(", ", user.Organizations)))}).");
+        if (user.ReadOnlyOrganizations.Any(IsOwner))
+            throw new HubException(HubError.Forbidden,
+                $"{HubText.Clean(user.Name)} may only read in the organisation {owner}, so nothing can be pushed to {repo.Id}.");
+        if (isPrivate)
+            await new HubUpload(http, Options, repo, "main").CheckPrivateAsync(cancellation).ConfigureAwait(false);
+        return user;
     }
 
     /// <summary>

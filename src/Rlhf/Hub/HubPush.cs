@@ -6,7 +6,11 @@ namespace Rlhf.Hub;
 /// <param name="Name">Name of the user or organisation.</param>
 /// <param name="Organizations">Organisations that the user belongs to.</param>
 /// <param name="Role">What the token may do: read, write or fineGrained; null when the Hub does not say.</param>
-public sealed record HubUser(string Name, IReadOnlyList<string> Organizations, string? Role);
+public sealed record HubUser(string Name, IReadOnlyList<string> Organizations, string? Role)
+{
+    /// <summary>Those among them where the user may only read.</summary>
+    internal IReadOnlyList<string> ReadOnlyOrganizations { get; init; } = [];
+}
 
 /// <summary>How to push.</summary>
 public sealed record HubPushOptions

@@ -38,13 +38,23 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
         catch (HubException e) when (e.Error == HubError.Forbidden)
         {
             // Who may write to a repository may not always make one.
-            if (!await IsThereAsync(cancellation).ConfigureAwait(false))
+            if (await IsPrivateAsync(cancellation).ConfigureAwait(false) is null)
                 throw;
         }
-        if (isPrivate && !await IsPrivateAsync(cancellation).ConfigureAwait(false))
-            throw new HubException(HubError.Forbidden,
-                $"{repo.Id} exists and is public, so nothing was pushed; make it private on its page, or push without private.");
+        if (isPrivate && await IsPrivateAsync(cancellation).ConfigureAwait(false) != true)
+            throw IsPublic();
     }
+
+    /// <summary>Refuses a repository that exists and is public.</summary>
+    /// <exception cref="HubException">It is, or the Hub cannot be asked.</exception>
+    public async Task CheckPrivateAsync(CancellationToken cancellation)
+    {
+        if (await IsPrivateAsync(cancellation).ConfigureAwait(false) == false)
+            throw IsPublic();
+    }
+
+    private HubException IsPublic() => new(HubError.Forbidden,
+        $"{repo.Id} exists and is public, so nothing was pushed; make it private on its page, or push without private.");
 
     /// <summary>Makes the branch unless it exists.</summary>
     /// <exception cref="HubException">It cannot be made.</exception>
@@ -90,24 +100,19 @@ internal sealed class HubUpload(HubHttp http, HubOptions options, HubRepo repo, 
             Line("file", new { path, content = Convert.ToBase64String(content), encoding = "base64" }), null);
     }
 
-    private async Task<bool> IsThereAsync(CancellationToken cancellation)
+    /// <summary>Whether the repository is private; null when none is shown.</summary>
+    private async Task<bool?> IsPrivateAsync(CancellationToken cancellation)
     {
         try
         {
-            using var _ = await InfoAsync(cancellation).ConfigureAwait(false);
-            return true;
+            using var info = await InfoAsync(cancellation).ConfigureAwait(false);
+            return info.RootElement is { ValueKind: JsonValueKind.Object } root && root.TryGetProperty("private", out var flag)
+                && flag.ValueKind == JsonValueKind.True;
         }
         catch (HubException e) when (e.Error is HubError.RepositoryNotFound or HubError.Forbidden)
         {
-            return false;
+            return null;
         }
-    }
-
-    private async Task<bool> IsPrivateAsync(CancellationToken cancellation)
-    {
-        using var info = await InfoAsync(cancellation).ConfigureAwait(false);
-        return info.RootElement is { ValueKind: JsonValueKind.Object } root && root.TryGetProperty("private", out var flag)
-            && flag.ValueKind == JsonValueKind.True;
     }
 
     private Task<JsonDocument> InfoAsync(CancellationToken cancellation) => http.JsonAsync(

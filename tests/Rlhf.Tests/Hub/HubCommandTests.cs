@@ -156,6 +156,11 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
             early.Error);
         Assert.False(Directory.Exists(output));
 
+        Server.Add("models/org/public", []);
+        var open = Run(WithToken, [.. sft[..^1], "org/public", "--private", "--output", output]);
+        Assert.StartsWith("rlhf: org/public exists and is public", open.Error);
+        Assert.False(Directory.Exists(output));
+
         Server.Fail("POST /api/repos/create", new Fault(Status: 403));
         var late = Run(WithToken, [.. sft, "--output", output]);
         Assert.Equal(1, late.ExitCode);

@@ -150,7 +150,7 @@ public sealed class HubPushTests : HubTestBase
         Assert.Contains("There is no Hub token; make one at",
             (await Assert.ThrowsAsync<HubException>(() => anonymous.PushFolderAsync(ModelFolder, Id))).Message);
         using var offline = Owner(o => o with { Offline = true });
-        Assert.Contains("HF_HUB_OFFLINE", (await Assert.ThrowsAsync<HubException>(() => offline.CheckPushAsync())).Message);
+        Assert.Contains("HF_HUB_OFFLINE", (await Assert.ThrowsAsync<HubException>(() => offline.CheckPushAsync(Id))).Message);
         Assert.Empty(Server.Requests);
 
         using var stranger = Client(o => o with { Token = "hf_wrong" });
@@ -176,8 +176,38 @@ public sealed class HubPushTests : HubTestBase
     public async Task The_owner_of_the_token_is_known()
     {
         using var hub = Owner();
-        var user = await hub.CheckPushAsync();
+        var user = await hub.WhoAmIAsync();
         Assert.Equal(("tester", "write"), (user.Name, user.Role));
         Assert.Equal(["org"], user.Organizations);
+    }
+
+    [Fact]
+    public async Task What_would_fail_in_the_end_is_known_at_the_beginning()
+    {
+        Server.Organizations["readers"] = "read";
+        Server.Organizations["helpers"] = "contributor";
+        Server.Add("models/org/public", []);
+        Server.Add("models/org/secret", []).Private = true;
+        using var hub = Owner();
+        foreach (var (id, isPrivate) in new[] { ("org/new", true), ("org/public", false), ("org/secret", true), ("mine", false),
+            ("Tester/mine", true), ("helpers/new", false) })
+            Assert.Equal("tester", (await hub.CheckPushAsync(id, isPrivate)).Name);
+        Assert.Equal(0, Server.Count("POST "));
+
+        foreach (var (id, isPrivate, message) in new[]
+        {
+            ("org/public", true, "org/public exists and is public, so nothing was pushed; make it private on its page, or push without "
+                + "private."),
+            ("others/new", false, "The token's owner tester cannot push to others/new: others is neither that user nor one of the "
+                + "organisations (org, readers, helpers)."),
+            ("readers/new", false, "tester may only read in the organisation readers, so nothing can be pushed to readers/new."),
+        })
+        {
+            var refused = await Assert.ThrowsAsync<HubException>(() => hub.CheckPushAsync(id, isPrivate));
+            Assert.Equal((HubError.Forbidden, message), (refused.Error, refused.Message));
+        }
+        Server.Role = "read";
+        Assert.Equal($"The token of tester may only read; make one that may write at {Server.Endpoint}settings/tokens.",
+            (await Assert.ThrowsAsync<HubException>(() => hub.CheckPushAsync("org/new"))).Message);
     }
 }
