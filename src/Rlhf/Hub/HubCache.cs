@@ -14,12 +14,12 @@ public sealed record CachedRepo(
     HubRepo Repo, string Folder, long Bytes, long PartialBytes, int Snapshots, DateTimeOffset LastUsed);
 
 /// <summary>
-/// Hugging Face's cache: <c>models--org--name/{blobs,refs,snapshots}</c>. What Python's libraries downloaded is found here, and
-/// the reverse.
+/// Hugging Face's cache: <c>models--org--name/{blobs,refs,snapshots,.no_exist}</c>. What Python's libraries downloaded is found here,
+/// and the reverse.
 /// </summary>
 public sealed partial class HubCache
 {
-    private const string Snapshots = "snapshots";
+    private const string Snapshots = "snapshots", NoExist = ".no_exist";
     private readonly bool wantLinks;
     private readonly Lazy<bool> links;
 
@@ -39,14 +39,42 @@ public sealed partial class HubCache
 
     /// <summary>The snapshot of a branch, tag or commit, or null when no file of it is here.</summary>
     /// <exception cref="ArgumentException">The revision is malformed.</exception>
-    public string? FindSnapshot(HubRepo repo, string revision = "main")
+    public string? FindSnapshot(HubRepo repo, string revision = "main") =>
+        FindCommit(repo, revision) is { } commit && Directory.Exists(SnapshotFolder(repo, commit)) ? SnapshotFolder(repo, commit) : null;
+
+    /// <summary>The commit at which a branch, tag or commit stood when it was last seen; null when that is not known.</summary>
+    internal string? FindCommit(HubRepo repo, string revision)
     {
         HubRepo.CheckRevision(revision);
         string reference = RefPath(repo, revision);
         bool isNamed = RegularFile.Exists(reference) && new FileInfo(reference).Length < 1000;
         string commit = isNamed ? File.ReadAllText(reference).Trim() : revision;
-        return CommitName().IsMatch(commit) && Directory.Exists(SnapshotFolder(repo, commit))
-            ? SnapshotFolder(repo, commit) : null;
+        return CommitName().IsMatch(commit) ? commit : null;
+    }
+
+    /// <summary>Whether a commit is known to be without a file.</summary>
+    internal bool KnowsAbsent(HubRepo repo, string commit, string path) => File.Exists(AbsencePath(repo, commit, path));
+
+    /// <summary>
+    /// Remembers that a commit is without a file, as huggingface_hub does; and where the revision stands, unless an older snapshot is
+    /// known under its name.
+    /// </summary>
+    internal void WriteAbsence(HubRepo repo, string revision, string commit, string path)
+    {
+        string file = AbsencePath(repo, commit, path);
+        try
+        {
+            if (!File.Exists(RefPath(repo, revision)))
+                WriteRef(repo, revision, commit);
+            if (File.Exists(file))
+                return;
+            Directory.CreateDirectory(Path.GetDirectoryName(file)!);
+            File.WriteAllBytes(file, []);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A note that cannot be kept costs a request later.
+        }
     }
 
     /// <summary>Whether the cache has a folder of the repository.</summary>
@@ -161,6 +189,9 @@ public sealed partial class HubCache
         e.HResult is 11 or 35 or unchecked((int)0x80070020) or unchecked((int)0x80070021);
 
     private string RefPath(HubRepo repo, string revision) => Path.Combine([RepoFolder(repo), "refs", .. revision.Split('/')]);
+
+    private string AbsencePath(HubRepo repo, string commit, string path) =>
+        Path.Combine([RepoFolder(repo), NoExist, commit, .. HubText.CheckPath(path).Split('/')]);
 
     private bool CanLink()
     {

@@ -54,12 +54,15 @@ public sealed partial class HubClient : IDisposable
         revision = HubRepo.CheckRevision(revision ?? "main");
         string? cached = Cache.FindSnapshot(repo, revision);
         bool complete = cached is not null && ModelFiles.IsComplete(repo, cached, parts);
-        bool hasAll = complete && (parts == HubModelParts.Configuration || ModelFiles.HasTokenizer(cached!));
+        bool hasAll = complete && (parts == HubModelParts.Configuration || ModelFiles.HasTokenizer(cached!)
+            || ModelFiles.Vocabularies.All(v => Cache.KnowsAbsent(repo, Path.GetFileName(cached!), v)));
         if (hasAll && HubRepo.IsCommit(revision))
             return Cached(repo, cached!, null);
         return await OrCachedAsync(repo, revision, complete ? cached : null, async () =>
         {
             var listing = await ListAsync(repo, revision, patient: !complete, cancellation).ConfigureAwait(false);
+            foreach (var absent in ModelFiles.Small.Where(f => parts == HubModelParts.All && !listing.Files.ContainsKey(f)))
+                Cache.WriteAbsence(repo, revision, listing.Commit, absent);
             var chosen = ModelFiles.Choose(repo, [.. listing.Files.Keys], parts);
             if (chosen[^1].EndsWith(".index.json", StringComparison.Ordinal))
             {
@@ -136,9 +139,15 @@ public sealed partial class HubClient : IDisposable
             && files.All(f => HubCache.Holds(Path.Combine([cached, .. HubText.CheckPath(f).Split('/')])));
         if (complete && HubRepo.IsCommit(revision))
             return Cached(repo, cached!, files);
+        if ((Options.Offline || HubRepo.IsCommit(revision)) && Cache.FindCommit(repo, revision) is { } known)
+            RefuseAbsent(repo, known, files);
         return await OrCachedAsync(repo, revision, complete ? cached : null, async () =>
         {
-            var listing = await ListAsync(repo, revision, patient: !complete, cancellation).ConfigureAwait(false);
+            string commit = await lister.CommitAsync(repo, revision, patient: !complete, cancellation).ConfigureAwait(false);
+            RefuseAbsent(repo, commit, files);
+            var listing = await lister.ListAsync(repo, commit, cancellation).ConfigureAwait(false);
+            foreach (var absent in files.Where(f => !listing.Files.ContainsKey(f)))
+                Cache.WriteAbsence(repo, revision, commit, absent);
             return (listing, files.Count > 0 ? files : [.. listing.Files.Keys]);
         }, progress, cancellation, files.Count > 0 ? files : null).ConfigureAwait(false);
     }
@@ -201,8 +210,7 @@ public sealed partial class HubClient : IDisposable
         CancellationToken cancellation)
     {
         if (chosen.FirstOrDefault(f => !listing.Files.ContainsKey(f)) is { } absent)
-            throw new HubException(HubError.EntryNotFound,
-                $"The {repo} has no file {HubText.Clean(absent)} in commit {listing.Commit[..12]}.");
+            throw Absent(repo, listing.Commit, absent);
         string[] paths = [.. chosen.Select(f => Cache.FilePath(repo, listing.Commit, f))];
         string[] missing = [.. chosen.Zip(paths).Where(f => !HubCache.Holds(f.Second)).Select(f => f.First)];
         var sum = new HubProgressSum(missing.Length, missing.Sum(f => listing.Files[f]), progress);
@@ -222,6 +230,17 @@ public sealed partial class HubClient : IDisposable
         }).ConfigureAwait(false);
         return paths;
     }
+
+    /// <summary>Refuses files that a commit is known to be without.</summary>
+    /// <exception cref="HubException">It is without one of them.</exception>
+    private void RefuseAbsent(HubRepo repo, string commit, IReadOnlyList<string> files)
+    {
+        if (files.FirstOrDefault(f => Cache.KnowsAbsent(repo, commit, f)) is { } absent)
+            throw Absent(repo, commit, absent);
+    }
+
+    private static HubException Absent(HubRepo repo, string commit, string path) => new(HubError.EntryNotFound,
+        $"The {repo} has no file {HubText.Clean(path)} in commit {commit[..Math.Min(12, commit.Length)]}.");
 
     private HubSnapshot? CachedSplit(HubRepo repo, string revision, string? configuration, string? split)
     {

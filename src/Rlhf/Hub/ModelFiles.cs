@@ -23,13 +23,15 @@ internal static class ModelFiles
     private const string Config = "config.json";
     private const int LargestIndex = 64 << 20;
 
-    private static readonly string[] Small =
+    /// <summary>What is taken of a model beside its weights, as far as it is there.</summary>
+    public static readonly string[] Small =
     [
         Config, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
         "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
     ];
 
-    private static readonly string[] Vocabularies = ["tokenizer.json", "vocab.json", "vocab.txt"];
+    /// <summary>Files of which a tokenizer has one.</summary>
+    public static readonly string[] Vocabularies = ["tokenizer.json", "vocab.json", "vocab.txt"];
 
     /// <summary>
     /// The small files, and last the weights: safetensors where there are any, else PyTorch's. Of sharded weights, the index; its

@@ -108,6 +108,55 @@ public sealed class HubCacheTests : HubTestBase
     }
 
     [Fact]
+    public async Task What_a_commit_is_without_is_remembered_as_python_remembers_it()
+    {
+        var repo = Server.Add(Path, ModelFiles());
+        string commit = repo.Branches["main"];
+        string Absence(string file) => System.IO.Path.Combine(CacheFolder, "models--org--toy", ".no_exist", commit, file);
+        using var hub = Client();
+        using var offline = Client(o => o with { Offline = true });
+        async Task Refused(HubClient client, string revision, HubError error, int requests)
+        {
+            int before = Server.Requests.Count;
+            var refused = await Assert.ThrowsAsync<HubException>(
+                () => client.DownloadFilesAsync(HubRepo.Model(Id), ["adapters/adapter_config.json"], revision));
+            Assert.Equal((error, requests), (refused.Error, Server.Requests.Count - before));
+            if (error == HubError.EntryNotFound)
+                Assert.Equal($"The model org/toy has no file adapters/adapter_config.json in commit {commit[..12]}.", refused.Message);
+        }
+        await Refused(offline, "main", HubError.NotCached, requests: 0);
+        await Refused(hub, "main", HubError.EntryNotFound, requests: 2); // the commit and its files
+        Assert.Equal(0, new FileInfo(Absence("adapters/adapter_config.json")).Length);
+        await Refused(hub, "main", HubError.EntryNotFound, requests: 1); // where the branch stands now
+        await Refused(hub, commit, HubError.EntryNotFound, requests: 0);
+        await Refused(offline, "main", HubError.EntryNotFound, requests: 0);
+
+        // What transformers asks for beside the weights is answered without the Hub, too.
+        await hub.DownloadModelAsync(Id);
+        Assert.True(File.Exists(Absence("generation_config.json")));
+        Assert.False(File.Exists(Absence("config.json")));
+
+        // A branch that moved on to a commit with the file is not held back.
+        repo.Commit("main", new(ModelFiles()) { ["adapters/adapter_config.json"] = Text("{}") });
+        Assert.Single((await hub.DownloadFilesAsync(HubRepo.Model(Id), ["adapters/adapter_config.json"])).Files);
+    }
+
+    [Fact]
+    public async Task A_note_of_pythons_that_there_is_no_tokenizer_is_believed()
+    {
+        string snapshot = TransformersCache(true, "vocab.json");
+        foreach (var name in new[] { "tokenizer.json", "vocab.json", "vocab.txt" })
+        {
+            string note = System.IO.Path.Combine(CacheFolder, "models--org--toy", ".no_exist", Commit, name);
+            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(note)!);
+            File.WriteAllBytes(note, []);
+        }
+        using var hub = Client();
+        Assert.Equal(snapshot, (await hub.DownloadModelAsync(Id, Commit)).Folder);
+        Assert.Empty(Server.Requests);
+    }
+
+    [Fact]
     public async Task The_cache_is_listed_and_emptied()
     {
         Server.Add(Path, ModelFiles());
