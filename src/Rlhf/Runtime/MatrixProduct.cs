@@ -129,6 +129,7 @@ public static class MatrixProduct
         if (!exact && Precision == MatrixPrecision.Bfloat16 && a.dtype == ScalarType.Float32)
         {
             using var scope = NewDisposeScope();
+            using var signals = HeldSignals.Begin(); // libtorch multiplies bfloat16 by oneDNN
             var product = a.to(bfloat16).mm(b.to(bfloat16)).to(float32);
             return (bias is null ? product : product.add_(bias)).MoveToOuterDisposeScope();
         }

@@ -25,12 +25,18 @@ internal sealed class OperatorScript
     /// <param name="name">Its name.</param>
     /// <param name="arguments">Tensors, arrays of tensors, numbers, booleans, or null for None.</param>
     public torch.Tensor Invoke(string name, params object?[] arguments) =>
-        (torch.Tensor)ScriptArguments.Call(arguments, prepared => module.invoke(name, prepared))!;
+        (torch.Tensor)ScriptArguments.Call(arguments, prepared => Call(name, prepared))!;
 
     /// <summary>Calls a function that returns a list of tensors.</summary>
     /// <inheritdoc cref="Invoke"/>
     public torch.Tensor[] InvokeList(string name, params object?[] arguments) =>
-        (torch.Tensor[])ScriptArguments.Call(arguments, prepared => module.invoke(name, prepared))!;
+        (torch.Tensor[])ScriptArguments.Call(arguments, prepared => Call(name, prepared))!;
+
+    private object Call(string name, object[] arguments)
+    {
+        using var signals = HeldSignals.Begin();
+        return module.invoke(name, arguments);
+    }
 
     private static byte[] Archive(string functions)
     {
