@@ -40,7 +40,8 @@ internal sealed record HandMadeParquet(int Encoding, byte[] Page, int Values)
         int uncompressed = Uncompressed ?? Page.Length;
         byte[] head = Version2 is var (nulls, levels)
             ? Fields((1, 5, Int(3)), (2, 5, Int(uncompressed)), (3, 5, Int(Page.Length)), (8, 12, Fields(
-                (1, 5, Int(Values)), (2, 5, Int(nulls)), (3, 5, Int(Values)), (4, 5, Int(Encoding)), (5, 5, Int(levels)), (6, 5, Int(0)))))
+                (1, 5, Int(Values)), (2, 5, Int(nulls)), (3, 5, Int(Values)), (4, 5, Int(Encoding)), (5, 5, Int(levels)),
+                (6, 5, Int(0)))))
             : Fields((1, 5, Int(0)), (2, 5, Int(uncompressed)), (3, 5, Int(Page.Length)), (5, 12, Fields(
                 (1, 5, Int(Values)), (2, 5, Int(Encoding)), (3, 5, Int(3)), (4, 5, Int(3)))));
         file.AddRange([.. head[..^1], .. Further, 0, .. Page]);

@@ -53,8 +53,11 @@ public sealed class SpecialFileTests : IDisposable
                 File.WriteAllText(Path.Combine(at, "vocab.txt"), "[UNK]\na\n");
                 return () => AutoTokenizer.FromPretrained(at);
             case "tokenizer.json" or "vocab.txt": return () => AutoTokenizer.FromPretrained(at);
-            case "vocab.json" or "merges.txt":
-                File.WriteAllText(Path.Combine(at, name == "vocab.json" ? "merges.txt" : "vocab.json"), name == "vocab.json" ? "" : "{\"a\":0}");
+            case "vocab.json":
+                File.WriteAllText(Path.Combine(at, "merges.txt"), "");
+                return () => AutoTokenizer.FromPretrained(at);
+            case "merges.txt":
+                File.WriteAllText(Path.Combine(at, "vocab.json"), "{\"a\":0}");
                 return () => AutoTokenizer.FromPretrained(at);
             case "model.safetensors" or "pytorch_model.bin" or "model.safetensors.index.json": return () => WeightFiles.OpenFile(path);
             case "legacy.bin": return () => PyTorchBin.Open(path);
