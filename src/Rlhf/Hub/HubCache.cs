@@ -129,7 +129,7 @@ public sealed partial class HubCache
         if (revision == commit)
             return;
         string path = RefPath(repo, revision);
-        if (File.Exists(path) && File.ReadAllText(path) == commit)
+        if (RegularFile.Exists(path) && File.ReadAllText(path) == commit)
             return;
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
         AtomicFile.WriteAllText(path, commit);
