@@ -79,18 +79,19 @@ internal static class RewardVerb
         HubSettings.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         return options.Pairs is { } pairs
-            ? Train(context, source, LoadPairs(context, pairs), (t, rows, report) =>
+            ? Train(context, source, LoadPairs(context, pairs), (t, rows) => TellingPairs(context, t, rows), (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (model, tokenizer, rows) =>
                 PairReport.Finish(model, tokenizer, rows.Train, rows.HeldOut, options.NormalizeReward ?? true))
-            : Train(context, source, LoadReviews(context), (t, rows, report) =>
+            : Train(context, source, LoadReviews(context), (_, rows) => rows, (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (_, _, _) => null);
     }
 
     private sealed record Rows<T>(IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut);
 
     private static int Train<T>(
-        VerbContext context, string source, Rows<T> rows, Func<RewardTrainer, Rows<T>, Action<RewardProgress>,
-            RewardProgress> training, Func<SequenceClassifier, ITokenizer, Rows<T>, PairReport.Outcome?> finish)
+        VerbContext context, string source, Rows<T> rows, Func<RewardTrainer, Rows<T>, Rows<T>> select,
+        Func<RewardTrainer, Rows<T>, Action<RewardProgress>, RewardProgress> training,
+        Func<SequenceClassifier, ITokenizer, Rows<T>, PairReport.Outcome?> finish)
     {
         var options = context.Settings.Get<RewardOptions>();
         var config = context.Settings.Get<RewardConfig>();
@@ -104,6 +105,7 @@ internal static class RewardVerb
         CheckMemory(LongestRows(rows.Train, tokenizer, config, size.MaxPositions));
         using var model = Open(source, options, config, device);
         using var trainer = new RewardTrainer(model, tokenizer, config);
+        rows = select(trainer, rows);
         using var folder = RunFolder.Open("reward", context);
         folder.WriteConfig(context, "reward", mayChange: MayChange(config));
         if (folder.SayIfFinished(screen))
@@ -197,6 +199,23 @@ internal static class RewardVerb
             context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
                 + "Raise --eval-fraction or name --eval-dataset.[/]");
         return new(train, heldOut);
+    }
+
+    /// <summary>Training pairs whose two texts differ in what the model reads of them; says how many do not.</summary>
+    private static Rows<PreferencePair> TellingPairs(VerbContext context, RewardTrainer trainer, Rows<PreferencePair> rows)
+    {
+        const string same = "say nothing: both texts are the same in the tokens that are read of them";
+        const string advice = "Raise MaxLength, or shorten what the answers have in common.";
+        IReadOnlyList<PreferencePair> train = trainer.Telling(rows.Train), heldOut = trainer.Telling(rows.HeldOut);
+        if (train.Count == 0 && rows.Train.Count > 0)
+            throw new InvalidDataException(context.Settings.NameFlags($"--pairs: all {rows.Train.Count:N0} pairs {same}. {advice}"));
+        if (train.Count < rows.Train.Count)
+            TrainingReport.Warn(context, $"{rows.Train.Count - train.Count:N0} of {rows.Train.Count:N0} pairs {same}. They are left out of "
+                + $"training. {advice}");
+        if (heldOut.Count < rows.HeldOut.Count)
+            TrainingReport.Warn(context, $"{rows.HeldOut.Count - heldOut.Count:N0} of {rows.HeldOut.Count:N0} held-out pairs {same}. They "
+                + $"count as wrong. {advice}");
+        return rows with { Train = train };
     }
 
     /// <summary>The classifier; pairs need one label, so another head is replaced.</summary>

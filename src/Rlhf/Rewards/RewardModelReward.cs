@@ -3,7 +3,10 @@ using Rlhf.Tokenizers;
 
 namespace Rlhf.Rewards;
 
-/// <summary>The score of a reward model, a sequence classifier with one label, for query and response together.</summary>
+/// <summary>
+/// The score of a reward model, a sequence classifier with one label, for query and response together. Where they are longer than the
+/// model reads, the beginning of the query goes first, as in training (<see cref="CompletionTokens"/>).
+/// </summary>
 public sealed class RewardModelReward : IRewardFunction, IDisposable
 {
     private readonly TextClassificationPipeline pipeline;
@@ -31,7 +34,7 @@ public sealed class RewardModelReward : IRewardFunction, IDisposable
     /// <exception cref="RewardException">A score is not finite; the message shows the sample.</exception>
     public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions)
     {
-        var logits = pipeline.Logits([.. completions.Select(c => c.Text)], BatchSize);
+        var logits = pipeline.Logits(completions, BatchSize);
         return RewardChecks.Check(Name, completions, [.. logits.Select(row => row[0])]);
     }
 

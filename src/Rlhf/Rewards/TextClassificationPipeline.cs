@@ -81,7 +81,27 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     public IReadOnlyList<float[]> Logits(IReadOnlyList<string> texts, int batchSize = 16)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
-        var rows = texts.Select(Encode).ToArray();
+        return Logits([.. texts.Select((text, i) => NotEmpty(Tokenizer.EncodeTruncated(text, MaxLength), i))], batchSize);
+    }
+
+    /// <summary>The same of queries with their responses: those that are too long lose the beginning of the query first.</summary>
+    /// <param name="completions">Queries and responses, in any number.</param>
+    /// <param name="batchSize">Texts that are computed together.</param>
+    /// <exception cref="ArgumentException">A text has no tokens, or <paramref name="batchSize"/> is below 1.</exception>
+    public IReadOnlyList<float[]> Logits(IReadOnlyList<Completion> completions, int batchSize = 16)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
+        return Logits([.. completions.Select((c, i) => NotEmpty(Tokenizer.EncodeCompletion(c.Query, c.Response, MaxLength), i))], batchSize);
+    }
+
+    /// <summary>Disposes the model.</summary>
+    public void Dispose() => Model.Dispose();
+
+    private static int[] NotEmpty(int[] ids, int index) => ids.Length > 0 ? ids
+        : throw new ArgumentException($"Text {index} has no tokens; a text to classify must not be empty.");
+
+    private float[][] Logits(int[][] rows, int batchSize)
+    {
         var logits = new float[rows.Length][];
         bool training = Model.Training;
         Model.Training = false;
@@ -104,12 +124,6 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
         }
         return logits;
     }
-
-    /// <summary>Disposes the model.</summary>
-    public void Dispose() => Model.Dispose();
-
-    private int[] Encode(string text, int index) => Tokenizer.EncodeTruncated(text, MaxLength) is { Length: > 0 } ids ? ids
-        : throw new ArgumentException($"Text {index} has no tokens; a text to classify must not be empty.");
 
     private IEnumerable<float> Apply(FunctionToApply function, float[] logits) => function switch
     {

@@ -85,6 +85,28 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
     }
 
     [Fact]
+    public void Pairs_that_say_nothing_where_they_are_read_are_left_out_and_counted()
+    {
+        string prompt = string.Concat(Enumerable.Repeat("The music won my heart ", 25)), same = string.Concat(Enumerable.Repeat(" a", 80));
+        object Pair(string chosen, string rejected) => new { prompt, chosen, rejected };
+        File.WriteAllLines(toys.PathOf("long.jsonl"), Enumerable.Range(0, 12).Select(i => JsonSerializer.Serialize(
+            i < 4 ? Pair(same + " warm", same + " dull") : Pair("a warm delight", "a dull mess"))));
+        string[] command = ["reward", "--model", "classifier", "--pairs", "long.jsonl", "--eval-fraction", "0", "--batch-size", "4",
+            "--threads", "1"];
+        var result = toys.Succeed([.. command, "--output", "long"]);
+        Assert.Contains("4 of 12 pairs say nothing: both texts are the same in the tokens that are read of them. They are left out of "
+            + "training. Raise --max-length", result.Output);
+        Assert.Contains("8 to train on, 0 held out", result.Output);
+        Assert.Contains("2 steps of 4", result.Output);
+
+        File.WriteAllLines(toys.PathOf("same.jsonl"), [JsonSerializer.Serialize(Pair(same + " warm", same + " dull"))]);
+        var refused = toys.Run([.. command.Select(a => a == "long.jsonl" ? "same.jsonl" : a), "--output", "none"]);
+        Assert.Equal(1, refused.ExitCode);
+        Assert.Contains("rlhf: --pairs: all 1 pairs say nothing", refused.Error);
+        Assert.False(Directory.Exists(toys.PathOf("none")));
+    }
+
+    [Fact]
     public void What_makes_no_sense_is_refused_before_any_work()
     {
         File.WriteAllText(toys.PathOf("mine.jsonl"), "labels of a week");

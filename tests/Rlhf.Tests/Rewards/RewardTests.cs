@@ -1,6 +1,7 @@
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Rewards;
+using Rlhf.Tests.Evaluation;
 using Rlhf.Tests.Models.Encoders;
 using Rlhf.Tokenizers;
 using TorchSharp;
@@ -48,6 +49,19 @@ public class RewardTests
         Assert.Equal(3, reward.Score(Samples).Count);
         using var two = ClassifierTests.Tiny(kind);
         Assert.Contains("one score", Assert.Throws<ArgumentException>(() => new RewardModelReward(two, new FixtureTokenizer(13))).Message);
+    }
+
+    [Fact]
+    public void Of_a_long_query_a_reward_model_reads_the_end_and_all_of_the_response()
+    {
+        // The model reads 12 tokens.
+        using var reward = new RewardModelReward(ClassifierTests.Tiny("gpt2", labels: ["LABEL_0"]), new NumberTokenizer(13));
+        const string start = "1 2 3 4 5 ", end = "6 7 8 9 10 11 12 1 2 ", more = "3 4 5 6 7 8 9 10 11 12 1 2";
+        var scores = reward.Score([new(start + end, "7 7 3"), new(end, "7 7 3"), new(start + end, "7 7 4"), new(end, more + " 5 5"),
+            new("", more)]);
+        Assert.Equal(scores[1], scores[0]);
+        Assert.NotEqual(scores[2], scores[0]);
+        Assert.Equal(scores[4], scores[3]);
     }
 
     [Theory]

@@ -39,8 +39,11 @@ public sealed record RewardConfig
     [Description("Minibatches per optimizer step.")]
     public int GradientAccumulationSteps { get; init; } = 1;
 
-    /// <summary>Tokens per text; longer texts are truncated. Null takes the model's limit.</summary>
-    [Description("Tokens per text; longer texts are truncated.")]
+    /// <summary>
+    /// Tokens per text. Longer texts lose their end; a prompt with its response loses the beginning of the prompt first. Null takes the
+    /// model's limit.
+    /// </summary>
+    [Description("Tokens per text: longer ones lose their end, pairs the beginning of the prompt first.")]
     public int? MaxLength { get; init; }
 
     /// <summary>

@@ -21,6 +21,9 @@ internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, 
 {
     private const int ShortestCrop = 4, LongestCrop = 40;
 
+    /// <summary>Has the example something to say? Two texts of a pair that are the same, once they are cut, have not.</summary>
+    public bool IsTelling => Rejected is not { } rejected || !Text.Span.SequenceEqual(rejected.Span);
+
     /// <summary>Tokens in all, special tokens left out.</summary>
     public int Length => Text.Length + (Rejected?.Length ?? 0);
 
@@ -39,6 +42,9 @@ internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, 
 /// <summary>Turns texts into examples and examples into packed batches.</summary>
 internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
 {
+    /// <summary>Most tokens of a text, special tokens included.</summary>
+    public int MaxLength => maxLength;
+
     private readonly int[] prefix = tokenizer.ClsTokenId is { } cls ? [cls] : [];
     private readonly int[] suffix = tokenizer.SepTokenId is { } sep ? [sep] : [];
 
@@ -50,7 +56,7 @@ internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
 
     public RewardExample[] Encode(IReadOnlyList<PreferencePair> pairs) =>
         [.. pairs.AsParallel().AsOrdered().Select(p =>
-            new RewardExample(Encode(p.Prompt + p.Chosen), Encode(p.Prompt + p.Rejected), p.Margin ?? 0, ContentLength))];
+            new RewardExample(Encode(p.Prompt, p.Chosen), Encode(p.Prompt, p.Rejected), p.Margin ?? 0, ContentLength))];
 
     /// <summary>Rows [CLS] text [SEP]: the texts of all examples, then the rejected texts of all examples.</summary>
     public PackedBatch Pack(IReadOnlyList<RewardExample> minibatch, torch.Device device)
@@ -64,6 +70,13 @@ internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
     {
         var tokens = tokenizer.Encode(text, addSpecialTokens: false);
         return new(tokens, 0, Math.Min(tokens.Length, ContentLength));
+    }
+
+    /// <summary>Prompt and answer; where they do not fit, the beginning of the prompt goes first, then the end of the answer.</summary>
+    private TokenStretch Encode(string prompt, string answer)
+    {
+        var tokens = tokenizer.Encode(prompt + answer, addSpecialTokens: false);
+        return new(tokens, CompletionTokens.WindowStart(tokenizer, prompt, tokens, ContentLength), Math.Min(tokens.Length, ContentLength));
     }
 
     private int[] Row(TokenStretch text) => [.. prefix, .. text.Span, .. suffix];

@@ -84,13 +84,25 @@ public sealed class RewardTrainer : IResumable, IDisposable
         return Run(Encode(reviews), Encode(heldOut ?? []), Classification, progress, cancellation);
     }
 
-    /// <summary>Learns preferences. The model needs a single label, whose logit is the reward of prompt and response.</summary>
+    /// <summary>
+    /// The pairs that something can be learnt from: those whose two texts, cut to <see cref="RewardConfig.MaxLength"/>, still differ.
+    /// </summary>
+    /// <param name="pairs">Prompts with a chosen and a rejected response.</param>
+    public IReadOnlyList<PreferencePair> Telling(IReadOnlyList<PreferencePair> pairs) =>
+        [.. pairs.Zip(Encode(pairs)).Where(p => p.Second.IsTelling).Select(p => p.First)];
+
+    /// <summary>
+    /// Learns preferences. The model needs a single label, whose logit is the reward of prompt and response. A prompt and response that
+    /// are too long lose the beginning of the prompt first, then the end of the response; pairs that are not <see cref="Telling"/> are
+    /// left out of training (in an evaluation they count as wrong).
+    /// </summary>
     /// <param name="pairs">Prompts with a chosen and a rejected response.</param>
     /// <param name="heldOut">Pairs for evaluation; null or empty evaluates nothing.</param>
     /// <param name="progress">Called after each optimizer step.</param>
     /// <param name="cancellation">Stops between steps; the model then holds the weights of the last step.</param>
     /// <returns>The state after the last step.</returns>
-    /// <exception cref="ArgumentException">There is no pair, or the model has more than one label.</exception>
+    /// <exception cref="ArgumentException">There is no pair, none is <see cref="Telling"/>, or the model has more than one
+    /// label.</exception>
     /// <exception cref="ConfigurationException">A setting applies to labelled texts only.</exception>
     /// <exception cref="TrainingDivergedException">Loss or gradient was not finite in more than
     /// <see cref="RewardConfig.MaxBadSteps"/> steps in a row; the model keeps the weights from before them.</exception>
@@ -101,7 +113,11 @@ public sealed class RewardTrainer : IResumable, IDisposable
         if (config.RandomCropProbability > 0)
             throw new ConfigurationException(
                 ["RandomCropProbability applies to labelled texts; a cut response is not the one that was preferred."]);
-        return Run(Encode(pairs), Encode(heldOut ?? []), Preference, progress, cancellation);
+        var telling = Encode(pairs).Where(e => e.IsTelling).ToArray();
+        if (telling.Length == 0 && pairs.Count > 0)
+            throw new ArgumentException($"There is nothing to learn: in each of the {pairs.Count} pairs, both texts are the same in the "
+                + $"{examples.MaxLength} tokens that are read of them. Raise MaxLength, or shorten what they have in common.");
+        return Run(telling, Encode(heldOut ?? []), Preference, progress, cancellation);
     }
 
     /// <summary>Loss and accuracy on labelled texts.</summary>

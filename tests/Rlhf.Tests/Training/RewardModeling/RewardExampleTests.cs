@@ -1,5 +1,6 @@
 using Rlhf.Data;
 using Rlhf.Runtime;
+using Rlhf.Tokenizers;
 using Rlhf.Training.RewardModeling;
 using TorchSharp;
 
@@ -26,6 +27,37 @@ public class RewardExampleTests
         var encoded = examples.Encode([new PreferencePair("w0 ", "w1", "w2"), new PreferencePair("w3 ", "w4", "w5 w6")]);
         using var batch = examples.Pack(encoded, torch.CPU);
         Assert.Equal([1, 3, 4, 2, 1, 6, 7, 2, 1, 3, 5, 2, 1, 6, 8, 9, 2], batch.HostIds);
+    }
+
+    [Theory]
+    [InlineData("w0 w1 w2 w3 w4 ", "w5 w6 w7", "2 3 4 5 6 7")] // the prompt loses its beginning
+    [InlineData("w0 w1 ", "w2 w3 w4 w5 w6 w7 w8 w9", "2 3 4 5 6 7")] // an answer too long for itself loses its end
+    [InlineData("", "w0 w1 w2 w3 w4 w5 w6", "0 1 2 3 4 5")]
+    [InlineData("w0 w1 w2 w3 w4 w5 w6 w7 ", "", "2 3 4 5 6 7")]
+    [InlineData("w0 w1 w2 w3 w4 w5 w", "6 w7", "2 3 4 5 6 7")] // a word across the border
+    [InlineData("w0 w1 w2 w3 w4 w1", "5 w6 w7 w8 w9 w10 w11", "15 6 7 8 9 10")] // is the answer's
+    [InlineData("w0 w1 w2 ", "w3 w4 w5", "0 1 2 3 4 5")]
+    public void What_is_read_of_a_prompt_and_its_answer_is_the_answer(string prompt, string answer, string words)
+    {
+        int[] expected = [1, .. words.Split(' ').Select(w => int.Parse(w) + 3), 2];
+        var tokenizer = new ToyTokenizer(Words);
+        var examples = new RewardExamples(tokenizer, maxLength: 8);
+        using var batch = examples.Pack(examples.Encode([new PreferencePair(prompt, answer, answer)]), torch.CPU);
+        Assert.Equal([.. expected, .. expected], batch.HostIds);
+        // A reward model reads it as it learnt it.
+        Assert.Equal(expected, tokenizer.EncodeCompletion(prompt, answer, 8));
+    }
+
+    [Theory]
+    [InlineData("w0 w1 w2 w3 w4 w5 w6 w7 w8 ", "w9", "w10", true)]
+    [InlineData("w0 ", "w1 w2 w3 w4 w5 w6 w7", "w1 w2 w3 w4 w5 w6 w8", false)]
+    [InlineData("w0 ", "w1 w2 w3 w4 w5 w7 w6", "w1 w2 w3 w4 w5 w8 w6", true)]
+    [InlineData("w0 ", "w1", "w1 w1", true)]
+    [InlineData("w0 ", "w1", "w1", false)]
+    public void A_pair_tells_something_if_its_texts_differ_where_they_are_read(string prompt, string chosen, string rejected, bool tells)
+    {
+        var examples = new RewardExamples(new ToyTokenizer(Words), maxLength: 8);
+        Assert.Equal(tells, examples.Encode([new PreferencePair(prompt, chosen, rejected)])[0].IsTelling);
     }
 
     [Fact]

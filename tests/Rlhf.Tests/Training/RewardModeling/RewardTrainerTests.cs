@@ -114,6 +114,38 @@ public class RewardTrainerTests
     }
 
     [Fact]
+    public void Prompts_longer_than_the_model_reads_leave_it_the_answers()
+    {
+        using var model = Model(1);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 40 });
+        PreferencePair[] Long(long seed) =>
+            [.. Pairs(160, seed).Select(p => p with { Prompt = string.Concat(Enumerable.Repeat("music story ", 50)) })];
+        Assert.InRange(trainer.Train(Long(1), Long(2)).Evaluation!.Accuracy, 0.95, 1);
+    }
+
+    [Fact]
+    public void Pairs_whose_texts_are_the_same_where_they_are_read_are_no_part_of_training()
+    {
+        float[] Trained(params PreferencePair[] pairs)
+        {
+            using var model = Model(1);
+            using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 4, BatchSize = 8, MaxLength = 20 });
+            Assert.Equal(16, trainer.Telling(pairs).Count);
+            trainer.Train(pairs);
+            return Weights(model);
+        }
+        string same = string.Join(' ', Enumerable.Repeat("plot", 18));
+        var telling = Pairs(16, seed: 1);
+        Assert.Equal(Trained(telling), Trained([new("", "film", "film"), .. telling[..7], new("scene ", same + " good", same + " bad"),
+            .. telling[7..]]));
+
+        using var model = Model(1);
+        using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxLength = 20 });
+        Assert.Contains("2 pairs, both texts are the same in the 20 tokens", Assert.Throws<ArgumentException>(
+            () => trainer.Train([new PreferencePair("", "film", "film"), new("", same + " good", same + " bad")])).Message);
+    }
+
+    [Fact]
     public void Cancellation_stops_between_steps()
     {
         using var model = Model(2);
