@@ -91,7 +91,8 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     public IReadOnlyList<float[]> Logits(IReadOnlyList<Completion> completions, int batchSize = 16)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
-        return Logits([.. completions.Select((c, i) => NotEmpty(Tokenizer.EncodeCompletion(c.Query, c.Response, MaxLength), i))], batchSize);
+        return Logits(
+            [.. completions.Select((c, i) => NotEmpty(Tokenizer.EncodeCompletion(c.Query, c.Response, MaxLength), i))], batchSize);
     }
 
     /// <summary>Disposes the model.</summary>

@@ -51,8 +51,11 @@ public sealed record PpoConfig
     [Description("KL per response (nats) that the adaptive controller steers to.")]
     public double Target { get; init; } = 6.0;
 
-    /// <summary>Samples over which the adaptive controller reacts.</summary>
-    [Description("Samples over which the adaptive controller reacts.")]
+    /// <summary>
+    /// Samples over which the adaptive controller reacts; a step multiplies β by at least 1 - 0.2 · BatchSize / Horizon, which must stay
+    /// above 0.
+    /// </summary>
+    [Description("Samples over which the adaptive controller reacts; more than a fifth of the batch size.")]
     public double Horizon { get; init; } = 10000;
 
     /// <summary>Discount factor γ.</summary>
@@ -147,6 +150,9 @@ public sealed record PpoConfig
         if (!(InitKlCoef >= 0)) yield return $"InitKlCoef is {InitKlCoef}; it must be 0 or more.";
         if (!(Target > 0)) yield return $"Target is {Target}; it must be above 0.";
         if (!(Horizon > 0)) yield return $"Horizon is {Horizon}; it must be above 0.";
+        else if (AdaptiveKlControl && Horizon <= AdaptiveKlController.LargestError * BatchSize)
+            yield return $"Horizon is {Horizon}; with AdaptiveKlControl it must be above {AdaptiveKlController.LargestError} × BatchSize = "
+                + $"{AdaptiveKlController.LargestError * BatchSize}, or one step could make the KL coefficient negative.";
         if (!(Gamma is >= 0 and <= 1)) yield return $"Gamma is {Gamma}; it must be from 0 to 1.";
         if (!(Lam is >= 0 and <= 1)) yield return $"Lam is {Lam}; it must be from 0 to 1.";
         if (!(ClipRange > 0)) yield return $"ClipRange is {ClipRange}; it must be above 0.";

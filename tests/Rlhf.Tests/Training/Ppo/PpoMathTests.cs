@@ -28,6 +28,25 @@ public sealed class PpoMathTests
         }
     }
 
+    [Theory]
+    [InlineData(8, 1, true, false)] // 1 - 0.2 · 8 / 1 = -0.6
+    [InlineData(8, 1.6, true, false)] // 0: β would stay 0
+    [InlineData(8, 1.61, true, true)]
+    [InlineData(8, 1, false, true)]
+    [InlineData(128, 25, true, false)]
+    [InlineData(128, 26, true, true)]
+    public void AHorizonThatCouldMakeTheCoefficientNegativeIsRefused(int batchSize, double horizon, bool adaptive, bool isValid)
+    {
+        var problems = new PpoConfig { BatchSize = batchSize, MiniBatchSize = batchSize, Horizon = horizon, AdaptiveKlControl = adaptive }
+            .Validate().ToArray();
+        Assert.Equal(isValid ? 0 : 1, problems.Length);
+        Assert.All(problems, p => Assert.StartsWith($"Horizon is {horizon}; with AdaptiveKlControl it must be above 0.2 × BatchSize = ", p));
+        var controller = new AdaptiveKlController(0.2, target: 6, horizon);
+        controller.Update(0, batchSize);
+        if (adaptive)
+            Assert.Equal(isValid, controller.Value > 0);
+    }
+
     [Fact]
     public void TheFixedControllerStays()
     {
