@@ -38,13 +38,16 @@ public static class StudioHost
         builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning)
             .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error)
             .AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.None) // a cookie of an earlier studio is no news
-            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Error);
+            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Error)
+            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None); // who starts it gets the exception
         AddServices(builder.Services, options);
         var app = builder.Build();
         app.UseMiddleware<SecurityHeaders>();
         app.UseMiddleware<HostCheck>();
         app.UseMiddleware<TokenGate>();
-        app.UseWhen(context => context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal),
+        app.UseWhen(ApiErrors.Concerns, api => api.UseStatusCodePages(status => ApiErrors.WriteStatusAsync(status.HttpContext)));
+        app.UseWhen(context => !ApiErrors.Concerns(context)
+                && context.Request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal),
             pages => pages.UseStatusCodePagesWithReExecute("/not-found"));
         app.UseRouting();
         app.UseAntiforgery();

@@ -56,6 +56,12 @@ public sealed record StudioOptions
     /// <summary>How a run is started or resumed: program and first arguments, before the verb. Empty: it cannot be.</summary>
     public IReadOnlyList<string> Command { get; init; } = [];
 
+    /// <summary>
+    /// Makes the report of a run's folder, for a run that has none or has gone on since; returns the page. Null: only reports that are
+    /// there are shown.
+    /// </summary>
+    public Func<string, string>? MakeReport { get; init; }
+
     /// <summary>Loads libtorch and finds the device; called once, when a model is first needed. Null: the CPU.</summary>
     public Func<torch.Device>? StartDevice { get; init; }
 

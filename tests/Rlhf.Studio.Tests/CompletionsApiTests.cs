@@ -92,24 +92,119 @@ public sealed class CompletionsApiTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("""{"model":"gpt-9","prompt":"x"}""", 404, "The model 'gpt-9' is not here. There are: imdb-gpt2-tiny.")]
-    [InlineData("""{"prompt":"x","logprobs":2}""", 400, "logprobs is not supported")]
-    [InlineData("""{"prompt":"x","frequency_penalty":1,"suffix":"y"}""", 400,
-        "suffix is not supported; leave it out. frequency_penalty is")]
-    [InlineData("""{"prompt":[1,2]}""", 400, "prompt must be a text or a list of texts.")]
-    [InlineData("""{"prompt":"x","max_tokens":500}""", 400, "reads at most 128")]
-    [InlineData("""{"prompt":"x","n":65}""", 400, "n is 65; it must be from 1 to 64.")]
-    [InlineData("""{"prompt":"x","temperature":-1}""", 400, "temperature is -1")]
-    [InlineData("""{"prompt":""", 400, "The body is no JSON object")]
-    [InlineData("null", 400, "The body is no JSON object")]
-    public async Task What_cannot_be_done_is_an_error_in_OpenAIs_form(string body, int status, string message)
+    [InlineData("""{"model":"gpt-9","prompt":"x"}""", 404, "model", "The model 'gpt-9' is not here. There are: imdb-gpt2-tiny.")]
+    [InlineData("""{"prompt":"x","logprobs":2}""", 400, "logprobs", "logprobs is not supported; leave it out.")]
+    [InlineData("""{"prompt":"x","frequency_penalty":1,"suffix":"y"}""", 400, "suffix",
+        "suffix is not supported; leave it out. frequency_penalty is not supported; leave it out.")]
+    [InlineData("""{"prompt":"x","n":2,"best_of":3}""", 400, "best_of", "best_of other than n is not supported; leave it out.")]
+    [InlineData("""{"prompt":[1,2]}""", 400, "prompt", "prompt must be a text or a list of texts.")]
+    [InlineData("""{"prompt":[]}""", 400, "prompt", "prompt is an empty list; give a text, or leave it out for a text from nothing.")]
+    [InlineData("""{"prompt":["x","y"],"n":40}""", 400, "prompt",
+        "There are 2 prompts with n = 40; at most 64 texts can be asked for at once.")]
+    [InlineData("""{"prompt":"x","max_tokens":500}""", 400, "prompt",
+        "The prompt has 1 token and 500 more are asked for, but the model reads at most 128; shorten one of them.")]
+    [InlineData("""{"prompt":"x","n":65}""", 400, "n", "n is 65; it must be from 1 to 64.")]
+    [InlineData("""{"prompt":"x","n":2.5}""", 400, "n", "n must be a whole number.")]
+    [InlineData("""{"prompt":"x","max_tokens":0}""", 400, "max_tokens", "max_tokens is 0; it must be at least 1.")]
+    [InlineData("""{"prompt":"x","max_tokens":"many"}""", 400, "max_tokens", "max_tokens must be a whole number.")]
+    [InlineData("""{"prompt":"x","temperature":-1}""", 400, "temperature",
+        "temperature is -1; it must be 0 (the most likely text) or above.")]
+    [InlineData("""{"prompt":"x","temperature":null,"top_p":2}""", 400, "top_p", "top_p is 2; it must be above 0 and at most 1.")]
+    [InlineData("""{"prompt":"x","repetition_penalty":0}""", 400, "repetition_penalty", "repetition_penalty is 0; it must be above 0.")]
+    [InlineData("""{"prompt":"x","stop":{}}""", 400, "stop", "stop must be a text or a list of texts.")]
+    [InlineData("""{"prompt":"x","stream":"yes"}""", 400, "stream", "stream must be true or false.")]
+    [InlineData("""{"prompt":"x","stream_options":1}""", 400, "stream_options",
+        """stream_options must be an object such as {"include_usage": true}.""")]
+    [InlineData("""{"prompt":""", 400, null,
+        """The body is no JSON object of such a request (line 1, byte 11); send one such as {"prompt": "This movie was"}.""")]
+    [InlineData("[]", 400, null,
+        """The body is no JSON object of such a request (line 1, byte 2); send one such as {"prompt": "This movie was"}.""")]
+    [InlineData("null", 400, null,
+        """The body is no JSON object of such a request; send one such as {"prompt": "This movie was"}.""")]
+    public async Task What_cannot_be_done_is_an_error_that_names_the_field(string body, int status, string? field, string message)
     {
         using var answer = await client.PostAsync("/v1/completions",
             new StringContent(body, MediaTypeHeaderValue.Parse("application/json")), Stop);
         Assert.Equal(status, (int)answer.StatusCode);
-        var error = (await answer.Content.ReadFromJsonAsync<JsonElement>(Stop)).GetProperty("error");
-        Assert.Contains(message, error.GetProperty("message").GetString());
+        var error = await ErrorAsync(answer);
+        Assert.Equal(message, error.GetProperty("message").GetString());
+        Assert.Equal(field, error.GetProperty("param").GetString());
         Assert.Equal("invalid_request_error", error.GetProperty("type").GetString());
+    }
+
+    /// <summary>The error of an answer, in OpenAI's form: four fields, whatever is known.</summary>
+    private static async Task<JsonElement> ErrorAsync(HttpResponseMessage answer)
+    {
+        Assert.Equal("application/json", answer.Content.Headers.ContentType?.MediaType);
+        var error = (await answer.Content.ReadFromJsonAsync<JsonElement>(Stop)).GetProperty("error");
+        Assert.Equal(["message", "type", "param", "code"], error.EnumerateObject().Select(p => p.Name));
+        Assert.NotEqual("", error.GetProperty("message").GetString());
+        return error;
+    }
+
+    [Theory]
+    [InlineData("POST", "/v1/chat/completions", 404, "unknown_url", "There is no POST /v1/chat/completions. There are GET /v1/models, ")]
+    [InlineData("GET", "/v1", 404, "unknown_url", "There is no GET /v1. ")]
+    [InlineData("GET", "/v1/completions", 405, "method_not_supported", "/v1/completions takes POST, not GET.")]
+    [InlineData("DELETE", "/v1/models/imdb-gpt2-tiny", 405, "method_not_supported", "/v1/models/imdb-gpt2-tiny takes GET, not DELETE.")]
+    [InlineData("GET", "/v1/models/gpt-9", 404, "model_not_found", "The model 'gpt-9' is not here. There are: imdb-gpt2-tiny.")]
+    public async Task Whatever_is_asked_for_below_v1_an_error_has_OpenAIs_form(string method, string path, int status, string code,
+        string message)
+    {
+        foreach (var accepted in (string[])["application/json", "text/html"])
+        {
+            using var request = new HttpRequestMessage(new(method), path);
+            request.Headers.Accept.ParseAdd(accepted);
+            using var answer = await client.SendAsync(request, Stop);
+            Assert.Equal(status, (int)answer.StatusCode);
+            var error = await ErrorAsync(answer);
+            Assert.StartsWith(message, error.GetProperty("message").GetString());
+            Assert.Equal(("invalid_request_error", code), (error.GetProperty("type").GetString(), error.GetProperty("code").GetString()));
+        }
+    }
+
+    [Fact]
+    public async Task Every_listed_model_can_be_asked_for_by_its_name()
+    {
+        string run = StudioServer.MakeRun(runs.Path, "sweep/one%2Ftwo");
+        StudioServer.MakeRun(runs.Path, "sweep/three");
+        foreach (var folder in new[] { run, Path.Combine(runs.Path, "sweep", "three") })
+            File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(folder, "model")).FullName, "config.json"), "{}");
+        server.Service<Runs.RunCatalog>().Refresh();
+        var list = await client.GetFromJsonAsync<JsonElement>("/v1/models", Stop);
+        var models = list.GetProperty("data").EnumerateArray().ToArray();
+        Assert.Equal(["imdb-gpt2-tiny", "sweep/one%2Ftwo", "sweep/three"],
+            models.Select(m => m.GetProperty("id").GetString()).Order(StringComparer.Ordinal));
+        foreach (var model in models)
+        {
+            string id = model.GetProperty("id").GetString()!;
+            foreach (var name in new[] { Uri.EscapeDataString(id), string.Join('/', id.Split('/').Select(Uri.EscapeDataString)) })
+                Assert.Equal(model.GetRawText(),
+                    (await client.GetFromJsonAsync<JsonElement>($"/v1/models/{name}", Stop)).GetRawText());
+        }
+    }
+
+    [Fact]
+    public async Task Without_any_run_the_model_that_ships_writes_and_without_that_the_error_says_what_to_do()
+    {
+        using var empty = new Fixtures.TemporaryFolder();
+        await using var fresh = await StudioServer.StartAsync(new() { RunsFolder = empty.Path, ShippedModel = Model });
+        using var visitor = fresh.Client();
+        var models = await visitor.GetFromJsonAsync<JsonElement>("/v1/models", Stop);
+        Assert.Equal("imdb-gpt2-tiny", models.GetProperty("data")[0].GetProperty("id").GetString());
+        using var written = await visitor.PostAsJsonAsync("/v1/completions", new { prompt = "x", max_tokens = 1 }, Stop);
+        Assert.Equal("imdb-gpt2-tiny", (await written.Content.ReadFromJsonAsync<JsonElement>(Stop)).GetProperty("model").GetString());
+
+        await using var bare = await StudioServer.StartAsync(new() { RunsFolder = empty.Path });
+        using var other = bare.Client();
+        Assert.Equal(0, (await other.GetFromJsonAsync<JsonElement>("/v1/models", Stop)).GetProperty("data").GetArrayLength());
+        foreach (object body in new object[] { new { prompt = "x" }, new { prompt = "x", model = "mine" } })
+        {
+            using var answer = await other.PostAsJsonAsync("/v1/completions", body, Stop);
+            Assert.Equal(HttpStatusCode.NotFound, answer.StatusCode);
+            Assert.Equal("There is no model yet: train one with rlhf sft or rlhf ppo, or start the studio with --model.",
+                (await ErrorAsync(answer)).GetProperty("message").GetString());
+        }
     }
 
     [Fact]
@@ -120,13 +215,16 @@ public sealed class CompletionsApiTests : IAsyncLifetime
             Content = JsonContent.Create(new { prompt = "x" }),
         };
         foreign.Headers.Add("Origin", "http://elsewhere.example");
-        Assert.Equal(HttpStatusCode.Forbidden, (await client.SendAsync(foreign, Stop)).StatusCode);
+        using var refused = await client.SendAsync(foreign, Stop);
+        Assert.Equal(HttpStatusCode.Forbidden, refused.StatusCode);
+        Assert.Equal("request_forbidden", (await ErrorAsync(refused)).GetProperty("type").GetString());
 
         await using var locked =
             await StudioServer.StartAsync(new() { RunsFolder = runs.Path, Model = Model, Token = "correct-horse-battery" });
         using var visitor = locked.Client();
-        Assert.Equal(HttpStatusCode.Unauthorized,
-            (await visitor.PostAsJsonAsync("/v1/completions", new { prompt = "x", max_tokens = 1 }, Stop)).StatusCode);
+        using var unknown = await visitor.PostAsJsonAsync("/v1/completions", new { prompt = "x", max_tokens = 1 }, Stop);
+        Assert.Equal(HttpStatusCode.Unauthorized, unknown.StatusCode);
+        Assert.Equal("invalid_api_key", (await ErrorAsync(unknown)).GetProperty("code").GetString());
         visitor.DefaultRequestHeaders.Authorization = new("Bearer", "correct-horse-battery");
         Assert.Equal(HttpStatusCode.OK,
             (await visitor.PostAsJsonAsync("/v1/completions", new { prompt = "x", max_tokens = 1 }, Stop)).StatusCode);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.RegularExpressions;
+using Microsoft.AspNetCore.Http;
 using Rlhf.Runtime;
 using Rlhf.Studio.Hosting;
 using Rlhf.Tests;
@@ -135,6 +136,84 @@ public sealed class SecurityTests : IDisposable
         Assert.DoesNotContain("allow-same-origin", policy, StringComparison.Ordinal);
         foreach (var id in new[] { "", ".", "..", "sweep", "sweep/one/..", "%2e%2e", "/", "C:\\" })
             Assert.Equal((id, HttpStatusCode.NotFound), (id, (await client.GetAsync($"/report?run={id}")).StatusCode));
+    }
+
+    [Fact]
+    public async Task AReportIsMadeOfARunsOwnFilesWhereThereIsNoneOrItIsOld()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Links need rights there.");
+        string killed = StudioServer.MakeRun(folder.Path, "runs/killed"), resumed = StudioServer.MakeRun(folder.Path, "runs/resumed");
+        string old = Path.Combine(resumed, "report.html");
+        File.WriteAllText(old, "old");
+        File.SetLastWriteTimeUtc(old, File.GetLastWriteTimeUtc(Path.Combine(resumed, "metrics.jsonl")).AddHours(-1));
+        string linked = StudioServer.MakeRun(folder.Path, "runs/linked");
+        File.WriteAllText(Path.Combine(folder.Path, "outside.jsonl"), "a secret");
+        File.Delete(Path.Combine(linked, "samples.jsonl"));
+        File.CreateSymbolicLink(Path.Combine(linked, "samples.jsonl"), Path.Combine(folder.Path, "outside.jsonl"));
+        await using var studio = await StudioServer.StartAsync(new()
+        {
+            RunsFolder = Path.Combine(folder.Path, "runs"),
+            MakeReport = run => $"report of {Path.GetFileName(run)}",
+        });
+        using var client = studio.Client();
+        var made = await client.GetAsync("/report?run=killed");
+        Assert.Equal("report of killed", await made.Content.ReadAsStringAsync());
+        Assert.StartsWith("sandbox allow-scripts;", made.Headers.GetValues("Content-Security-Policy").Single(), StringComparison.Ordinal);
+        Assert.Equal("report of resumed", await client.GetStringAsync("/report?run=resumed"));
+        Assert.Equal(HttpStatusCode.NotFound, (await client.GetAsync("/report?run=linked")).StatusCode);
+        Assert.True(studio.Service<Runs.RunCatalog>().Find("killed")!.HasReport);
+    }
+
+    [Theory]
+    [InlineData("?token=wrong-wrong-wrong", null, null)]
+    [InlineData("", "Authorization", "Bearer wrong")]
+    [InlineData("", "Cookie", "rlhf-studio-0=wrong")]
+    public async Task AWrongTokenIsAnsweredOnlyWhenItsTimeHasPassedWhereverItStands(string query, string? header, string? value)
+    {
+        var time = new StandingTime();
+        var gate = new TokenGate(_ => throw new InvalidOperationException("It was let through."),
+            new SessionToken(new() { Token = Token }, time));
+        var context = new DefaultHttpContext();
+        (context.Request.Method, context.Request.QueryString) = ("GET", new(query));
+        if (header is not null)
+            context.Request.Headers[header] = value;
+        var answering = gate.InvokeAsync(context);
+        Assert.Equal([TimeSpan.FromSeconds(1)], time.Waits);
+        Assert.False(answering.IsCompleted);
+        time.Pass();
+        await answering;
+        Assert.Equal(401, context.Response.StatusCode);
+
+        await gate.InvokeAsync(new DefaultHttpContext()); // none at all is no guess
+        Assert.Single(time.Waits);
+    }
+
+    /// <summary>A clock that moves only when it is told to.</summary>
+    private sealed class StandingTime : TimeProvider
+    {
+        private Action pass = () => { };
+
+        public List<TimeSpan> Waits { get; } = [];
+
+        public void Pass() => pass();
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            Waits.Add(dueTime);
+            pass += () => callback(state);
+            return new NoTimer();
+        }
+
+        private sealed class NoTimer : ITimer
+        {
+            public bool Change(TimeSpan dueTime, TimeSpan period) => true;
+
+            public void Dispose()
+            {
+            }
+
+            public ValueTask DisposeAsync() => default;
+        }
     }
 
     [Fact]

@@ -23,11 +23,18 @@ public sealed class StudioCommandTests : IDisposable
             var url = new Uri(ReadJson(studio).GetProperty("url").GetString()!);
             using var client = new HttpClient();
             Assert.Contains("data-run=\"first\"", await client.GetStringAsync(url), StringComparison.Ordinal);
+            // The run has no report: it is made of what it logged.
+            string report = await client.GetStringAsync(new Uri(url, "/report?run=first"));
+            Assert.Contains("<h2>How it went</h2>", report, StringComparison.Ordinal);
+            Assert.Contains(">1.41e-5</td>", report, StringComparison.Ordinal);
+            Assert.False(File.Exists(Path.Combine(folder.Path, "runs", "first", "report.html")));
             Assert.Equal(HttpStatusCode.OK, (await client.GetAsync(new Uri(url, "/assets/blazor.web.js"))).StatusCode);
 
             var second = RlhfCommand.Run(folder.Path, "studio", "--port", $"{url.Port}");
             Assert.NotEqual(0, second.ExitCode);
-            Assert.Contains($"--port {url.Port} cannot be had", second.Error, StringComparison.Ordinal);
+            Assert.StartsWith($"rlhf: --port {url.Port} cannot be had", second.Error, StringComparison.Ordinal);
+            Assert.Single(second.Error.Trim().Split('\n'));
+            Assert.Equal("", second.Output);
 
             Process.Start("kill", ["-TERM", $"{studio.Id}"]).WaitForExit();
             Assert.Equal(0, RlhfCommand.Finish(studio).ExitCode);

@@ -34,9 +34,18 @@ internal static class RunPage
     /// <exception cref="IOException">A file cannot be read or written.</exception>
     public static RunData Write(string folder, string path)
     {
-        var run = RunData.Load(folder);
-        AtomicFile.WriteAllText(path, RunReport.Of(run, Settings(folder, run.Verb)));
+        var (run, page) = Make(folder);
+        AtomicFile.WriteAllText(path, page);
         return run;
+    }
+
+    /// <summary>The report of a run's folder.</summary>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">A file may not be read.</exception>
+    public static (RunData Run, string Page) Make(string folder)
+    {
+        var run = RunData.Load(folder);
+        return (run, RunReport.Of(run, Settings(folder, run.Verb)));
     }
 
     /// <summary>The settings in a run's config.yaml beside the defaults of its verb; none where it has no such file.</summary>

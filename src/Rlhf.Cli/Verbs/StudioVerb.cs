@@ -125,6 +125,7 @@ internal static class StudioVerb
                 settings.RewardModel is null ? ModelFolders.Shipped(ModelFolders.ShippedJudge) : null),
             Queries = ModelFolders.Shipped(ModelFolders.ShippedQueries),
             Command = OwnCommand(),
+            MakeReport = folder => RunPage.Make(folder).Page,
             StartDevice = compute.Start,
         };
         return Serve(context, options, settings.Open).GetAwaiter().GetResult();

@@ -1,7 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Rlhf.Generation;
-using Rlhf.Runtime;
 
 namespace Rlhf.Studio.Api;
 
@@ -58,27 +57,28 @@ internal sealed record CompletionRequest
     public int Choices => N ?? 1;
 
     /// <summary>How the texts are written.</summary>
-    /// <exception cref="ConfigurationException">Lists every problem.</exception>
+    /// <exception cref="RequestException">Lists every problem.</exception>
     public CompletionOptions Options()
     {
-        List<string> problems = [];
-        void Refuse(bool asked, string name)
+        List<FieldProblem> problems = [];
+        void Refuse(bool asked, string name, string? which = null)
         {
             if (asked)
-                problems.Add($"{name} is not supported; leave it out.");
+                problems.Add(new(name, $"{which ?? name} is not supported; leave it out."));
         }
         Refuse(Logprobs is not null, "logprobs");
         Refuse(Suffix is { Length: > 0 }, "suffix");
         Refuse(FrequencyPenalty is not (null or 0), "frequency_penalty");
         Refuse(PresencePenalty is not (null or 0), "presence_penalty");
         Refuse(LogitBias.ValueKind is JsonValueKind.Object && LogitBias.EnumerateObject().Any(), "logit_bias");
-        Refuse(BestOf is { } best && best != Choices, "best_of other than n");
+        Refuse(BestOf is { } best && best != Choices, "best_of", "best_of other than n");
         if (N is < 1 or > MostChoices)
-            problems.Add($"n is {N}; it must be from 1 to {MostChoices}.");
+            problems.Add(new("n", $"n is {N}; it must be from 1 to {MostChoices}."));
         if (MaxTokens is < 1)
-            problems.Add($"max_tokens is {MaxTokens}; it must be at least 1.");
+            problems.Add(new("max_tokens", $"max_tokens is {MaxTokens}; it must be at least 1."));
         if (Temperature is < 0)
-            problems.Add($"temperature is {Temperature}; it must be 0 (the most likely text) or above.");
+            problems.Add(new("temperature", FormattableString.Invariant(
+                $"temperature is {Temperature}; it must be 0 (the most likely text) or above.")));
         var sampling = new GenerationConfig
         {
             DoSample = Temperature is not 0,
@@ -89,25 +89,35 @@ internal sealed record CompletionRequest
             RepetitionPenalty = RepetitionPenalty ?? 1,
             MaxNewTokens = Math.Max(1, MaxTokens ?? DefaultMaxTokens),
         };
-        problems.AddRange(sampling.Validate());
+        problems.AddRange(sampling.Validate().Select(OfSampling));
         string[] stop = Texts(Stop, "stop", problems);
-        ConfigurationException.ThrowIfAny(problems);
+        RequestException.ThrowIfAny(problems);
         return new() { Sampling = sampling, Stop = stop, Seed = Seed ?? Random.Shared.NextInt64() };
     }
 
     /// <summary>The prompts; one that is missing is a text from nothing.</summary>
-    /// <exception cref="ConfigurationException">They are no texts, or too many.</exception>
+    /// <exception cref="RequestException">They are no texts, or too many.</exception>
     public string[] Prompts()
     {
-        List<string> problems = [];
+        List<FieldProblem> problems = [];
         string[] prompts = Prompt.ValueKind == JsonValueKind.Undefined ? [""] : Texts(Prompt, "prompt", problems);
         if (problems.Count == 0 && (prompts.Length == 0 || (long)prompts.Length * Choices > MostChoices))
-            problems.Add($"{prompts.Length} prompts with n = {Choices}; from 1 to {MostChoices} texts can be asked for at once.");
-        ConfigurationException.ThrowIfAny(problems);
+            problems.Add(new("prompt", prompts.Length == 0
+                ? "prompt is an empty list; give a text, or leave it out for a text from nothing."
+                : $"There are {prompts.Length} prompts with n = {Choices}; at most {MostChoices} texts can be asked for at once."));
+        RequestException.ThrowIfAny(problems);
         return prompts;
     }
 
-    private static string[] Texts(JsonElement value, string name, List<string> problems)
+    /// <summary>A problem that the library has with a setting, such as "TopP is 2; …", as one of the request's field.</summary>
+    private static FieldProblem OfSampling(string problem)
+    {
+        int end = problem.IndexOf(' ');
+        string field = ApiErrors.Json.PropertyNamingPolicy!.ConvertName(problem[..end]);
+        return new(field, field + problem[end..]);
+    }
+
+    private static string[] Texts(JsonElement value, string name, List<FieldProblem> problems)
     {
         switch (value.ValueKind)
         {
@@ -118,7 +128,7 @@ internal sealed record CompletionRequest
             case JsonValueKind.Array when value.EnumerateArray().All(v => v.ValueKind == JsonValueKind.String):
                 return [.. value.EnumerateArray().Select(v => v.GetString()!)];
             default:
-                problems.Add($"{name} must be a text or a list of texts.");
+                problems.Add(new(name, $"{name} must be a text or a list of texts."));
                 return [];
         }
     }

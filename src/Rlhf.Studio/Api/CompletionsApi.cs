@@ -1,11 +1,9 @@
-using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
+using Microsoft.Extensions.Logging;
 using Rlhf.Generation;
-using Rlhf.Runtime;
 using Rlhf.Studio.Playground;
 
 namespace Rlhf.Studio.Api;
@@ -15,52 +13,54 @@ namespace Rlhf.Studio.Api;
 /// </summary>
 internal static class CompletionsApi
 {
-    private static readonly JsonSerializerOptions Json = new()
-    {
-        PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
-        Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-        DefaultIgnoreCondition = JsonIgnoreCondition.Never,
-    };
-
     private sealed record Choice(string Text, int Index, object? Logprobs, string? FinishReason);
 
     private sealed record Usage(int PromptTokens, int CompletionTokens, int TotalTokens);
 
     private sealed record Answer(string Id, string Object, long Created, string Model, IReadOnlyList<Choice> Choices, Usage? Usage);
 
-    private sealed record Problem(string Message, string Type, string? Param, string? Code);
-
     public static void MapCompletions(this IEndpointRouteBuilder app)
     {
-        app.MapGet("/v1/models", (ModelChoices models) => Results.Json(
-            new
-            {
-                Object = "list",
-                Data = Models(models).Select(m => new { Id = m.Name, Object = "model", Created = 0, OwnedBy = "rlhf" }),
-            }, Json));
+        app.MapGet("/v1/models", (ModelChoices models, StudioOptions options) => Results.Json(
+            new { Object = "list", Data = Models(models, options).Select(m => Described(m.Name)) }, ApiErrors.Json));
+        // A run in a subfolder has a slash in its name. Clients write it as it is or as %2F, which the server leaves as it is.
+        app.MapGet("/v1/models/{**name}", (string name, HttpContext context, ModelChoices models, StudioOptions options) =>
+        {
+            var known = Models(models, options);
+            static string Plain(string name) => name.Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+            string? found = known.Select(m => m.Name).OrderByDescending(n => n == name).FirstOrDefault(n => Plain(n) == Plain(name));
+            return found is not null ? context.Response.WriteAsJsonAsync(Described(found), ApiErrors.Json, context.RequestAborted)
+                : ApiErrors.WriteAsync(context, StatusCodes.Status404NotFound, NoModel(name, known));
+        });
         app.MapPost("/v1/completions", CompleteAsync).DisableAntiforgery(); // for programs; HostCheck refuses pages of other sites
     }
 
-    private static async Task CompleteAsync(HttpContext context, ModelChoices models, ModelShelf shelf)
+    private static object Described(string model) => new { Id = model, Object = "model", Created = 0, OwnedBy = "rlhf" };
+
+    private static ApiErrors.Problem NoModel(string? asked, List<(string Name, string Folder)> known) => new(known.Count == 0
+            ? "There is no model yet: train one with rlhf sft or rlhf ppo, or start the studio with --model."
+            : $"The model '{asked}' is not here. There are: {string.Join(", ", known.Select(m => m.Name))}.",
+        Param: "model", Code: "model_not_found");
+
+    private static async Task CompleteAsync(HttpContext context, ModelChoices models, ModelShelf shelf, StudioOptions studio,
+        ILoggerFactory logs)
     {
         try
         {
             var request = await ReadAsync(context);
             var (options, prompts) = (request.Options(), request.Prompts());
-            var known = Models(models);
+            var known = Models(models, studio);
             int chosen = request.Model is null ? 0 : known.FindIndex(m => m.Name == request.Model);
             if (chosen < 0 || chosen >= known.Count)
             {
-                await WriteAsync(context, StatusCodes.Status404NotFound, new($"The model '{request.Model}' is not here. There are: "
-                    + string.Join(", ", known.Select(m => m.Name)) + ".", "invalid_request_error", "model", "model_not_found"));
+                await ApiErrors.WriteAsync(context, StatusCodes.Status404NotFound, NoModel(request.Model, known));
                 return;
             }
             var model = known[chosen];
             using var turn = await shelf.TakeAsync(context.RequestAborted);
             var (language, tokenizer) = await Task.Run(() => shelf.Model(model.Folder), context.RequestAborted);
             using var completer = new TextCompleter(language, tokenizer);
-            // What does not fit is refused before the first word.
-            int promptTokens = prompts.Sum(prompt => completer.Encode(prompt, options.Sampling.MaxNewTokens).Length);
+            int promptTokens = prompts.Sum(prompt => CountTokens(completer, prompt, options));
             var answer = new Answer("cmpl-" + Guid.NewGuid().ToString("N"), "text_completion", DateTimeOffset.UtcNow.ToUnixTimeSeconds(),
                 model.Name, [], null);
             if (request.Stream == true)
@@ -68,29 +68,53 @@ internal static class CompletionsApi
             else
                 await WriteAsync(context, request, answer, completer, prompts, promptTokens, options);
         }
-        catch (Exception e) when (e is ConfigurationException or ArgumentException or JsonException or BadHttpRequestException
-            && !context.Response.HasStarted)
+        catch (RequestException e)
         {
-            int status = e is BadHttpRequestException http ? http.StatusCode : StatusCodes.Status400BadRequest;
-            string message = e is ConfigurationException settings ? string.Join(" ", settings.Problems)
-                : e is JsonException ? "The body is no JSON object of such a request: " + e.Message
-                : e.Message.Split(" (Parameter ")[0];
-            await WriteAsync(context, status, new(message, "invalid_request_error", null, null));
+            await ApiErrors.WriteAsync(context, StatusCodes.Status400BadRequest, new(e.Message, Param: e.Field));
         }
-        catch (Exception e) when (e is IOException or InvalidDataException or ArithmeticException && !context.Response.HasStarted
-            && !context.RequestAborted.IsCancellationRequested)
+        catch (BadHttpRequestException e) when (!context.Response.HasStarted)
         {
-            await WriteAsync(context, StatusCodes.Status500InternalServerError, new(e.Message, "server_error", null, null));
+            await ApiErrors.WriteAsync(context, e.StatusCode, new(e.Message));
         }
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
             // The client has left; there is nobody to answer.
         }
+        catch (Exception e) when (!context.Response.HasStarted && !context.RequestAborted.IsCancellationRequested)
+        {
+            bool isExpected = e is IOException or InvalidDataException or ArithmeticException;
+            if (!isExpected)
+                logs.CreateLogger("Rlhf.Studio.Api").LogError(e, "A completion failed.");
+            await ApiErrors.WriteAsync(context, StatusCodes.Status500InternalServerError,
+                new(isExpected ? e.Message : $"Unexpected error ({e.GetType().Name}); the studio's terminal tells more.", "server_error"));
+        }
     }
 
-    private static async Task<CompletionRequest> ReadAsync(HttpContext context) =>
-        await JsonSerializer.DeserializeAsync<CompletionRequest>(context.Request.Body, Json, context.RequestAborted)
-            ?? throw new JsonException("it is null.");
+    private static async Task<CompletionRequest> ReadAsync(HttpContext context)
+    {
+        try
+        {
+            return await JsonSerializer.DeserializeAsync<CompletionRequest>(context.Request.Body, ApiErrors.Json, context.RequestAborted)
+                ?? throw new JsonException();
+        }
+        catch (JsonException e)
+        {
+            throw RequestException.Of(e);
+        }
+    }
+
+    /// <summary>The tokens of a prompt; one that does not fit is refused before the first word is written.</summary>
+    private static int CountTokens(TextCompleter completer, string prompt, CompletionOptions options)
+    {
+        try
+        {
+            return completer.Encode(prompt, options.Sampling.MaxNewTokens).Length;
+        }
+        catch (ArgumentException e)
+        {
+            throw new RequestException(e.Message.Split(" (Parameter ")[0], "prompt");
+        }
+    }
 
     private static async Task WriteAsync(HttpContext context, CompletionRequest request, Answer answer, TextCompleter completer,
         string[] prompts, int promptTokens, CompletionOptions options)
@@ -110,7 +134,7 @@ internal static class CompletionsApi
         {
             Choices = choices,
             Usage = new(promptTokens, completionTokens, promptTokens + completionTokens),
-        }, Json, context.RequestAborted);
+        }, ApiErrors.Json, context.RequestAborted);
     }
 
     private static async Task StreamAsync(HttpContext context, CompletionRequest request, Answer answer, TextCompleter completer,
@@ -137,20 +161,14 @@ internal static class CompletionsApi
                     await SendAsync(JsonSerializer.Serialize(answer with
                     {
                         Choices = [new(text, index, null, piece.Finish is { } finish ? Reason(finish) : null)],
-                    }, Json));
+                    }, ApiErrors.Json));
                 }
             }
         }
         if (request.StreamOptions?.IncludeUsage == true)
             await SendAsync(JsonSerializer.Serialize(
-                answer with { Usage = new(promptTokens, completionTokens, promptTokens + completionTokens) }, Json));
+                answer with { Usage = new(promptTokens, completionTokens, promptTokens + completionTokens) }, ApiErrors.Json));
         await SendAsync("[DONE]");
-    }
-
-    private static Task WriteAsync(HttpContext context, int status, Problem problem)
-    {
-        context.Response.StatusCode = status;
-        return context.Response.WriteAsJsonAsync(new { Error = problem }, Json, context.RequestAborted);
     }
 
     /// <summary>Each text of a request has a seed of its own.</summary>
@@ -158,10 +176,12 @@ internal static class CompletionsApi
 
     private static string Reason(FinishReason finish) => finish == FinishReason.Stop ? "stop" : "length";
 
-    /// <summary>Aligned models, then what they are compared with, each under its name once.</summary>
-    private static List<(string Name, string Folder)> Models(ModelChoices models)
+    /// <summary>Aligned models, then what they are compared with, each under its name once; with neither, the model that ships.</summary>
+    private static List<(string Name, string Folder)> Models(ModelChoices models, StudioOptions options)
     {
         var choices = models.List();
+        if (choices.Count == 0 && options.ShippedModel is { } shipped)
+            return [(Path.GetFileName(Path.TrimEndingDirectorySeparator(shipped)), shipped)];
         return [.. choices.Select(c => (c.Title, c.Aligned))
             .Concat(choices.Where(c => c.Base is not null).Select(c => (c.BaseTitle, c.Base!)))
             .DistinctBy(m => m.Item1)];

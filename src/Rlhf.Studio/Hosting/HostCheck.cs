@@ -1,5 +1,6 @@
 using System.Net;
 using Microsoft.AspNetCore.Http;
+using Rlhf.Studio.Api;
 
 namespace Rlhf.Studio.Hosting;
 
@@ -42,9 +43,6 @@ internal sealed class HostCheck(RequestDelegate next, StudioOptions options)
         return request.Headers["Sec-Fetch-Site"] == "cross-site" && !follows;
     }
 
-    private static Task Refuse(HttpContext context, string why)
-    {
-        context.Response.StatusCode = StatusCodes.Status403Forbidden;
-        return context.Response.WriteAsync(why + "\n");
-    }
+    private static Task Refuse(HttpContext context, string why) =>
+        ApiErrors.RefuseAsync(context, StatusCodes.Status403Forbidden, why, "request_forbidden");
 }

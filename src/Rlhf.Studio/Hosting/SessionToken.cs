@@ -3,9 +3,13 @@ using System.Text;
 
 namespace Rlhf.Studio.Hosting;
 
-/// <summary>The studio's token, and the cookie that stands for it. Comparisons take the same time whatever is given.</summary>
-internal sealed class SessionToken(StudioOptions options)
+/// <summary>
+/// The studio's token, and the cookie that stands for it. Comparisons take the same time whatever is given, and guesses take long.
+/// </summary>
+internal sealed class SessionToken(StudioOptions options, TimeProvider? time = null)
 {
+    private static readonly TimeSpan GuessTime = TimeSpan.FromSeconds(1);
+    private readonly SemaphoreSlim guess = new(1);
     private readonly byte[]? digest = options.Token is { } token ? Digest(token) : null;
 
     /// <summary>Is a token asked for?</summary>
@@ -25,6 +29,23 @@ internal sealed class SessionToken(StudioOptions options)
     /// <summary>Is it the cookie?</summary>
     public bool MatchesCookie(string? given) =>
         digest is not null && given is not null && CryptographicOperations.FixedTimeEquals(Digest(given), Digest(Cookie));
+
+    /// <summary>
+    /// Lets time pass before a wrong token is answered, wherever it was given: one after the other, a second each. The right one never
+    /// waits.
+    /// </summary>
+    public async Task SlowDownAsync(CancellationToken cancellation)
+    {
+        await guess.WaitAsync(cancellation);
+        try
+        {
+            await Task.Delay(GuessTime, time ?? TimeProvider.System, cancellation);
+        }
+        finally
+        {
+            guess.Release();
+        }
+    }
 
     private static byte[] Digest(string text) => SHA256.HashData(Encoding.UTF8.GetBytes(text));
 }

@@ -3,6 +3,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Extensions;
 using Microsoft.AspNetCore.Routing;
+using Rlhf.Studio.Api;
 
 namespace Rlhf.Studio.Hosting;
 
@@ -13,28 +14,39 @@ internal sealed class TokenGate(RequestDelegate next, SessionToken token)
 {
     internal const string LoginPath = "/login", Parameter = "token";
 
-    public Task InvokeAsync(HttpContext context)
+    public async Task InvokeAsync(HttpContext context)
     {
         var request = context.Request;
         if (!token.IsNeeded || IsPublic(request.Path))
-            return next(context);
-        if (HttpMethods.IsGet(request.Method) && request.Query.TryGetValue(Parameter, out var given) && token.Matches(given))
+        {
+            await next(context);
+            return;
+        }
+        string? inAddress = HttpMethods.IsGet(request.Method) ? request.Query[Parameter] : default(string);
+        if (token.Matches(inAddress))
         {
             GiveCookie(context, token);
             var rest = QueryString.Create(request.Query.Where(q => q.Key != Parameter));
             context.Response.Redirect(UriHelper.BuildRelative(request.PathBase, request.Path, rest));
-            return Task.CompletedTask;
+            return;
         }
-        if (token.MatchesCookie(request.Cookies[SessionToken.CookieName(context.Connection.LocalPort)]) || token.Matches(Bearer(request)))
-            return next(context);
-        if (HttpMethods.IsGet(request.Method) && request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
+        string? cookie = request.Cookies[SessionToken.CookieName(context.Connection.LocalPort)], bearer = Bearer(request);
+        if (token.MatchesCookie(cookie) || token.Matches(bearer))
+        {
+            await next(context);
+            return;
+        }
+        if ((inAddress ?? cookie ?? bearer) is not null)
+            await token.SlowDownAsync(context.RequestAborted);
+        if (HttpMethods.IsGet(request.Method) && !ApiErrors.Concerns(context)
+            && request.Headers.Accept.ToString().Contains("text/html", StringComparison.Ordinal))
         {
             context.Response.Redirect(LoginPath);
-            return Task.CompletedTask;
+            return;
         }
-        context.Response.StatusCode = StatusCodes.Status401Unauthorized;
         context.Response.Headers.WWWAuthenticate = "Bearer";
-        return context.Response.WriteAsync("The studio's token is missing or wrong.\n");
+        await ApiErrors.RefuseAsync(context, StatusCodes.Status401Unauthorized, "The studio's token is missing or wrong.",
+            code: "invalid_api_key");
     }
 
     internal static void GiveCookie(HttpContext context, SessionToken token) =>
@@ -57,9 +69,6 @@ internal sealed class TokenGate(RequestDelegate next, SessionToken token)
 /// <summary>The page that asks for the token.</summary>
 internal static class TokenLogin
 {
-    // Guessing is slow: one wrong token at a time, a second each.
-    private static readonly SemaphoreSlim Wrong = new(1);
-
     public static void MapTokenLogin(this IEndpointRouteBuilder app)
     {
         app.MapGet(TokenGate.LoginPath, (HttpContext context, IAntiforgery antiforgery) => Page(context, antiforgery, ""));
@@ -73,15 +82,7 @@ internal static class TokenLogin
                 TokenGate.GiveCookie(context, token);
                 return Results.Redirect("/");
             }
-            await Wrong.WaitAsync(context.RequestAborted);
-            try
-            {
-                await Task.Delay(TimeSpan.FromSeconds(1), context.RequestAborted);
-            }
-            finally
-            {
-                Wrong.Release();
-            }
+            await token.SlowDownAsync(context.RequestAborted);
             return Page(context, antiforgery, "That is not this studio's token.");
         }).DisableAntiforgery(); // it is checked above, to answer with a page
     }

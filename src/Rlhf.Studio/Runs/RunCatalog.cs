@@ -63,7 +63,8 @@ public sealed class RunCatalog(StudioOptions options)
             : RunFiles.IsFinished(folder) ? RunState.Finished
             : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;
         return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, ending.Started, ending.Updated, holder, checkpoint,
-            FileOf(id, RunFiles.Report) is not null, FileOf(id, RunFiles.Model + "/config.json") is not null);
+            FileOf(id, RunFiles.Report) is not null || options.MakeReport is not null && ending.Step > 0,
+            FileOf(id, RunFiles.Model + "/config.json") is not null);
     }
 
     /// <summary>The real path of a run's folder, or null for what is no run, or lies outside.</summary>
@@ -74,6 +75,19 @@ public sealed class RunCatalog(StudioOptions options)
     /// <param name="name">The file's name, or its path from the run's folder.</param>
     public string? FileOf(string id, string name) =>
         FolderOf(id) is not null && guard.Resolve(id + "/" + name) is { } path && RegularFile.Exists(path) ? path : null;
+
+    /// <summary>The real path of a run's folder, if every one of these files that is there lies in the runs folder; else null.</summary>
+    /// <param name="id">The run.</param>
+    /// <param name="names">Files that somebody is going to read.</param>
+    public string? FolderToRead(string id, params ReadOnlySpan<string> names)
+    {
+        if (FolderOf(id) is not { } folder)
+            return null;
+        foreach (var name in names)
+            if (Path.Exists(Path.Combine(folder, name)) && FileOf(id, name) is null)
+                return null;
+        return folder;
+    }
 
     /// <summary>The real path of a folder in the runs folder, or null.</summary>
     public string? Inside(string path) => guard.Resolve(

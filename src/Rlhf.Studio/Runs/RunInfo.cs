@@ -27,7 +27,7 @@ public enum RunState
 /// <param name="Updated">When the last step was logged, UTC.</param>
 /// <param name="Holder">The process that has or had its folder, or null.</param>
 /// <param name="Checkpoint">The newest checkpoint's step, or null.</param>
-/// <param name="HasReport">Is there a report?</param>
+/// <param name="HasReport">Is there a report, or can one be made?</param>
 /// <param name="HasModel">Is there a model that it saved?</param>
 public sealed record RunInfo(
     string Id, string Verb, RunState State, long Step, long? TotalSteps, IReadOnlyDictionary<string, double> Latest,

@@ -83,8 +83,8 @@ public sealed class TextCompleter : IDisposable
         if (ids.Length == 0)
             ids = [tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? model.EosTokenId ?? 0];
         return (long)ids.Length + maxNewTokens <= model.MaxPositions ? ids : throw new ArgumentException(
-            $"The prompt has {ids.Length} tokens and {maxNewTokens} more are asked for, but the model reads at most {model.MaxPositions}; "
-            + "shorten one of them.", nameof(prompt));
+            $"The prompt has {ids.Length} token{(ids.Length == 1 ? "" : "s")} and {maxNewTokens} more are asked for, "
+            + $"but the model reads at most {model.MaxPositions}; shorten one of them.", nameof(prompt));
     }
 
     /// <summary>Continues a text; each piece comes as soon as it is certain.</summary>
