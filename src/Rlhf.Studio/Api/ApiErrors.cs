@@ -52,7 +52,8 @@ internal static class ApiErrors
         return WriteAsync(context, status, status switch
         {
             StatusCodes.Status404NotFound => new($"There is no {request.Method} {request.Path}. There are GET /v1/models, "
-                + "GET /v1/models/MODEL and POST /v1/completions; a model here continues texts and knows no roles of a chat.", Code: "unknown_url"),
+                + "GET /v1/models/MODEL and POST /v1/completions; a model here continues texts and knows no roles of a chat.",
+                Code: "unknown_url"),
             StatusCodes.Status405MethodNotAllowed => new($"{request.Path} takes {context.Response.Headers.Allow}, not {request.Method}.",
                 Code: "method_not_supported"),
             _ => new($"The request cannot be answered (status {status}).", status >= 500 ? "server_error" : InvalidRequest),
