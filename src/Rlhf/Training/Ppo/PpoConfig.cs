@@ -115,7 +115,10 @@ public sealed record PpoConfig
     [Description("A minibatch whose mean ratio is above this gets no gradient.")]
     public double RatioThreshold { get; init; } = 10.0;
 
-    /// <summary>Divide scores by their running standard deviation.</summary>
+    /// <summary>
+    /// Divide scores by their running standard deviation, once they differ. Needs a batch of two or more: the deviation of the first few
+    /// scores of a run says nothing of the scores to come.
+    /// </summary>
     [Description("Divide scores by their running standard deviation.")]
     public bool UseScoreScaling { get; init; }
 
@@ -174,6 +177,8 @@ public sealed record PpoConfig
             yield return $"RatioThreshold is {RatioThreshold}; it must be above 1, where the policy has not moved.";
         if (UseScoreNorm && !UseScoreScaling)
             yield return "UseScoreNorm has no effect without UseScoreScaling; turn that on or this off.";
+        if (UseScoreScaling && BatchSize == 1)
+            yield return "UseScoreScaling needs a BatchSize of 2 or more: the first scores of a run have no deviation to divide by.";
         if (ScoreClip is { } clip && !(clip > 0))
             yield return $"ScoreClip is {clip}; it must be above 0, or left out for no clipping.";
         if (NumSharedLayers is < 1)

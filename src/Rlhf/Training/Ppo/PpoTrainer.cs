@@ -220,7 +220,9 @@ public sealed class PpoTrainer : IResumable, IDisposable
         if (Config.UseScoreScaling)
         {
             ScoreMoments.Update(scores);
-            float factor = (float)ScoreMoments.Std + FloatEpsilon, mean = Config.UseScoreNorm ? (float)ScoreMoments.Mean : 0;
+            // Where all scores so far were the same, there is no deviation to divide by.
+            float factor = ScoreMoments.Std > FloatEpsilon * Math.Abs(ScoreMoments.Mean) ? (float)ScoreMoments.Std + FloatEpsilon : 1;
+            float mean = Config.UseScoreNorm ? (float)ScoreMoments.Mean : 0;
             scores = scores.Select(s => (s - mean) / factor).ToArray();
         }
         return Config.ScoreClip is { } clip ? scores.Select(s => Math.Clamp(s, (float)-clip, (float)clip)).ToArray() : scores;

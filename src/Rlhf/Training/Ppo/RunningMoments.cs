@@ -7,7 +7,7 @@ public sealed class RunningMoments
     /// <summary>Mean of all values.</summary>
     public double Mean { get; private set; }
 
-    /// <summary>Standard deviation with Bessel's correction; 1 before the first update.</summary>
+    /// <summary>Standard deviation with Bessel's correction; 1 before there are two values.</summary>
     public double Std { get; private set; } = 1;
 
     /// <summary>Variance without the correction; 1 before the first update.</summary>
@@ -16,7 +16,7 @@ public sealed class RunningMoments
     /// <summary>Number of values.</summary>
     public double Count { get; private set; } = 1e-24;
 
-    /// <summary>Takes a batch, and returns its own mean and corrected standard deviation.</summary>
+    /// <summary>Takes a batch, and returns its own mean and corrected standard deviation (0 of a single value).</summary>
     public (double Mean, double Std) Update(IReadOnlyList<float> values)
     {
         double n = values.Count, mean = values.Average(v => (double)v), variance = values.Average(v => (v - mean) * (v - mean));
@@ -24,9 +24,10 @@ public sealed class RunningMoments
         double sum = Var * Count + delta * delta * Count * n / total + variance * n;
         Mean += delta * n / total;
         Var = sum / total;
-        Std = Math.Sqrt(Var * total / (total - 1));
+        if (total > 1)
+            Std = Math.Sqrt(Var * total / (total - 1));
         Count = total;
-        return (mean, Math.Sqrt(variance * n / (n - 1)));
+        return (mean, n > 1 ? Math.Sqrt(variance * n / (n - 1)) : 0);
     }
 
     /// <summary>Continues from saved moments.</summary>

@@ -75,6 +75,19 @@ public sealed class PpoMathTests
     }
 
     [Fact]
+    public void MomentsOfSingleValuesAreFinite()
+    {
+        var moments = new RunningMoments();
+        Assert.Equal((3, 0), moments.Update([3]));
+        Assert.Equal((3d, 1d, 1d), (moments.Mean, moments.Std, moments.Count));
+        moments.Update([5]); // mean 4; deviations -1 and 1, so 2 / 2 is the variance and 2 / 1 the corrected one
+        Assert.Equal((4d, 1d, 2d), (moments.Mean, moments.Var, moments.Count));
+        Assert.Equal(Math.Sqrt(2), moments.Std, 12);
+        Assert.Contains("BatchSize of 2 or more", Assert.Single(
+            new PpoConfig { BatchSize = 1, MiniBatchSize = 1, UseScoreScaling = true }.Validate()));
+    }
+
+    [Fact]
     public void MaskedMomentsAndWhiteningFollowTrl()
     {
         foreach (var test in Controllers.GetProperty("masked").EnumerateArray())

@@ -108,6 +108,22 @@ public sealed class PpoRunTests
             Assert.Throws<ArgumentException>(() => trainer.Step(queries, responses, scores)).Message;
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void ScoresAreScaledOnceTheyDiffer(bool norm)
+    {
+        using var policy = Policy();
+        using var trainer = new PpoTrainer(
+            new PpoConfig { BatchSize = 2, MiniBatchSize = 2, UseScoreScaling = true, UseScoreNorm = norm }, policy);
+        float[] Used(params float[] scores) => trainer.Step([[1], [2]], [[3, 4], [5]], scores).ScoresUsed;
+        Assert.Equal(norm ? [0f, 0] : [0.9f, 0.9f], Used(0.9f, 0.9f));
+        // 0.9, 0.9, 0.9 and 2.9: the mean is 1.4, the squared distances sum to 3, the deviation is √(3 / 3) = 1.
+        float[] used = Used(0.9f, 2.9f);
+        Assert.Equal(norm ? -0.5f : 0.9f, used[0], 1e-5f);
+        Assert.Equal(norm ? 1.5f : 2.9f, used[1], 1e-5f);
+    }
+
     [Fact]
     public void ImpossibleSettingsAreListedTogether()
     {
