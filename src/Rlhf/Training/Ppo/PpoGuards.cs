@@ -107,9 +107,10 @@ internal sealed class PpoGuards
             entropy -= (double)logprobs[i] * rows.Mask[i];
             tokens += rows.Mask[i];
         }
-        (kl, entropy) = (kl / rows.Count, entropy / tokens);
+        int[] kept = rows.Kept;
+        (kl, entropy) = (kl / kept.Length, entropy / tokens);
         bool trains = true;
-        foreach (var finding in (Finding?[])[Kl(kl), Entropy(entropy), EqualRewards(scores)])
+        foreach (var finding in (Finding?[])[Kl(kl), Entropy(entropy), EqualRewards([.. kept.Select(b => scores[b])])])
         {
             if (finding is null)
                 continue;
@@ -185,11 +186,11 @@ internal sealed class PpoGuards
             nameof(PpoConfig.InitKlCoef))
         : null;
 
-    private Finding? EqualRewards(IReadOnlyList<float> scores)
+    private Finding? EqualRewards(float[] scores)
     {
         float least = scores.Min(), most = scores.Max();
-        return scores.Count < 2 || most - least > EqualityTolerance * Math.Max(Math.Abs(least), Math.Abs(most)) ? null
-            : new("equal_rewards", Limits.EqualRewardsAction, $"all {scores.Count} rewards are {scores[0]}",
+        return scores.Length < 2 || most - least > EqualityTolerance * Math.Max(Math.Abs(least), Math.Abs(most)) ? null
+            : new("equal_rewards", Limits.EqualRewardsAction, $"all {scores.Length} rewards are {scores[0]}",
                 "There is nothing to learn from but the KL penalty: the reward reads what is always the same, or has reached its limit.",
                 "Look at the samples, take logits for probabilities, or give more reward for less; EqualRewardsAction decides what "
                 + "happens then.", nameof(DivergenceConfig.EqualRewardsAction));

@@ -29,21 +29,24 @@ public sealed record MiniBatchStatistics(
     internal string? NonFinite { get; init; }
 
     /// <summary>
-    /// Where the ratio guard skipped the minibatch: which of the step's response tokens had the largest ratio. Null elsewhere.
+    /// Where the ratio guard skipped the minibatch: which of the step's counted response tokens had the largest ratio. Null elsewhere.
     /// </summary>
     public int? LargestRatioToken { get; init; }
 
-    /// <summary>Ratio of each token of the minibatch, row after row.</summary>
+    /// <summary>Ratio of each counted token of the minibatch, row after row.</summary>
     public float[] Ratios { get; init; } = [];
 
-    /// <summary>Advantage of each token of the minibatch, row after row.</summary>
+    /// <summary>Advantage of each counted token of the minibatch, row after row.</summary>
     public float[] Advantages { get; init; } = [];
 
     /// <summary>Norm of the accumulated gradient before clipping; null where no optimizer step followed.</summary>
     public double? GradNorm { get; init; }
 }
 
-/// <summary>What a step of <see cref="PpoTrainer"/> returns.</summary>
+/// <summary>
+/// What a step of <see cref="PpoTrainer"/> returns. B is the number of its samples, without those left out because their reward was not
+/// finite (<see cref="DivergenceConfig.NonFiniteRewardAction"/>); no mean and no distribution but <see cref="Batch"/> knows of them.
+/// </summary>
 public sealed record PpoStatistics
 {
     /// <summary>Number of the step; 1 is the first.</summary>
@@ -165,8 +168,8 @@ public sealed record PpoStatistics
     public IReadOnlyDictionary<string, float[]> Distributions() => new Dictionary<string, float[]>
     {
         ["objective/kl_dist"] = KlDist,
-        ["objective/logprobs"] = Batch.Logprobs,
-        ["objective/ref_logprobs"] = Batch.RefLogprobs,
+        ["objective/logprobs"] = [.. Batch.Logprobs.Where((_, i) => Batch.Mask[i] != 0)],
+        ["objective/ref_logprobs"] = [.. Batch.RefLogprobs.Where((_, i) => Batch.Mask[i] != 0)],
         ["ppo/policy/advantages"] = [.. MiniBatches.SelectMany(m => m.Advantages)],
         ["ppo/policy/ratio"] = [.. MiniBatches.SelectMany(m => m.Ratios)],
         ["env/reward_dist"] = Scores,

@@ -148,7 +148,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         rows.CheckScores(scores, StepCount + 1);
         var clock = new PhaseClock();
 
-        var scoresUsed = ScaleScores(scores);
+        var scoresUsed = ScaleScores(scores, rows.Kept);
         var (logprobs, values, refLogprobs, kls) = ForwardPasses(rows, rollout);
         PpoFaults.BeforeUpdates(Faults, StepCount + 1, logprobs, kls);
         bool trains = Guards.CheckBeforeUpdates(rows, logprobs, values, refLogprobs, kls, scores);
@@ -172,7 +172,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
 
         var statistics = StepSummary.Of(
             StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock, Guards);
-        klController.Update(statistics.Kl, Config.BatchSize);
+        klController.Update(statistics.Kl, statistics.KlDist.Length);
         StepCount++;
         IsBetweenSteps = true;
         return statistics;
@@ -215,11 +215,11 @@ public sealed class PpoTrainer : IResumable, IDisposable
             ReferenceModel.Dispose();
     }
 
-    private IReadOnlyList<float> ScaleScores(IReadOnlyList<float> scores)
+    private IReadOnlyList<float> ScaleScores(IReadOnlyList<float> scores, int[] kept)
     {
         if (Config.UseScoreScaling)
         {
-            ScoreMoments.Update(scores);
+            ScoreMoments.Update([.. kept.Select(b => scores[b])]);
             // Where all scores so far were the same, there is no deviation to divide by.
             float factor = ScoreMoments.Std > FloatEpsilon * Math.Abs(ScoreMoments.Mean) ? (float)ScoreMoments.Std + FloatEpsilon : 1;
             float mean = Config.UseScoreNorm ? (float)ScoreMoments.Mean : 0;

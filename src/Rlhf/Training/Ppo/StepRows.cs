@@ -61,6 +61,9 @@ internal sealed class StepRows
     /// <summary>The row that one of the R response tokens belongs to.</summary>
     public int RowOf(int token) => Array.BinarySearch(Offsets, token) is var found && found >= 0 ? found : ~found - 1;
 
+    /// <summary>The rows that something is learnt from: all but those that were left out.</summary>
+    public int[] Kept => [.. Enumerable.Range(0, Count).Where(b => Mask.AsSpan(Offsets[b]..Offsets[b + 1]).ContainsAnyExcept(0f))];
+
     /// <summary>Nothing of this row is learnt from.</summary>
     public void LeaveOut(int row) => Mask.AsSpan(Offsets[row]..Offsets[row + 1]).Clear();
 

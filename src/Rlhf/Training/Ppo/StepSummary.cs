@@ -11,7 +11,8 @@ internal static class StepSummary
         List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock,
         PpoGuards guards)
     {
-        float[] PerRow(Func<int, double> value) => Enumerable.Range(0, rows.Count).Select(b => (float)value(b)).ToArray();
+        int[] kept = rows.Kept;
+        float[] PerRow(Func<int, double> value) => Array.ConvertAll(kept, b => (float)value(b));
         double MaskedSum(float[] perToken, int b)
         {
             double sum = 0;
@@ -20,7 +21,7 @@ internal static class StepSummary
             return sum;
         }
         var klDist = PerRow(b => MaskedSum(batch.Kls, b));
-        var used = scoresUsed.ToArray();
+        var used = PerRow(b => scoresUsed[b]);
         double kl = klDist.Average(k => (double)k);
         int? ratioRow = miniBatches.Where(m => m.SkippedByRatioThreshold).MaxBy(m => m.Ratios.Max())?.LargestRatioToken is { } token
             ? rows.RowOf(token) : null;
@@ -31,11 +32,11 @@ internal static class StepSummary
             Kl = kl,
             KlDist = klDist,
             KlCoef = klCoef,
-            ObjectiveEntropy = Enumerable.Range(0, rows.Count).Average(b => -MaskedSum(batch.Logprobs, b)),
+            ObjectiveEntropy = kept.Average(b => -MaskedSum(batch.Logprobs, b)),
             MeanNonScoreReward = PpoMath.MaskedMean(batch.NonScoreRewards, rows.Mask),
             MeanScores = used.Average(s => (double)s),
             StdScores = PpoStatistics.Std(used),
-            Scores = [.. scores],
+            Scores = PerRow(b => scores[b]),
             ScoresUsed = used,
             QueryLengths = PerRow(b => rows.QueryLength(b)),
             ResponseLengths = PerRow(b => rows.Offsets[b + 1] - rows.Offsets[b]),
@@ -63,18 +64,20 @@ internal static class StepSummary
         var means = terms.mul(weight).sum(1, type: float64).cpu().data<double>().ToArray();
         double policyLoss = means[0], valueLoss = means[1], total = policyLoss + config.VfCoef * valueLoss, meanRatio = means[9];
         bool skipped = double.IsFinite(total) && meanRatio > config.RatioThreshold;
+        float[] Counted(float[] perToken) => [.. perToken.Where((_, i) => mask[i] != 0)];
         var ratios = policy.Ratio.cpu().data<float>().ToArray();
+        int largest = Enumerable.Range(0, ratios.Length).MaxBy(i => ratios[i] * mask[i]);
         return new MiniBatchStatistics(
             skipped ? 0 : policyLoss, skipped ? 0 : valueLoss, skipped ? 0 : total, means[2], means[3], means[4], means[5],
             PpoMath.MaskedMean(advantages, mask), PpoMath.MaskedMean(returns, mask), PpoMath.MaskedVar(returns, mask),
             means[6], means[7], means[8], PpoMath.MaskedMean(oldValues, mask), PpoMath.MaskedVar(oldValues, mask), meanRatio)
         {
             SkippedByRatioThreshold = skipped,
-            LargestRatioToken = skipped ? tokens[Array.IndexOf(ratios, ratios.Max())] : null,
+            LargestRatioToken = skipped ? tokens[largest] : null,
             // Every quantity of the loss is finite as long as the logits are, but for the advantages and returns.
             NonFinite = double.IsFinite(total) ? null : double.IsFinite(means[2]) && double.IsFinite(means[4]) ? "loss" : "logits",
-            Ratios = ratios,
-            Advantages = advantages,
+            Ratios = Counted(ratios),
+            Advantages = Counted(advantages),
         };
     }
 
@@ -84,9 +87,9 @@ internal static class StepSummary
         if (skipped > 0)
             yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold "
                 + $"({config.RatioThreshold}) and were skipped: the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
-        int counted = (int)rows.Mask.Sum();
-        if (counted < 2 * rows.Count)
-            yield return $"{rows.Count} responses have {counted} counted tokens in all: advantages over so few tokens are "
+        int counted = (int)rows.Mask.Sum(), responses = rows.Kept.Length;
+        if (counted < 2 * responses)
+            yield return $"{responses} responses have {counted} counted tokens in all: advantages over so few tokens are "
                 + "mostly noise. Ask for longer responses (MaxNewTokens, MinNewTokens).";
     }
 }

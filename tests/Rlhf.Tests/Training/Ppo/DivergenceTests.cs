@@ -157,6 +157,48 @@ public sealed class DivergenceTests
             StringComparison.Ordinal);
     }
 
+    /// <summary>Every statistic of a step with a sample that is left out is that of a step without the sample.</summary>
+    [Fact]
+    public void ASampleThatIsLeftOutIsInNoStatistic()
+    {
+        int[][] queries = [[1, 2], [2], [3], [4, 5]], responses = [[5, 6], [6, 7, 8], [7], [8, 9, 1]];
+        float[][] logprobs = [[-2.7f, -2.9f], [-2f, -4f, -1f], [-2.5f], [-2.8f, -2.6f, -3.1f]];
+        float[][] values = [[0.3f, 0.1f], [5f, 5f, 5f], [-0.2f], [0.1f, 0.4f, 0.2f]];
+        float[] scores = [1, float.NaN, 3, 7];
+        (PpoStatistics Statistics, RunningMoments Moments, double KlCoef, float[] Weights) Step(params int[] rows)
+        {
+            T[] Of<T>(T[] all) => [.. rows.Select(b => all[b])];
+            using var run = new Run(null, Skips, scalesScores: true, batchSize: rows.Length, miniBatchSize: rows.Length);
+            var statistics = run.Trainer.Step(new Rollout(Of(queries), Of(responses), Of(logprobs), Of(values)), Of(scores));
+            return (statistics, run.Trainer.ScoreMoments, run.Trainer.KlCoef, run.WeightsNow());
+        }
+        var (left, without) = (Step(0, 1, 2, 3), Step(0, 2, 3));
+        Assert.Equal(without.KlCoef, left.KlCoef, 1e-9);
+        Assert.Equal((without.Moments.Mean, without.Moments.Std, 3d), (left.Moments.Mean, left.Moments.Std, left.Moments.Count));
+        var (expected, actual) = (without.Statistics.Scalars(), left.Statistics.Scalars());
+        Assert.Equal(expected.Keys.Order(), actual.Keys.Order());
+        foreach (var name in expected.Keys.Where(n => !n.StartsWith("time/") && !n.StartsWith("ppo/guard/")))
+            Assert.Equal(expected[name], actual[name], 2e-5 * Math.Max(1, Math.Abs(expected[name])));
+        foreach (var (name, distribution) in without.Statistics.Distributions())
+            Assert.Equal(distribution.Order(), left.Statistics.Distributions()[name].Order(), (a, b) => Math.Abs(a - b) < 2e-5f);
+        Assert.InRange(without.Weights.Zip(left.Weights, (a, b) => Math.Abs(a - b)).Average(), 0, 1e-6);
+        // By hand: the mean of 1, 3 and 7 is 11 / 3, their deviation √((64 + 4 + 100) / 9 / 2) = √(28 / 3).
+        Assert.Equal(11d / 3, actual["env/reward_mean"], 1e-6);
+        Assert.Equal(Math.Sqrt(28d / 3), actual["env/reward_std"], 1e-6);
+        Assert.Equal((2.7 + 2.9 + 2.5 + 2.8 + 2.6 + 3.1) / 3, actual["objective/entropy"], 1e-5);
+        Assert.Equal(2, actual["tokens/responses_len_mean"], 1e-9);
+    }
+
+    [Fact]
+    public void EqualRewardsAreThoseOfTheSamplesThatCount()
+    {
+        using var run = new Run(null, Skips with { EqualRewardsAction = GuardAction.Warn });
+        int[][] rows = [[1], [2], [3], [4]];
+        double Equal(params float[] scores) => run.Trainer.Step(rows, rows, scores).Guards["ppo/guard/equal_rewards"];
+        Assert.Equal(1, Equal(2, float.NaN, 2, 2));
+        Assert.Equal(0, Equal(2, float.NaN, float.NaN, float.NaN)); // a single one is equal to nothing
+    }
+
     [Fact]
     public void WhenNoRewardIsFiniteTheRunStops()
     {
@@ -201,6 +243,23 @@ public sealed class DivergenceTests
         var statistics = run.Trainer.Step(new Rollout(queries, responses, logprobs, values), [1, 2, 3, 4]);
         Assert.Equal(2, statistics.LargestRatioRow);
         Assert.True(statistics.Scalars()["ppo/ratio_guard_skipped"] > 0);
+    }
+
+    [Fact]
+    public void TheRatioGuardNamesNoTokenThatIsMasked()
+    {
+        using var run = new Run(null, new());
+        run.Trainer.DrawPermutation = _ => [0, 3, 1, 2]; // samples 1 and 2 are a minibatch
+        int[][] queries = [[1], [2], [3], [4]], responses = [[5, 6], [6, 7], [7, 8], [8, 9]], masks = [[1, 1], [1, 1], [1, 0], [1, 1]];
+        float[][] logprobs = [[-3, -3], [-12, -3], [-3, -30], [-3, -3]], values = [[0, 0], [0, 0], [0, 0], [0, 0]];
+        var statistics = run.Trainer.Step(new Rollout(queries, responses, logprobs, values), [1, 2, 3, 4], masks);
+        Assert.Equal(1, statistics.LargestRatioRow);
+        Assert.Equal(2, statistics.MiniBatches.Count(m => m.SkippedByRatioThreshold));
+        Assert.All(statistics.MiniBatches, m => Assert.Equal(m.SkippedByRatioThreshold ? 3 : 4, m.Ratios.Length));
+        Assert.All(statistics.MiniBatches, m => Assert.Equal(m.Ratios.Length, m.Advantages.Length));
+        Assert.All(statistics.MiniBatches, m => Assert.InRange(m.Ratios.Max(), 0, 1e5)); // e⁹ of sample 1; e²⁰ is the masked token's
+        Assert.Equal([-3, -3, -12, -3, -3, -3, -3], statistics.Distributions()["objective/logprobs"]);
+        Assert.Equal(7, statistics.Distributions()["objective/ref_logprobs"].Length);
     }
 
     [Fact]
@@ -259,7 +318,7 @@ public sealed class DivergenceTests
         private readonly AutoModelForCausalLMWithValueHead policy;
         private readonly PpoRun run;
 
-        public Run(string? fault, DivergenceConfig divergence, bool scalesScores = false)
+        public Run(string? fault, DivergenceConfig divergence, bool scalesScores = false, int batchSize = 4, int miniBatchSize = 2)
         {
             var model = new Gpt2LMHeadModel(new Gpt2Config
             {
@@ -275,8 +334,8 @@ public sealed class DivergenceTests
             policy = AutoModelForCausalLMWithValueHead.FromModel(model, seed: 2);
             Trainer = new PpoTrainer(new PpoConfig
             {
-                BatchSize = 4,
-                MiniBatchSize = 2,
+                BatchSize = batchSize,
+                MiniBatchSize = miniBatchSize,
                 PpoEpochs = 2,
                 Seed = 4,
                 UseScoreScaling = scalesScores,
