@@ -19,6 +19,15 @@ public sealed class CurveTests
     public void AConstantStaysConstantHoweverSmooth() =>
         Assert.All(Curve.Smooth([.. Enumerable.Repeat(3.0, 500)], 0.98), v => Assert.Equal(3, v, 9));
 
+    [Theory]
+    [InlineData("env/reward_mean", 30, true)]
+    [InlineData("env/reward_mean", 29, false)]
+    [InlineData("objective/kl_coef", 500, false)]
+    [InlineData("train/learning_rate", 500, false)]
+    [InlineData("objective/kl", 500, true)]
+    public void SchedulesAndShortCurvesAreNotSmoothed(string metric, int points, bool expected) =>
+        Assert.Equal(expected, Curve.IsSmoothed(metric, points));
+
     [Fact]
     public void DownsamplingKeepsEndsAndSpikes()
     {

@@ -38,6 +38,37 @@ public sealed class RunCatalogTests : IDisposable
     }
 
     [Fact]
+    public void ARunTookWhatItSaysItself()
+    {
+        string run = StudioServer.MakeRun(folder.Path, "one", steps: 40);
+        Assert.Equal(TimeSpan.FromSeconds(39), catalog.Find("one")!.Took); // from the first step's end to the last's
+        File.WriteAllText(Path.Combine(run, "run.json"),
+            """{"sessions":[{"started":"2026-01-02T05:03:30+02:00"},{"started":"2026-01-03T00:00:00Z"}]}""");
+        Assert.Equal(new DateTime(2026, 1, 2, 3, 3, 30, DateTimeKind.Utc), catalog.Find("one")!.Started);
+        Assert.Equal(TimeSpan.FromSeconds(70), catalog.Find("one")!.Took);
+        File.WriteAllText(Path.Combine(run, "summary.json"), """{"seconds":81.5}""");
+        Assert.Equal(TimeSpan.FromSeconds(81.5), catalog.Find("one")!.Took);
+        File.Delete(Path.Combine(run, ".finished")); // resumed since, and killed: the summary is of before
+        File.WriteAllText(Path.Combine(run, ".lock"), "");
+        Assert.Equal((RunState.Killed, TimeSpan.FromSeconds(70)), (catalog.Find("one")!.State, catalog.Find("one")!.Took));
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("[]")]
+    [InlineData("""{"sessions":[],"seconds":-1}""")]
+    [InlineData("""{"sessions":[7],"seconds":1e300}""")]
+    [InlineData("""{"sessions":[{"started":"\\ud800"}],"seconds":"1"}""")]
+    [InlineData("""{"sessions":{"started":1},"seconds":null}""")]
+    public void TimesThatAreNoneArePassedOver(string json)
+    {
+        string run = StudioServer.MakeRun(folder.Path, "one", steps: 40);
+        File.WriteAllText(Path.Combine(run, "run.json"), json);
+        File.WriteAllText(Path.Combine(run, "summary.json"), json);
+        Assert.Equal(TimeSpan.FromSeconds(39), catalog.Find("one")!.Took);
+    }
+
+    [Fact]
     public void ARunThatEndedEarlyIsStoppedOrKilledByItsLastCheckpoint()
     {
         string run = StudioServer.MakeRun(folder.Path, "one", steps: 12, finished: false);

@@ -46,6 +46,21 @@ public sealed class StudioCommandTests : IDisposable
         }
     }
 
+    [Fact]
+    public void AFolderThatIsNotThereIsSaid()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "There is no SIGTERM on Windows.");
+        using var studio = RlhfCommand.Start(folder.Path, "studio", "--port", "0", "--runs", "not-there");
+        try
+        {
+            Assert.Contains("not-there (does not exist yet)", studio.StandardOutput.ReadLine(), StringComparison.Ordinal);
+        }
+        finally
+        {
+            studio.Kill();
+        }
+    }
+
     [Theory]
     [InlineData("set a --token as well", "--host", "0.0.0.0")]
     [InlineData("must be an address", "--host", "example.org")]

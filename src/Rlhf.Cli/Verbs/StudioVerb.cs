@@ -152,9 +152,12 @@ internal static class StudioVerb
                 Token = options.Token is not null,
             });
         else
+        {
+            string missing = Directory.Exists(options.RunsFolder) ? "" : " (does not exist yet)";
             context.Screen.Line($"The studio is at [bold]{Screen.Safe(address.AbsoluteUri)}[/] and shows the runs in "
-                + $"{Screen.Safe(options.RunsFolder)}.{(options.Token is null ? "" : " It asks for the token.")} Ctrl-C ends it; "
+                + $"{Screen.Safe(options.RunsFolder)}{missing}.{(options.Token is null ? "" : " It asks for the token.")} Ctrl-C ends it; "
                 + "runs go on.");
+        }
         if (opens)
             OpenBrowser(address);
         try

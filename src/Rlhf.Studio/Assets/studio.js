@@ -9,7 +9,7 @@
       const next = themes[(themes.indexOf(root.dataset.theme) + 1) % themes.length];
       root.dataset.theme = next;
       document.cookie = `rlhf-theme=${next}; path=/; max-age=31536000; samesite=strict`;
-      announce(`Colours: ${next}`);
+      announce(`Colors: ${next}`);
     },
   };
 
@@ -95,16 +95,10 @@
       cursor.style.transform = `translateX(${share * width}px)`;
       cursor.classList.toggle('shown', share >= 0 && share <= 1);
     }
-    if (!tip) {
-      tip = document.createElement('div');
-      tip.className = 'chart-tip';
-      tip.setAttribute('role', 'status');
-      document.body.append(tip);
-    }
     const head = document.createElement('div');
     head.className = 'chart-tip-step';
     head.textContent = `step ${step.toLocaleString('en')}`;
-    tip.replaceChildren(head, ...own.series.map(series => {
+    const rows = own.series.map(series => {
       const row = document.createElement('div'), dot = document.createElement('span'), name = document.createElement('span');
       const number = document.createElement('b');
       dot.className = `dot c${Number(series.color)}`;
@@ -113,14 +107,28 @@
       number.textContent = isThere ? series.y[nearest(series.x, step)] : '–';
       row.append(dot, name, number);
       return row;
-    }));
-    tip.classList.add('shown');
+    });
+    tell(head, ...rows);
     const box = plot.getBoundingClientRect();
     const left = box.left + box.width * (step - own.low) / (own.high - own.low);
     const width = tip.offsetWidth, gap = 14;
-    const beside = left + gap + width > innerWidth - 8 ? left - gap - width : left + gap;
-    tip.style.left = `${Math.max(8, beside)}px`;
-    tip.style.top = `${Math.max(8, box.top + 8)}px`;
+    place(left + gap + width > innerWidth - 8 ? left - gap - width : left + gap, box.top + 8);
+  }
+
+  function tell(...content) {
+    if (!tip) {
+      tip = document.createElement('div');
+      tip.className = 'chart-tip';
+      tip.setAttribute('role', 'status');
+      document.body.append(tip);
+    }
+    tip.replaceChildren(...content);
+    tip.classList.add('shown');
+  }
+
+  function place(left, top) {
+    tip.style.left = `${Math.max(8, Math.min(left, innerWidth - 8 - tip.offsetWidth))}px`;
+    tip.style.top = `${Math.max(8, top)}px`;
   }
 
   function leave() {
@@ -128,17 +136,50 @@
     for (const cursor of document.querySelectorAll('.chart-cursor.shown')) cursor.classList.remove('shown');
   }
 
+  // What a chart means, for those who come to it by keys; under the pointer its title tells.
+  function explain(plot) {
+    const why = document.getElementById(plot.getAttribute('aria-describedby') ?? '')?.textContent;
+    if (!why) return;
+    tell(document.createTextNode(why));
+    const box = plot.getBoundingClientRect();
+    place(box.left, box.top - tip.offsetHeight - 8 < 64 ? box.bottom + 28 : box.top - tip.offsetHeight - 8);
+  }
+
+  // The playground's tokens: what training did to the one at the pointer, or that has the focus.
+  function token(span) {
+    tell(document.createTextNode(span.dataset.why));
+    const box = span.getClientRects()[0]; // of a broken one, where it begins
+    if (!box) return;
+    place(box.left + box.width / 2 - tip.offsetWidth / 2, box.top - tip.offsetHeight - 6 < 64 ? box.bottom + 6 : box.top - tip.offsetHeight - 6);
+  }
+
+  // The page may scroll to what gets the focus, which hides the tip: the tip comes after that, unless something else does.
+  function later(action) {
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(() => { frame = requestAnimationFrame(action); });
+  }
+
   let frame = 0;
   document.addEventListener('pointermove', event => {
-    const plot = event.target.closest?.('.chart-plot');
+    const plot = event.target.closest?.('.chart-plot'), word = event.target.closest?.('.token');
     cancelAnimationFrame(frame);
-    if (!plot) { if (tip?.classList.contains('shown') && document.activeElement?.className !== 'chart-plot') leave(); return; }
+    if (word) { frame = requestAnimationFrame(() => token(word)); return; }
+    if (!plot) { if (tip?.classList.contains('shown') && !document.activeElement?.matches('.chart-plot, .token')) leave(); return; }
     frame = requestAnimationFrame(() => {
       const box = plot.getBoundingClientRect(), data = dataOf(plot);
       point(plot, data.low + (data.high - data.low) * (event.clientX - box.left) / box.width);
     });
   }, { passive: true });
-  document.addEventListener('focusout', event => { if (event.target.classList?.contains('chart-plot')) leave(); });
+  document.addEventListener('click', event => { // a finger has no hover
+    const word = event.target.closest?.('.token');
+    if (word) token(word);
+  });
+  document.addEventListener('focusin', event => {
+    if (!event.target.matches(':focus-visible')) return;
+    if (event.target.matches('.chart-plot')) later(() => explain(event.target));
+    else if (event.target.matches('.token')) later(() => token(event.target));
+  });
+  document.addEventListener('focusout', event => { if (event.target.matches?.('.chart-plot, .token')) leave(); });
   document.addEventListener('scroll', leave, { passive: true });
 
   document.addEventListener('keydown', event => {
@@ -146,6 +187,7 @@
     if (plot && ['ArrowLeft', 'ArrowRight', 'Home', 'End'].includes(event.key)) {
       const data = dataOf(plot), x = data.series?.[0]?.x ?? [];
       if (x.length === 0) return;
+      cancelAnimationFrame(frame);
       const at = plot.dataset.at === undefined ? x.length - 1 : nearest(x, Number(plot.dataset.at));
       const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: x.length - 1 }[event.key];
       point(plot, x[Math.min(x.length - 1, Math.max(0, next))]);
@@ -153,14 +195,22 @@
     } else if (event.key === 'Escape') {
       leave();
     }
-    // Tabs are one stop of the tab key; arrows go from one to the next.
-    const tab = event.target.closest?.('[role=tab]');
-    if (tab && ['ArrowLeft', 'ArrowRight'].includes(event.key)) {
-      const tabs = [...tab.parentElement.querySelectorAll('[role=tab]')];
-      const next = tabs[(tabs.indexOf(tab) + (event.key === 'ArrowRight' ? 1 : tabs.length - 1)) % tabs.length];
-      next.focus();
-      next.click();
+    // Tabs and the tokens of an answer are one stop of the tab key each; arrows go from one to the next.
+    const tab = event.target.closest?.('[role=tab]'), word = event.target.closest?.('.token');
+    if (tab) go([...tab.parentElement.querySelectorAll('[role=tab]')], tab, true)?.click();
+    if (word) {
+      const next = go([...word.parentElement.querySelectorAll('.token')], word, false);
+      if (next) { word.tabIndex = -1; next.tabIndex = 0; }
+    }
+
+    function go(all, from, isRing) {
+      const at = all.indexOf(from), last = all.length - 1;
+      const step = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: last }[event.key];
+      if (step === undefined || event.ctrlKey || event.altKey || event.metaKey) return undefined;
+      const next = all[isRing ? (step + all.length) % all.length : Math.min(last, Math.max(0, step))];
       event.preventDefault();
+      next.focus();
+      return next;
     }
   });
 })();

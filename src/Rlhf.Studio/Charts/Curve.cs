@@ -6,6 +6,18 @@ public static class Curve
     /// <summary>Most points of a drawn curve: as many as a chart is wide.</summary>
     public const int MostPoints = 400;
 
+    /// <summary>Fewest points of a curve that is smoothed.</summary>
+    public const int FewestToSmooth = 30;
+
+    /// <summary>
+    /// Is a metric's curve smoothed? Of few points an average tells less than they do, and what a schedule or controller sets has no noise:
+    /// an average only shows it late.
+    /// </summary>
+    /// <param name="metric">Its name.</param>
+    /// <param name="points">How many values it has.</param>
+    public static bool IsSmoothed(string metric, int points) => points >= FewestToSmooth
+        && !metric.EndsWith("learning_rate", StringComparison.Ordinal) && !metric.EndsWith("kl_coef", StringComparison.Ordinal);
+
     /// <summary>
     /// Exponential moving average, corrected for its start, as TensorBoard smooths. Values that are not finite are passed over and stay.
     /// </summary>

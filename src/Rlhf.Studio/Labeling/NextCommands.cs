@@ -63,14 +63,7 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     private string InRuns(string id) => Path.Combine(runs.Folder, id);
 
     private static string Line(string verb, IEnumerable<string> arguments) =>
-        $"rlhf {verb} {string.Join(' ', arguments.Select(RunActions.ShellWord))}";
+        $"rlhf {verb} {string.Join(' ', arguments.Select(Shell.Word))}";
 
-    // As one would type it.
-    private static string Short(string path)
-    {
-        if (path == Placeholder)
-            return path;
-        string relative = Path.GetRelativePath(Environment.CurrentDirectory, Path.GetFullPath(path));
-        return relative.StartsWith("..", StringComparison.Ordinal) ? Path.GetFullPath(path) : relative;
-    }
+    private static string Short(string path) => path == Placeholder ? path : Shell.Path(path);
 }

@@ -15,6 +15,14 @@ public static class Phases
     private const int RecentSteps = 20;
     private const double LeastShare = 0.005;
 
+    /// <summary>Which steps the times are the mean of, in words.</summary>
+    public static string StepsOf(RunData run) => run.Series(MetricCatalog.StepTime).Values.Count switch
+    {
+        1 => "of 1 step",
+        > RecentSteps => $"mean of the last {RecentSteps} steps",
+        var count => $"mean of {count} steps",
+    };
+
     /// <summary>The phases of a run's steps, the mean over its last ones; empty where it logs no times.</summary>
     public static IReadOnlyList<Phase> Of(RunData run)
     {

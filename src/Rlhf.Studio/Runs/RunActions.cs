@@ -77,7 +77,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
     }
 
     /// <summary>The command that resumes a run, for a terminal.</summary>
-    public string ResumeCommand(RunInfo run) => $"rlhf {run.Verb} --resume {ShellWord(Path.Combine(runs.Folder, run.Id))}";
+    public string ResumeCommand(RunInfo run) => $"rlhf {run.Verb} --resume {Shell.Word(Path.Combine(runs.Folder, run.Id))}";
 
     /// <summary>Starts <c>rlhf VERB --resume FOLDER</c> as a process of its own, and waits until it has the folder or has ended.</summary>
     public async Task<ActionResult> ResumeAsync(string id, CancellationToken cancellation = default)
@@ -158,9 +158,6 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         stream.Position = Math.Max(from, stream.Length - LogTailBytes);
         return new StreamReader(stream).ReadToEnd();
     }
-
-    internal static string ShellWord(string word) =>
-        word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c)) ? word : $"'{word.Replace("'", "'\\''")}'";
 
     [DllImport("libc", EntryPoint = "syscall", SetLastError = true)]
     private static extern long SystemCall(long number, long a, long b, long c, long d);

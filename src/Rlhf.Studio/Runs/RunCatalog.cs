@@ -14,6 +14,7 @@ public sealed class RunCatalog(StudioOptions options)
     private readonly FolderGuard guard = new(options.RunsFolder);
     private readonly ConcurrentDictionary<string, Ends> ends = new();
     private readonly ConcurrentDictionary<string, (DateTime Written, RunConfig Config)> configs = new();
+    private readonly ConcurrentDictionary<string, ((DateTime Info, DateTime Summary) Written, RunTimes Times)> times = new();
     private readonly Lock listing = new();
     private IReadOnlyList<RunInfo> listed = [];
     private long listedAt = long.MinValue;
@@ -62,9 +63,14 @@ public sealed class RunCatalog(StudioOptions options)
         var state = running ? RunState.Running
             : RunFiles.IsFinished(folder) ? RunState.Finished
             : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;
-        return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, ending.Started, ending.Updated, holder, checkpoint,
+        var times = TimesOf(id);
+        var started = times.Started ?? ending.Started;
+        return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, started, ending.Updated, holder, checkpoint,
             FileOf(id, RunFiles.Report) is not null || options.MakeReport is not null && ending.Step > 0,
-            FileOf(id, RunFiles.Model + "/config.json") is not null);
+            FileOf(id, RunFiles.Model + "/config.json") is not null)
+        {
+            Took = state is RunState.Finished or RunState.Stopped && times.Took is { } took ? took : ending.Updated - started,
+        };
     }
 
     /// <summary>The real path of a run's folder, or null for what is no run, or lies outside.</summary>
@@ -105,6 +111,21 @@ public sealed class RunCatalog(StudioOptions options)
         configs[id] = (written, config);
         return config;
     }
+
+    private RunTimes TimesOf(string id)
+    {
+        string? info = FileOf(id, RunFiles.Info), summary = FileOf(id, RunFiles.Summary);
+        if (info is null && summary is null)
+            return default;
+        var written = (WrittenAt(info), WrittenAt(summary));
+        if (times.TryGetValue(id, out var known) && known.Written == written)
+            return known.Times;
+        var read = RunTimes.Read(info, summary);
+        times[id] = (written, read);
+        return read;
+    }
+
+    private static DateTime WrittenAt(string? path) => path is null ? default : File.GetLastWriteTimeUtc(path);
 
     internal FileStream? Open(string id, string name) => FileOf(id, name) is { } path ? JsonlFile.Open(path) : null;
 

@@ -23,7 +23,7 @@ public enum RunState
 /// <param name="Step">The last step that was logged; 0 for none.</param>
 /// <param name="TotalSteps">Steps that it will have, where its settings say so.</param>
 /// <param name="Latest">The last step's metrics.</param>
-/// <param name="Started">When the first step was logged, UTC.</param>
+/// <param name="Started">When it began, UTC, or where no file says that, when its first step was logged.</param>
 /// <param name="Updated">When the last step was logged, UTC.</param>
 /// <param name="Holder">The process that has or had its folder, or null.</param>
 /// <param name="Checkpoint">The newest checkpoint's step, or null.</param>
@@ -33,6 +33,9 @@ public sealed record RunInfo(
     string Id, string Verb, RunState State, long Step, long? TotalSteps, IReadOnlyDictionary<string, double> Latest,
     DateTime? Started, DateTime? Updated, RunHolder? Holder, long? Checkpoint, bool HasReport, bool HasModel)
 {
+    /// <summary>How long it has taken so far: for a run that ended, what its summary says.</summary>
+    public TimeSpan? Took { get; init; }
+
     /// <summary>The folder's own name.</summary>
     public string Name => Id[(Id.LastIndexOf('/') + 1)..];
 

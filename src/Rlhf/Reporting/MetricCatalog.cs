@@ -41,7 +41,7 @@ public static class MetricCatalog
         new("time/ppo/optimize/forward", "Training: forward", "The trained model reads the batch.", "forward"),
         new("time/ppo/optimize/head", "Training: loss", "Output layer, loss and its gradient.", "forward"),
         new("time/ppo/optimize/backward", "Training: backward", "The gradient goes back through the model.", "backward"),
-        new("time/ppo/optimize/optimizer", "Training: optimiser", "Adam changes the weights.", "optimizer"),
+        new("time/ppo/optimize/optimizer", "Training: optimizer", "Adam changes the weights.", "optimizer"),
     ];
 
     private static readonly PhaseTerm WholeOptimization =
@@ -59,7 +59,7 @@ public static class MetricCatalog
             new("objective/kl_coef", "KL coefficient", "What a nat of KL costs in reward. The adaptive controller raises it when KL is above "
                 + "its target and lowers it when below."),
             new("env/reward_std", "Reward spread", "Standard deviation of the rewards within a step."),
-            new("train/loss", "Training loss", "What the training minimises, on its own texts. Lower is better."),
+            new("train/loss", "Training loss", "What the training minimizes, on its own texts. Lower is better."),
             new("eval/loss", "Held-out loss", "The same loss on texts that are not trained on. When it rises while the training loss falls, "
                 + "the model learns its texts by heart."),
             new("train/accuracy", "Training accuracy", "Share of this step's examples that the model gets right."),
@@ -87,10 +87,10 @@ public static class MetricCatalog
             new("tokens/responses_len_mean", "Answer length", "Mean number of tokens that the policy writes."),
             new("tokens/queries_len_mean", "Query length", "Mean number of tokens that are given."),
         ]),
-        new("The optimiser",
+        new("The optimizer",
         [
-            new("ppo/learning_rate", "Learning rate", "Size of the optimiser's steps."),
-            new("train/learning_rate", "Learning rate", "Size of the optimiser's steps."),
+            new("ppo/learning_rate", "Learning rate", "Size of the optimizer's steps."),
+            new("train/learning_rate", "Learning rate", "Size of the optimizer's steps."),
             new("ppo/grad_norm", "Gradient norm", "Length of the gradient before clipping. Spikes announce trouble."),
             new("train/grad_norm", "Gradient norm", "Length of the gradient before clipping. Spikes announce trouble."),
             new("train/tokens_per_second", "Tokens per second", "How fast it trains."),

@@ -33,7 +33,26 @@ public sealed class PlaygroundPageTests(Chromium chromium, ToyModels toys)
         // The two models are the same here: same answers, and no token shaded.
         var texts = await page.Locator(".writing").AllInnerTextsAsync();
         Assert.Equal(texts[0], texts[1]);
-        await Assertions.Expect(page.Locator(".token").First).ToHaveAttributeAsync("title", "as likely as before training");
+        var tokens = answers.First.Locator(".token");
+        await Assertions.Expect(tokens.First).ToHaveAttributeAsync("data-why", "as likely as before training");
+        // What the shade means is told under the pointer, for a finger, and by keys: one stop, and arrows from token to token.
+        var tip = page.Locator(".chart-tip.shown");
+        await tokens.First.HoverAsync();
+        await Assertions.Expect(tip).ToHaveTextAsync("as likely as before training");
+        await page.Locator("h1").HoverAsync();
+        await Assertions.Expect(tip).ToHaveCountAsync(0);
+        await tokens.First.ClickAsync();
+        await page.Locator("h1").HoverAsync();
+        await Assertions.Expect(tip).ToHaveCountAsync(1); // stays with the focus
+        await page.Locator("#prompt").FocusAsync();
+        await Assertions.Expect(tip).ToHaveCountAsync(0);
+        await tokens.First.FocusAsync();
+        await page.Keyboard.PressAsync("End");
+        await Assertions.Expect(tokens.Last).ToBeFocusedAsync();
+        await Assertions.Expect(tip).ToHaveTextAsync("as likely as before training");
+        await Assertions.Expect(answers.First.Locator(".token[tabindex='0']")).ToHaveCountAsync(1);
+        await page.Keyboard.PressAsync("Escape");
+        await Assertions.Expect(tip).ToHaveCountAsync(0);
         // The same seed answers alike, another differently.
         await page.GetByRole(AriaRole.Button, new() { Name = "Answer", Exact = true }).ClickAsync();
         await Assertions.Expect(AnswersTo(2)).ToHaveCountAsync(2);

@@ -93,6 +93,7 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
     }
 
     [Theory]
+    [InlineData(360, ColorScheme.Light)]
     [InlineData(390, ColorScheme.Dark)]
     [InlineData(1280, ColorScheme.Light)]
     public async Task EveryPageFitsItsWindowAndHasItsColours(int width, ColorScheme scheme)
@@ -100,14 +101,14 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
         StudioServer.MakeRun(folder.Path, "a-run-with-a-rather-long-name-that-somebody-gave-it", steps: 3);
         await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path, Model = folder.Path, ShippedModel = folder.Path });
         var page = await chromium.PageAsync(errors, width, scheme: scheme);
-        foreach (var path in new[] { "/", "/?tab=samples", "/?tab=settings", "/?tab=time", "/playground", "/no-such-page" })
+        foreach (var path in new[] { "/", "/?tab=samples", "/?tab=settings", "/?tab=time", "/playground", "/label", "/no-such-page" })
         {
             await page.GotoAsync(new Uri(studio.Address, path).AbsoluteUri);
             await Assertions.Expect(page.Locator("h1")).ToBeVisibleAsync();
             Assert.Equal((path, width), (path, await page.EvaluateAsync<int>("() => document.documentElement.scrollWidth")));
         }
         await using var empty = await StudioServer.StartAsync(new() { RunsFolder = folder.Path + "/" + new string('x', 80) + "/no-runs-in-here" });
-        foreach (var path in new[] { "/", "/playground" })
+        foreach (var path in new[] { "/", "/playground", "/label" })
         {
             await page.GotoAsync(new Uri(empty.Address, path).AbsoluteUri);
             await Assertions.Expect(page.Locator(".empty .command")).ToBeVisibleAsync();
@@ -123,6 +124,89 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
             await page.Locator("#theme").ClickAsync();
             Assert.Equal(expected, await Lightness() < 128);
         }
+    }
+
+    [Fact]
+    public async Task EveryStopOfTheTabKeyIsSeenAndATabListOrChartIsOne()
+    {
+        StudioServer.MakeRun(folder.Path, "first", steps: 40, finished: false);
+        await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path });
+        var page = await chromium.PageAsync(errors);
+        await page.OpenAsync(studio.Address);
+        await Assertions.Expect(page.Locator("h1")).ToBeFocusedAsync(); // a new page's heading is read first
+        List<(string What, string Outline)> stops = [];
+        while (stops.Count < 100)
+        {
+            await page.Keyboard.PressAsync("Tab");
+            string[] stop = await page.EvaluateAsync<string[]>("""
+                () => {
+                    const at = document.activeElement, style = getComputedStyle(at);
+                    const what = at === document.body ? 'body' : at.id || at.closest('figure')?.id || at.type || at.textContent;
+                    return [`${at.getAttribute('role') ?? at.localName} ${what}`, `${style.outlineStyle} ${style.outlineWidth}`];
+                }
+                """);
+            if (stops.Count > 0 && stops[0].What == stop[0])
+                break; // once around
+            stops.Add((stop[0], stop[1]));
+        }
+        stops.RemoveAll(s => s.What == "body body"); // between the last stop and the first
+        Assert.All(stops, stop => Assert.Equal((stop.What, "solid 2px"), stop));
+        string[] kinds = [.. stops.Select(s => s.What.Split(' ')[0])];
+        Assert.Superset(new HashSet<string> { "a", "button", "checkbox", "tab", "input", "img" }, kinds.ToHashSet());
+        Assert.Equal(["tab tab-curves"], stops.Select(s => s.What).Where(s => s.StartsWith("tab ", StringComparison.Ordinal)));
+        Assert.Contains("input range", stops.Select(s => s.What));
+        int charts = await page.Locator(".chart").CountAsync();
+        Assert.True(charts > 5);
+        Assert.Equal(charts, stops.Count(s => s.What.Contains("chart-", StringComparison.Ordinal)));
+
+        // By keys a chart tells what it shows, and the stop among the tabs goes along with the choice.
+        var plot = page.Locator("#chart-objective-kl .chart-plot");
+        await page.Locator("#chart-env-reward_mean .chart-plot").FocusAsync();
+        await page.Keyboard.PressAsync("Tab");
+        await Assertions.Expect(plot).ToBeFocusedAsync();
+        const string meaning = "How far the policy has moved";
+        await Assertions.Expect(plot).ToHaveAccessibleDescriptionAsync(new System.Text.RegularExpressions.Regex("^" + meaning));
+        await Assertions.Expect(page.Locator(".chart-tip.shown")).ToContainTextAsync(meaning);
+        await page.GetByRole(AriaRole.Tab, new() { Name = "Curves" }).FocusAsync();
+        await page.Keyboard.PressAsync("End");
+        await Assertions.Expect(page.Locator(".phases")).ToContainTextAsync("mean of the last 20 steps");
+        await Assertions.Expect(page.Locator("[role=tab][tabindex='0']")).ToHaveTextAsync(["Time"]);
+        await Assertions.Expect(page.GetByRole(AriaRole.Tab, new() { Name = "Time" })).ToBeFocusedAsync();
+        Assert.Empty(errors);
+    }
+
+    [Fact]
+    public async Task WhatAverageWouldBendIsDrawnAsItIs()
+    {
+        StudioServer.MakeRun(folder.Path, "long", steps: 40);
+        StudioServer.MakeRun(folder.Path, "short", steps: 4);
+        await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path });
+        var page = await chromium.PageAsync(errors);
+        await page.OpenAsync(studio.Address, "/?run=long&run=short");
+        await Assertions.Expect(page.Locator("#chart-env-reward_mean path.curve.raw[d]")).ToHaveCountAsync(1); // of the long one
+        await Assertions.Expect(page.Locator("#chart-objective-kl_coef path.raw")).ToHaveCountAsync(0);
+        await Assertions.Expect(page.Locator("#chart-ppo-learning_rate path.raw")).ToHaveCountAsync(0);
+        await Assertions.Expect(page.GetByRole(AriaRole.Slider, new() { Name = "Smoothing" })).ToBeEnabledAsync();
+        await page.OpenAsync(studio.Address, "/?run=short");
+        await Assertions.Expect(page.GetByRole(AriaRole.Slider, new() { Name = "Smoothing" })).ToBeDisabledAsync();
+        await Assertions.Expect(page.Locator(".tools output")).ToHaveTextAsync("off");
+        Assert.Empty(errors);
+    }
+
+    [Fact]
+    public async Task CommandsAreWordsOfAShell()
+    {
+        string runs = Path.Combine(folder.Path, "my runs");
+        await using var studio = await StudioServer.StartAsync(new() { RunsFolder = runs });
+        var page = await chromium.PageAsync(errors);
+        string ppo = $"rlhf ppo --output '{Path.Combine(runs, "first")}'";
+        string sample = $"rlhf pairs sample --out '{Path.Combine(runs, "pairs.jsonl")}'";
+        foreach (var (path, command) in new[] { ("/", ppo), ("/playground", ppo), ("/label", sample) })
+        {
+            await page.OpenAsync(studio.Address, path);
+            await Assertions.Expect(page.Locator(".command code")).ToHaveTextAsync(command);
+        }
+        Assert.Empty(errors);
     }
 
     [Fact]

@@ -27,7 +27,7 @@ public sealed class Screenshots(Chromium chromium)
             await StudioServer.StartAsync(new() { RunsFolder = "runs-that-are-not-there", Token = "twelve-characters" });
         string query = Environment.GetEnvironmentVariable("RLHF_SCREENSHOT_QUERY") ?? "";
         foreach (var (name, width, scheme) in new[] { ("light", 1280, ColorScheme.Light), ("dark", 1280, ColorScheme.Dark),
-            ("phone", 390, ColorScheme.Light), ("phone-dark", 390, ColorScheme.Dark) })
+            ("phone", 390, ColorScheme.Light), ("phone-dark", 360, ColorScheme.Dark) })
         {
             var page = await chromium.PageAsync(null, width, 900, scheme);
             foreach (var tab in new[] { "curves", "samples", "settings", "time" })
@@ -50,12 +50,24 @@ public sealed class Screenshots(Chromium chromium)
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"login-{name}.png") });
             await page.GotoAsync(new Uri(empty.Address, "/?token=twelve-characters").AbsoluteUri);
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"empty-{name}.png") });
+            await page.OpenAsync(empty.Address, "/playground");
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-empty-{name}.png") });
             await page.SetViewportSizeAsync(width, 790);
             await page.OpenAsync(studio.Address, "/playground");
             await page.Locator("#model").SelectOptionAsync(new SelectOptionValue { Index = 1 });
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-before-{name}.png"), FullPage = true });
             await page.GetByRole(AriaRole.Button, new() { Name = "Answer", Exact = true }).ClickAsync();
             await page.Locator("article[data-done=true]").Nth(1).WaitForAsync();
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-{name}.png"), FullPage = true });
+            await page.Locator(".after .token").First.FocusAsync();
+            await page.Keyboard.PressAsync("ArrowRight");
+            await page.WaitForTimeoutAsync(300);
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-token-{name}.png") });
+            await page.OpenAsync(studio.Address, $"/?{query}");
+            await page.Locator(".chart-plot").Nth(1).FocusAsync();
+            await page.Keyboard.PressAsync("Tab");
+            await page.WaitForTimeoutAsync(500);
+            await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"focus-{name}.png") });
             await page.Context.CloseAsync();
         }
     }
