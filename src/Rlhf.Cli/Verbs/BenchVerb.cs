@@ -30,7 +30,7 @@ internal sealed record BenchOptions
     [Description("Queries per minibatch.")]
     public int Mini { get; init; } = 16;
 
-    [Description("Optimisation passes over each batch.")]
+    [Description("Optimization passes over each batch.")]
     public int Epochs { get; init; } = 4;
 
     [Description("Steps that count, after one that warms up.")]
@@ -166,7 +166,7 @@ internal static class BenchVerb
         Row("reward", r.RewardS, r.RewardGflop);
         Row("PPO step", r.PpoStepS, r.PpoStepGflop);
         Part("  reference", r.ReferenceS);
-        Part("  optimise", r.OptimiseS);
+        Part("  optimize", r.OptimiseS);
         Part("    forward", r.ForwardS);
         Part("    head", r.HeadS);
         Part("    backward", r.BackwardS);

@@ -1,4 +1,5 @@
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Tokenizers;
 using TorchSharp;
 
@@ -22,5 +23,5 @@ internal static class LanguageModels
 
     /// <summary>A device for people: cpu with its threads, or cuda:0.</summary>
     public static string DeviceName(torch.Device device) =>
-        device.type == DeviceType.CPU ? $"cpu, {torch.get_num_threads()} threads" : device.ToString();
+        device.type == DeviceType.CPU ? $"cpu, {Numbers.Count(torch.get_num_threads(), "thread")}" : device.ToString();
 }

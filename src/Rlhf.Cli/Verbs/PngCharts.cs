@@ -112,8 +112,6 @@ internal static class PngCharts
             canvas.DrawText(text, (float)x - shift, (float)y, font, paint);
         }
 
-        public double Width(string text) => WidthOf(font, text);
-
         private static string Palette(int color) => SvgChart.Palette[color % SvgChart.Palette.Count];
 
         private static SKPaint Paint(string color, double opacity = 1) =>

@@ -48,6 +48,15 @@ internal static class RunPage
         return (run, RunReport.Of(run, Settings(folder, run.Verb)));
     }
 
+    // What is meant where ppo's settings name nothing: what ships with the program.
+    private static readonly Dictionary<string, string> ShippedWithPpo = new()
+    {
+        ["model"] = ModelFolders.ShippedPolicy,
+        ["reward_model"] = ModelFolders.ShippedReward,
+        ["judge"] = ModelFolders.ShippedJudge,
+        ["dataset"] = ModelFolders.ShippedQueries,
+    };
+
     /// <summary>The settings in a run's config.yaml beside the defaults of its verb; none where it has no such file.</summary>
     private static IReadOnlyList<RunSetting> Settings(string folder, string verb)
     {
@@ -58,17 +67,33 @@ internal static class RunPage
             .ToDictionary(s => Setting.Normalize(s.Key)) ?? [];
         try
         {
-            return [.. YamlSettingsFile.Read(path).Select(entry =>
-            {
-                var setting = known.GetValueOrDefault(Setting.Normalize(entry.Key));
-                return new RunSetting(setting?.Section ?? "", entry.Key, entry.IsNull ? "none" : entry.Value,
-                    setting is null ? null : SettingValue.Format(setting.Default));
-            })];
+            return [.. YamlSettingsFile.Read(path).Select(entry => WithShipped(verb, Of(entry)))];
         }
         catch (ConfigurationException)
         {
             return []; // no file of this program
         }
+
+        RunSetting Of(FileEntry entry)
+        {
+            var setting = known.GetValueOrDefault(Setting.Normalize(entry.Key));
+            string value = entry.IsNull ? "none" : entry.Value;
+            return new(setting?.Section ?? "", entry.Key, value, setting is null ? null
+                : setting.Default is null && !entry.IsNull ? "unset" : SettingValue.Format(setting.Default));
+        }
+    }
+
+    /// <summary>The setting with what ships in place of none, where none means that.</summary>
+    private static RunSetting WithShipped(string verb, RunSetting setting)
+    {
+        if (verb != "ppo" || !ShippedWithPpo.TryGetValue(setting.Name, out var name))
+            return setting;
+        string inFiles = $"models/{name}", shipped = inFiles + ", which ships";
+        string value = setting.Value == inFiles || setting is { Name: "dataset", Value: "none" } ? shipped : setting.Value;
+        // A judge that was not asked for is none, where the reward is not the one that ships.
+        bool isDefault = value.Replace('\\', '/').EndsWith("/" + inFiles, StringComparison.Ordinal)
+            || setting is { Name: "judge", Value: "none" };
+        return setting with { Value = value, Default = isDefault ? value : shipped };
     }
 
     private static string DeviceName(VerbContext context) =>

@@ -33,22 +33,21 @@ public interface IChartCanvas
 
     /// <summary>A line of text; its point is on the baseline.</summary>
     void Text(double x, double y, string text, TextAnchor anchor, bool isStrong = false);
-
-    /// <summary>About how wide a text is.</summary>
-    double Width(string text);
 }
 
 /// <summary>Lays a chart out and draws it.</summary>
 public sealed class ChartDrawing
 {
-    private const double Right = 14, Bottom = 34;
+    // A letter is as wide as it is on a phone, where letters are larger in proportion.
+    private const double Right = 14, Bottom = 40, LeastRow = 34, Letter = 7.4, LegendRow = 18;
     private readonly Chart chart;
     private readonly ChartSeries[] series;
+    private readonly List<(ChartSeries Series, double X, int Row)> legend = [];
 
     /// <summary>Lays a chart out.</summary>
     /// <param name="chart">The chart.</param>
     /// <param name="width">Width of the picture.</param>
-    /// <param name="height">Height of the picture; charts of intervals take what they need.</param>
+    /// <param name="height">Height of the picture; charts of many intervals take what they need.</param>
     public ChartDrawing(Chart chart, double width = 480, double height = 250)
     {
         this.chart = chart;
@@ -56,15 +55,15 @@ public sealed class ChartDrawing
         series = [.. chart.Series.Where(s => s.Points.Any(p => double.IsFinite(p.Y))).Select(s => s.Thinned(240))];
         if (isStack)
             series = Stacked(series);
-        HasLegend = chart.Kind != ChartKind.Intervals && (series.Length > 1 || chart.Series.Count > 1);
-        (Width, Height) = (width, chart.Kind == ChartKind.Intervals ? Top + Bottom + 34 * Math.Max(1, series.Length) : height);
+        bool isRows = chart.Kind == ChartKind.Intervals;
+        Width = width;
         IsEmpty = series.Length == 0;
+        Height = isRows ? Math.Max(height, Top + Bottom + LeastRow * series.Length) : height;
         if (IsEmpty)
             return;
         var values = series.SelectMany(s => s.Points).SelectMany(p => (double[])[p.Y, p.Low, p.High]).Where(double.IsFinite);
         if (chart.Guide is { } guide)
             values = values.Append(guide.Y);
-        bool isRows = chart.Kind == ChartKind.Intervals;
         var measured = Axis.Of(values, isRows ? 5 : 3, chart.FromZero || chart.Kind is ChartKind.Stack or ChartKind.Histogram);
         double[] xs = [.. series.SelectMany(s => s.Points).Select(p => p.X)];
         (XAxis, YAxis) = isRows ? (measured, new(0, series.Length, 1))
@@ -72,6 +71,8 @@ public sealed class ChartDrawing
         YTicks = isRows ? [] : YAxis.Ticks();
         int longest = isRows ? series.Max(s => s.Name.Length) : YTicks.Select(t => YAxis.Label(t).Length).DefaultIfEmpty().Max();
         Left = Math.Min(width / 3, 14 + longest * (isRows ? 7.8 : 6.8));
+        if (!isRows && chart.Series.Count > 1)
+            LayLegend();
     }
 
     /// <summary>Size of the picture.</summary>
@@ -89,9 +90,9 @@ public sealed class ChartDrawing
 
     internal double PlotTop => Top;
 
-    private bool HasLegend { get; }
+    private double Top => legend.Count == 0 ? 14 : 14 + LegendRow * (legend[^1].Row + 1);
 
-    private double Top => HasLegend ? 30 : 14;
+    private double RowHeight => (PlotBottom - Top) / series.Length;
 
     internal double PlotBottom => Height - Bottom;
 
@@ -136,8 +137,11 @@ public sealed class ChartDrawing
             _ => DrawLines,
         };
         draw(canvas);
-        if (HasLegend)
-            DrawLegend(canvas);
+        foreach (var (s, x, row) in legend)
+        {
+            canvas.Bar(x, 8 + LegendRow * row, 10, 10, s.Color, 1);
+            canvas.Text(x + 15, 17 + LegendRow * row, s.Name, TextAnchor.Start);
+        }
     }
 
     private double X(double x) => Left + XAxis.Share(x) * (PlotRight - Left);
@@ -185,7 +189,7 @@ public sealed class ChartDrawing
     {
         for (int i = 0; i < series.Length; i++)
         {
-            var (p, y) = (series[i].Points[0], Top + 34 * (i + 0.5));
+            var (p, y) = (series[i].Points[0], Top + RowHeight * (i + 0.5));
             canvas.Text(Left - 8, y + 4, series[i].Name, TextAnchor.End);
             if (double.IsFinite(p.Low) && double.IsFinite(p.High))
                 canvas.Bar(X(p.Low), y - 4, Math.Max(1, X(p.High) - X(p.Low)), 8, series[i].Color, 0.35);
@@ -193,17 +197,18 @@ public sealed class ChartDrawing
         }
     }
 
-    private void DrawLegend(IChartCanvas canvas)
+    /// <summary>Gives each name of the legend its place, in as many rows as it takes.</summary>
+    private void LayLegend()
     {
         double x = Left;
+        int row = 0;
         foreach (var s in chart.Kind == ChartKind.Stack ? series.Reverse() : series)
         {
-            double width = canvas.Width(s.Name);
-            if (x > Left && x + 16 + width > Width)
-                break;
-            canvas.Bar(x, 8, 10, 10, s.Color, 1);
-            canvas.Text(x + 15, 17, s.Name, TextAnchor.Start);
-            x += 15 + width + 14;
+            double width = 15 + Letter * s.Name.Length;
+            if (x > Left && x + width > Width)
+                (x, row) = (Left, row + 1);
+            legend.Add((s, x, row));
+            x += width + 12;
         }
     }
 

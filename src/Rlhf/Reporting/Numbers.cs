@@ -44,6 +44,13 @@ public static class Numbers
     /// <summary>A whole number.</summary>
     public static string Count(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
 
+    /// <summary>A number of things, such as 1 step or 2,000 steps.</summary>
+    /// <param name="number">How many.</param>
+    /// <param name="thing">One of them.</param>
+    /// <param name="things">Several; null: with an s.</param>
+    public static string Count(long number, string thing, string? things = null) =>
+        $"{Count(number)} {(number == 1 ? thing : things ?? thing + "s")}";
+
     /// <summary>With an exponent, such as 1.2e-4; 0 and what is not finite in words or signs.</summary>
     internal static string Exponent(double value) => Math.Abs(value) switch
     {

@@ -35,7 +35,8 @@ internal static class ReportStyle
         figure.wide{grid-column:1/-1}
         figcaption{font-size:15px;font-weight:600;line-height:1.35;padding:0 4px 4px}figcaption span{display:block;font-weight:400;font-size:13px;min-height:1.3em}
         svg.chart{display:block;width:100%;height:auto;font-family:inherit;touch-action:pan-y}
-        svg .guide{stroke:var(--soft)!important}
+        svg.narrow{display:none!important}svg.chart:focus-visible{outline:2px solid var(--ink);outline-offset:2px;border-radius:6px}
+        .spoken{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}svg .guide{stroke:var(--soft)!important}
         .tip{position:absolute;pointer-events:none;background:var(--ink);color:var(--bg);font-size:12.5px;line-height:1.45;padding:5px 9px;border-radius:7px;
         white-space:nowrap;z-index:2;top:58px}
         .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:12px;background:var(--card)}
@@ -59,6 +60,7 @@ internal static class ReportStyle
         dl.tiles{grid-template-columns:repeat(2,1fr)}dl.tiles div:last-child:nth-child(odd){grid-column:1/-1}dl.tiles div{padding:11px 13px}dl.tiles dd{font-size:18px}
         table.cards thead{position:absolute;clip-path:inset(50%);width:1px;height:1px;overflow:hidden}table.cards,table.cards tbody,table.cards tr,table.cards td,table.cards tbody th{display:block;width:100%}
         table.cards tbody th{border:0;padding:0 0 4px;font-weight:600}table.cards td:empty{display:none}svg.chart text{font-size:14px!important}
+        svg.broad{display:none!important}svg.narrow{display:block!important}
         table.cards tr{padding:12px 14px;border-bottom:1px solid var(--line)}table.cards tr:last-child{border-bottom:0}
         table.cards td{border:0;padding:3px 0 3px 8.2em;text-align:left;position:relative;min-height:1.6em;white-space:pre-line}
         table.cards td::before{content:attr(data-label);position:absolute;left:0;color:var(--soft);font-size:13px}}
@@ -69,24 +71,34 @@ internal static class ReportStyle
 
     public const string Script = """
 
+        var spoken=document.createElement("p");spoken.className="spoken";spoken.setAttribute("role","status");document.body.appendChild(spoken);
         document.querySelectorAll("svg[data-plot]").forEach(function(svg){
-        var p=svg.dataset.plot.split(" ").map(Number),left=p[0],right=p[1],low=p[4],high=p[5],tip=null,line=null;
+        var p=svg.dataset.plot.split(" ").map(Number),left=p[0],right=p[1],low=p[4],high=p[5],tip=null,line=null,at=-1;
         var series=Array.from(svg.querySelectorAll("g.data")).map(function(g){return{name:g.dataset.name,x:g.dataset.x.split(" ").map(Number),y:g.dataset.y.split(" ").map(Number)}});
+        var xs=series[0].x,last=xs.length-1;
         function show(n){n=Math.abs(n);var m=n===0?"0":0.001>n?n.toExponential(2):n>=1000?Math.round(n).toLocaleString("en"):String(+n.toPrecision(4));return m}
-        function hide(){if(tip){tip.remove();line.remove();tip=line=null}}
-        svg.addEventListener("pointerleave",hide);
-        svg.addEventListener("pointermove",function(e){
-        var box=svg.getBoundingClientRect(),scale=svg.viewBox.baseVal.width/box.width;
-        var at=low+((e.clientX-box.left)*scale-left)/(right-left)*(high-low),xs=series[0].x,best=0;
-        xs.forEach(function(x,i){if(Math.abs(xs[best]-at)>Math.abs(x-at))best=i});
+        function hide(){if(tip){tip.remove();line.remove();tip=line=null}at=-1;spoken.textContent=""}
+        function point(best){
+        var box=svg.getBoundingClientRect(),card=svg.parentNode.getBoundingClientRect(),scale=svg.viewBox.baseVal.width/box.width;at=best;
         if(!tip){tip=document.createElement("div");tip.className="tip";svg.parentNode.appendChild(tip);
         line=document.createElementNS("http://www.w3.org/2000/svg","line");line.setAttribute("style","stroke:var(--soft)");svg.appendChild(line)}
         var x=left+(xs[best]-low)/(high-low)*(right-left);
         line.setAttribute("x1",x);line.setAttribute("x2",x);line.setAttribute("y1",p[2]);line.setAttribute("y2",p[3]);
-        tip.textContent="";["step "+xs[best]].concat(series.map(function(s){var i=s.x.indexOf(xs[best]),v=0>i?NaN:s.y[i];return isNaN(v)?"":s.name+" "+(0>v?"\u2212":"")+show(v)}))
-        .filter(String).forEach(function(t){var d=document.createElement("div");d.textContent=t;tip.appendChild(d)});
-        var px=x/scale+svg.offsetLeft+(svg.parentNode.clientWidth-box.width)/2,w=tip.offsetWidth;
-        tip.style.left=Math.max(4,Math.min(svg.parentNode.clientWidth-w-4,px+(px>svg.parentNode.clientWidth/2?-w-12:12)))+"px"})});
+        var rows=["step "+xs[best]].concat(series.map(function(s){var i=s.x.indexOf(xs[best]),v=0>i?NaN:s.y[i];return isNaN(v)?"":s.name+" "+(0>v?"\u2212":"")+show(v)})).filter(String);
+        tip.textContent="";rows.forEach(function(t){var d=document.createElement("div");d.textContent=t;tip.appendChild(d)});
+        var px=x/scale+box.left-card.left,w=tip.offsetWidth;
+        tip.style.left=Math.max(4,Math.min(card.width-w-4,px+(px>card.width/2?-w-12:12)))+"px";tip.style.top=Math.round(box.top-card.top)+"px";return rows}
+        function under(e){
+        var box=svg.getBoundingClientRect(),v=low+((e.clientX-box.left)/box.width*svg.viewBox.baseVal.width-left)/(right-left)*(high-low),best=0;
+        xs.forEach(function(x,i){if(Math.abs(xs[best]-v)>Math.abs(x-v))best=i});point(best)}
+        svg.setAttribute("tabindex","0");
+        svg.addEventListener("pointermove",under);svg.addEventListener("pointerdown",under);
+        svg.addEventListener("pointerleave",function(e){if(e.pointerType!=="touch")hide()});svg.addEventListener("blur",hide);
+        svg.addEventListener("keydown",function(e){
+        if(e.key==="Escape")hide();
+        var to={ArrowLeft:0>at?last:at-1,ArrowRight:at+1,Home:0,End:last}[e.key];
+        if(to===undefined)return;
+        spoken.textContent=point(Math.max(0,Math.min(last,to))).join(", ");e.preventDefault()})});
 
         """;
 }

@@ -14,9 +14,9 @@ public static class RunCharts
     {
         var (before, after, note) = run.Evaluation is { Comparison.Rows: { Count: > 0 } rows }
             ? (rows.Select(r => r.RewardBefore).ToArray(), rows.Select(r => r.RewardAfter).ToArray(),
-                $"{Numbers.Count(rows.Count)} held-out queries, answered before and after training")
+                $"{Numbers.Count(rows.Count, "held-out query", "held-out queries")}, answered before and after training")
             : (run.FirstSamples.Select(s => s.Reward).ToArray(), run.LastSamples.Select(s => s.Reward).ToArray(),
-                $"first and last {run.FirstSamples.Count} logged samples of training");
+                $"first and last {Numbers.Count(run.FirstSamples.Count, "logged sample")} of training");
         double[] all = [.. before.Concat(after).Where(double.IsFinite)];
         if (all.Length == 0 || run.Evaluation is null && run.LastSamples.LastOrDefault()?.Step == run.FirstSamples[0].Step)
             return null;
@@ -117,7 +117,7 @@ public static class RunCharts
         return new(name, title, ChartKind.Lines, there)
         {
             Note = note,
-            Description = $"{title} over {Numbers.Count(run.LastStep)} steps. " + string.Join(" ", there.Select(s =>
+            Description = $"{title} over {Numbers.Count(run.LastStep, "step")}. " + string.Join(" ", there.Select(s =>
             {
                 var finite = s.Points.Where(p => double.IsFinite(p.Y)).ToArray();
                 return $"{s.Name}: from {Numbers.Short(finite[0].Y)} to {Numbers.Short(finite[^1].Y)}, at least "

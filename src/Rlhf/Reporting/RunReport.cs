@@ -89,7 +89,7 @@ public static class RunReport
         long asked = run.Info?.Steps ?? 0;
         string[] facts =
         [
-            What(run), $"{Numbers.Count(run.LastStep)}{(asked > run.LastStep ? $" of {Numbers.Count(asked)}" : "")} steps",
+            What(run), (asked > run.LastStep ? $"{Numbers.Count(run.LastStep)} of " : "") + Numbers.Count(Math.Max(asked, run.LastStep), "step"),
             .. run.Number("seconds") is { } seconds ? [Numbers.Duration(seconds)] : Array.Empty<string>(),
             .. when == "" ? Array.Empty<string>() : [when],
         ];
@@ -144,7 +144,7 @@ public static class RunReport
             return Html.Empty;
         string heading = run.Evaluation is null && run.Number("queries") is null ? "Rewards while training" : "Held-out evaluation";
         string note = run.Evaluation is not { } e ? "Rewards of the samples that were logged."
-            : e.Step == run.LastStep ? $"{Numbers.Count(e.Comparison.Rows.Count)} queries that were not trained on, answered with the same random numbers before and after."
+            : e.Step == run.LastStep ? $"{Numbers.Count(e.Comparison.Rows.Count, "query that was", "queries that were")} not trained on, answered with the same random numbers before and after."
             : $"Measured after step {Numbers.Count(e.Step)}; the run has gone on since.";
         return Html.Of($"""
             <section>
@@ -181,7 +181,7 @@ public static class RunReport
             return Html.Of($"""
                 <section>
                 <h2>The same query, before and after</h2>
-                <p class="note">The first {Math.Min(SamplesShown, rows.Count)} of {Numbers.Count(rows.Count)} held-out queries, not chosen.</p>
+                <p class="note">The first {Math.Min(SamplesShown, rows.Count)} of {Numbers.Count(rows.Count, "held-out query", "held-out queries")}, not chosen.</p>
                 {Comparison(rows.Take(SamplesShown))}{others}
                 </section>
                 """);
@@ -225,7 +225,7 @@ public static class RunReport
         return charts.Count == 0 ? Html.Empty : Html.Of($"""
             <section>
             <h2>How it went</h2>
-            <p class="note">Over the steps of training. Point at a curve to read it.</p>
+            <p class="note">Over the steps of training. Point at a curve to read it, or go along it with the arrow keys.</p>
             <div class="charts">{Html.Join(charts.Select((chart, i) => Figure(chart, "c" + i, chart.Kind == ChartKind.Stack && i % 2 == 0)))}</div>
             </section>
             """);
@@ -233,7 +233,7 @@ public static class RunReport
 
     private static Html Figure(Chart chart, string id, bool isWide) => Html.Of($"""
         <figure{(isWide ? Html.Trusted(" class=\"wide\"") : Html.Empty)}><figcaption>{chart.Title}<span>{chart.Note}</span></figcaption>
-        {(isWide ? SvgChart.Draw(chart, id, 1000, 240) : SvgChart.Draw(chart, id))}</figure>
+        {(isWide ? Html.Join([SvgChart.Draw(chart, id, 1000, 240, "broad"), SvgChart.Draw(chart, id + "n", style: "narrow")]) : SvgChart.Draw(chart, id))}</figure>
 
         """);
 
@@ -261,14 +261,14 @@ public static class RunReport
             <h2>What was run</h2>
             <p class="note">Models, data, and settings that are not the defaults.</p>
             {Table(shown)}
-            <details><summary>All {settings.Count} settings</summary>{Table(settings)}</details>
+            <details><summary>All {Numbers.Count(settings.Count, "setting")}</summary>{Table(settings)}</details>
             </section>
             """);
 
         static Html Table(IEnumerable<RunSetting> rows) => Html.Of($"""
-            <div class="scroll"><table>
+            <div class="scroll"><table class="cards">
             <thead><tr><th scope="col">Setting</th><th scope="col">Value</th><th scope="col">Default</th></tr></thead>
-            <tbody>{Html.Join(rows.Select(s => Html.Of($"<tr><th scope=\"row\"><code>{s.Name}</code></th><td class=\"value\"><bdi>{Short(s.Value)}</bdi></td><td class=\"query value\">{(s.IsChanged ? s.Default : "")}</td></tr>\n")))}</tbody>
+            <tbody>{Html.Join(rows.Select(s => Html.Of($"<tr><th scope=\"row\"><code>{s.Name}</code></th><td class=\"value\" data-label=\"value\"><bdi>{Short(s.Value)}</bdi></td><td class=\"query value\" data-label=\"default\">{(s.IsChanged ? s.Default : "")}</td></tr>\n")))}</tbody>
             </table></div>
             """);
     }
@@ -284,8 +284,9 @@ public static class RunReport
             <section>
             <h2>How to repeat it</h2>
             <p class="note">{facts}</p>
-            <pre><code>rlhf {verb} --config config.yaml</code></pre>
-            <p class="note">with the <code>config.yaml</code> of this folder, which holds every setting. {(sessions.Count == 0 ? "" : "It was made by:")}</p>
+            <pre><code>rlhf {verb} --config RUN/config.yaml</code></pre>
+            <p class="note">RUN is this run's folder, whose <code>config.yaml</code> holds every setting. Start it from the folder where the run was started: relative paths in it begin there.</p>
+            {(sessions.Count == 0 ? Html.Empty : Html.Of($"<p class=\"note\">It was made by the following; of full paths, only the last part is kept.</p>"))}
             {Html.Join(sessions.Select(s => Html.Of($"<pre><code>{s.Command}</code></pre><p class=\"note\">{s.Started.UtcDateTime.ToString("d MMMM yyyy, HH:mm", CultureInfo.InvariantCulture)} UTC{(s.ResumedAfter is { } step ? $", went on after step {Numbers.Count(step)}" : "")}</p>\n")))}
             </section>
             """);

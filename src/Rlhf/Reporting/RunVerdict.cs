@@ -44,7 +44,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
     private static RunVerdict OfComparison(EvaluationComparison c)
     {
         var (gain, judge) = (c.RewardGain, c.JudgeGain);
-        string queries = $"on {Numbers.Count(c.Rows.Count)} held-out queries";
+        string queries = $"on {Numbers.Count(c.Rows.Count, "held-out query", "held-out queries")}";
         string reward = Clear(gain.MeanCi95) switch
         {
             0 => $"Reward did not clearly change {queries} ({Numbers.Signed(c.Before.Reward.Mean)} before, {Numbers.Signed(c.After.Reward.Mean)} after, "
@@ -71,7 +71,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
         var (was, now) = (run.Interval("reward_before", "ci95"), run.Interval("reward_after", "ci95"));
         // Intervals that do not meet: the careful reading where differences query by query are not known.
         int sign = was is null || now is null ? 0 : now.Value.Low > was.Value.High ? 1 : now.Value.High < was.Value.Low ? -1 : 0;
-        string queries = run.Number("queries") is { } n ? $" on {Numbers.Count((long)n)} held-out queries" : "";
+        string queries = run.Number("queries") is { } n ? $" on {Numbers.Count((long)n, "held-out query", "held-out queries")}" : "";
         string reward = sign == 0
             ? $"Reward did not clearly change{queries} ({Numbers.Signed(before)} before, {Numbers.Signed(after)} after)"
             : $"Reward {(sign > 0 ? "rose" : "fell")} from {Numbers.Signed(before)} to {Numbers.Signed(after)}{queries}, beyond its 95 % interval";
@@ -99,7 +99,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
         var interval = isPairs ? run.Interval("held_out_pairs", "accuracy_ci95") : count is > 0 and var n ? Wilson(accuracy, n) : (ConfidenceInterval?)null;
         string range = interval is { } i ? $" (95 % interval {Numbers.Percent(i.Low)} to {Numbers.Percent(i.High)})" : "";
         string what = isPairs ? "The reward model prefers the answer that people chose in" : "The reward model is right about";
-        string of = count is { } c ? $" of {Numbers.Count((long)c)} held-out {(isPairs ? "pairs" : "texts")}" : "";
+        string of = count is { } c ? $" of {Numbers.Count((long)c, isPairs ? "held-out pair" : "held-out text")}" : "";
         var outcome = interval is { Low: > 0.5 } ? Outcome.Improved : interval is { High: < 0.5 } ? Outcome.Worse : Outcome.Unclear;
         return new(outcome, $"{what} {Numbers.Percent(accuracy)}{of}{range}"
             + (outcome == Outcome.Unclear ? ", which two equally likely answers would give by chance." : "."));
@@ -109,7 +109,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
     {
         var measured = run.Metric("eval/perplexity").Where(p => double.IsFinite(p.Y)).ToArray();
         if (measured.Length < 2)
-            return new(Outcome.Unmeasured, $"Perplexity on held-out text is {Numbers.Short(perplexity)} after {Numbers.Count(run.LastStep)} steps.");
+            return new(Outcome.Unmeasured, $"Perplexity on held-out text is {Numbers.Short(perplexity)} after {Numbers.Count(run.LastStep, "step")}.");
         var (first, last) = (measured[0], measured[^1]);
         return new(last.Y < first.Y ? Outcome.Improved : Outcome.Worse,
             $"Perplexity on held-out text {(last.Y < first.Y ? "fell" : "rose")} from {Numbers.Short(first.Y)} at step {Numbers.Count((long)first.X)} to "
@@ -117,7 +117,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
     }
 
     private static RunVerdict Failed(RunData run) => new(Outcome.Failed,
-        $"The run failed after {Numbers.Count(run.LastStep)} steps" + (run.Info?.Message is { Length: > 0 } why ? ": " + why : "."));
+        $"The run failed after {Numbers.Count(run.LastStep, "step")}" + (run.Info?.Message is { Length: > 0 } why ? ": " + why : "."));
 
     private static RunVerdict Unmeasured(RunData run)
     {
@@ -127,7 +127,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
             RunState.Running => "The run is not finished",
             RunState.Stopped => "The run was stopped",
             _ => "The run ended",
-        } + $" after {Numbers.Count(run.LastStep)}" + (asked > run.LastStep ? $" of {Numbers.Count(asked)}" : "") + " steps";
+        } + " after " + (asked > run.LastStep ? $"{Numbers.Count(run.LastStep)} of {Numbers.Count(asked, "step")}" : Numbers.Count(run.LastStep, "step"));
         var rewards = run.Metric("env/reward_mean").Where(p => double.IsFinite(p.Y)).Select(p => p.Y).ToArray();
         var losses = run.Metric("train/loss").Where(p => double.IsFinite(p.Y)).Select(p => p.Y).ToArray();
         string change = rewards.Length >= 2 ? Change("reward", rewards) : losses.Length >= 2 ? Change("loss", losses) : "";

@@ -18,7 +18,8 @@ public static class SvgChart
     /// <param name="id">An id of the page for its title; must be unique there.</param>
     /// <param name="width">Width in its own units; on the page it is as wide as its place.</param>
     /// <param name="height">Height in its own units.</param>
-    public static Html Draw(Chart chart, string id, double width = 480, double height = 250)
+    /// <param name="style">A further class of the element; empty: none.</param>
+    public static Html Draw(Chart chart, string id, double width = 480, double height = 250, string style = "")
     {
         var drawing = new ChartDrawing(chart, width, height);
         var canvas = new Canvas();
@@ -28,7 +29,7 @@ public static class SvgChart
         var numbers = !isLine ? Html.Empty : Html.Join(drawing.Series.Select(s => Html.Of(
             $"<g class=\"data\" data-name=\"{s.Name}\" data-color=\"{s.Color}\" data-x=\"{Join(s.Points.Select(p => p.X))}\" data-y=\"{Join(s.Points.Select(p => p.Y))}\"></g>")));
         return Html.Of($"""
-            <svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-labelledby="{id}-t {id}-d" viewBox="0 0 {drawing.Width} {drawing.Height}"{data}>
+            <svg xmlns="http://www.w3.org/2000/svg" class="{("chart " + style).TrimEnd()}" role="img" aria-labelledby="{id}-t {id}-d" viewBox="0 0 {drawing.Width} {drawing.Height}"{data}>
             <title id="{id}-t">{chart.Title}</title><desc id="{id}-d">{chart.Description}</desc>
             {canvas.Markup}{numbers}</svg>
 
@@ -61,8 +62,6 @@ public static class SvgChart
 
         public void Text(double x, double y, string text, TextAnchor anchor, bool isStrong) => Add(Html.Of(
             $"<text x=\"{x:0.#}\" y=\"{y:0.#}\" text-anchor=\"{anchor.ToString().ToLowerInvariant()}\" style=\"fill:var(--soft,#5b616b);font-size:11.5px\">{text}</text>"));
-
-        public double Width(string text) => 6.1 * text.Length;
 
         private void Add(Html part) => markup.Append(part.ToString()).Append('\n');
 

@@ -26,8 +26,34 @@ public sealed class ReportCommandTests : IDisposable
         Assert.Equal("unmeasured", result.Json.GetProperty("outcome").GetString());
         string page = File.ReadAllText(Path.Combine(folder.Path, "run", "report.html"));
         Assert.Contains("&lt;b&gt;mine&lt;/b&gt;", page);
-        Assert.Matches("<code>seed</code></th><td class=\"value\"><bdi>7</bdi></td><td class=\"query value\">0</td>", page);
+        Assert.Contains(Row("seed", "7", "0"), page);
     }
+
+    [Fact]
+    public void The_page_names_models_and_data_that_were_not_named_because_they_ship()
+    {
+        File.WriteAllText(Path.Combine(folder.Path, "run", "config.yaml"), """
+            # rlhf ppo --config config.yaml repeats this run.
+            model: "models/imdb-gpt2-tiny"
+            reward_model: "/home/somebody/runs/reward/model"
+            judge: null
+            dataset: null
+            steps: 12
+            """);
+        RlhfCommand.Succeed(folder.Path, "report", "run");
+        string page = File.ReadAllText(Path.Combine(folder.Path, "run", "report.html"));
+        Assert.Contains(Row("model", "models/imdb-gpt2-tiny, which ships", ""), page);
+        Assert.Contains(Row("reward_model", "/home/somebody/runs/reward/model", "models/imdb-distilbert-tiny, which ships"), page);
+        Assert.Contains(Row("dataset", "models/queries.jsonl, which ships", ""), page);
+        Assert.Contains(Row("steps", "12", "unset"), page);
+        Assert.DoesNotContain(Row("judge", "none", "models/imdb-bert-tiny, which ships"), page);
+        Assert.Contains("rlhf ppo --config RUN/config.yaml", page);
+        Assert.Contains("from the folder where the run was started", page);
+    }
+
+    private static string Row(string name, string value, string otherwise) =>
+        $"<code>{name}</code></th><td class=\"value\" data-label=\"value\">"
+        + $"<bdi>{value}</bdi></td><td class=\"query value\" data-label=\"default\">{otherwise}</td>";
 
     [Fact]
     public void Charts_become_pictures_or_a_sentence()

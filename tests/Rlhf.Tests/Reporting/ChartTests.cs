@@ -78,6 +78,42 @@ public class ChartTests
     }
 
     [Fact]
+    public void EveryNameStandsInTheLegendInAsManyRowsAsItTakes()
+    {
+        string[] names = ["generation", "reward", "reference", "forward", "backward", "optimizer", "other"];
+        var chart = new Chart("t", "T", ChartKind.Stack, [.. names.Select((n, i) => new ChartSeries(n, [new(1, 1), new(2, 2)], i))]);
+        foreach (var (width, rows) in new[] { (1000, 1), (480, 2), (240, 4) })
+        {
+            var svg = XElement.Parse(SvgChart.Draw(chart, "id", width).ToString());
+            var texts = svg.Descendants(Svg + "text").Where(t => names.Contains(t.Value)).ToArray();
+            Assert.Equal(names.Order(), texts.Select(t => t.Value).Order());
+            Assert.Equal(rows, texts.Select(t => t.Attribute("y")!.Value).Distinct().Count());
+            double last = texts.Max(t => double.Parse(t.Attribute("y")!.Value, CultureInfo.InvariantCulture));
+            Assert.All(svg.Descendants(Svg + "polygon").SelectMany(Points), p => Assert.True(p[1] > last));
+        }
+    }
+
+    [Theory]
+    [InlineData(2, 250)]
+    [InlineData(4, 250)]
+    [InlineData(9, 360)]
+    public void RowsOfIntervalsFillThePicture(int rows, double height)
+    {
+        var svg = Draw(new("i", "I", ChartKind.Intervals, [.. Enumerable.Range(0, rows).Select(i => new ChartSeries($"row {i}", [new(0, i, i - 1, i + 1)], 1))]));
+        Assert.Equal(height, double.Parse(svg.Attribute("viewBox")!.Value.Split(' ')[3], CultureInfo.InvariantCulture));
+        double[] places = [.. svg.Descendants(Svg + "circle").Select(c => double.Parse(c.Attribute("cy")!.Value, CultureInfo.InvariantCulture))];
+        double between = places[1] - places[0];
+        Assert.Equal((height - 14 - 40) / rows, between, 0.1); // all that the axis leaves
+        Assert.All(places.Zip(places.Skip(1), (a, b) => b - a), gap => Assert.Equal(between, gap, 0.2));
+    }
+
+    [Theory]
+    [InlineData(0, "0 queries")]
+    [InlineData(1, "1 query")]
+    [InlineData(1200, "1,200 queries")]
+    public void WhatIsCountedIsSingularOrPlural(long number, string text) => Assert.Equal(text, Numbers.Count(number, "query", "queries"));
+
+    [Fact]
     public void RewardsBeforeAndAfterShareTheirBinsAndAreAllCounted()
     {
         var run = new RunData

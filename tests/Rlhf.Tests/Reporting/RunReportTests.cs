@@ -163,6 +163,18 @@ public sealed class RunReportTests : IDisposable
         Parse(RunReport.Of(new RunData { Name = "empty" }, []));
     }
 
+    [Fact]
+    public void OneOfAThingIsCalledOne()
+    {
+        var run = Run() with { LastStep = 1, Info = new("ppo", 1, [new("rlhf ppo", DateTimeOffset.UnixEpoch, "1", "cpu, 1 thread")]) { State = RunState.Stopped } };
+        Assert.StartsWith("The run was stopped after 1 step: ", RunVerdict.Of(run).Sentence);
+        Assert.Contains(" · PPO · 1 step</p>", RunReport.Of(run, []));
+        Assert.Contains("on 1 held-out query (", RunVerdict.Of(Run(Comparison([0], [1]))).Sentence);
+        string page = RunReport.Of(Run(Comparison([0], [1])), [new("", "seed", "0", "0")]);
+        Assert.DoesNotContain("1 queries", page);
+        Assert.Contains("All 1 setting<", page);
+    }
+
     // Newcombe (1998), table I: 15 of 148 by the score method without continuity correction: 0.0624 to 0.1605.
     [Fact]
     public void AnAccuracyHasWilsonsInterval()

@@ -91,7 +91,7 @@ public sealed record PpoConfig
     public int GradientAccumulationSteps { get; init; } = 1;
 
     /// <summary>Passes over the batch in one step.</summary>
-    [Description("Optimisation passes over each batch.")]
+    [Description("Optimization passes over each batch.")]
     public int PpoEpochs { get; init; } = 4;
 
     /// <summary>
