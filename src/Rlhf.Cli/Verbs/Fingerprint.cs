@@ -1,12 +1,16 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Rlhf.Runtime;
+using Rlhf.Training.Sft;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>SHA-256 of what a run works on, to notice on resuming that it has changed.</summary>
 internal static class Fingerprint
 {
+    /// <summary>What the held-out data is called, wherever it comes from.</summary>
+    public const string HeldOut = "the held-out data";
+
     private static readonly string[] ModelFiles = [".json", ".txt", ".model", ".safetensors", ".bin"];
 
     /// <summary>Of a model folder: the names and contents of its configuration, tokenizer and weights.</summary>
@@ -24,6 +28,10 @@ internal static class Fingerprint
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
+
+    /// <summary>Of sequences to learn, and of where in each the loss begins.</summary>
+    public static string OfExamples(IEnumerable<SftExample> examples) =>
+        OfTokens(examples.Select(e => (int[])[e.LossStart, .. e.Ids]));
 
     /// <summary>Of rows of token ids, in their order.</summary>
     public static string OfTokens(IEnumerable<int[]> rows)

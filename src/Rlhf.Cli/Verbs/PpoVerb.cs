@@ -160,16 +160,18 @@ internal static class PpoVerb
         {
             ["--model"] = Fingerprint.OfModel(policyFolder),
             ["--reward-model"] = Fingerprint.OfModel(rewardFolder),
+            ["--ref-model"] = refFolder is null ? "the policy before training" : Fingerprint.OfModel(refFolder),
             ["--dataset"] = Fingerprint.OfTokens(train.Select(q => q.TokenIds)),
+            [Fingerprint.HeldOut] = Fingerprint.OfTokens(heldOut.Select(q => q.TokenIds)),
         };
-        if (refFolder is not null)
-            inputs["--ref-model"] = Fingerprint.OfModel(refFolder);
+        if (judgeFolder is not null)
+            inputs["--judge"] = Fingerprint.OfModel(judgeFolder);
         var checkpoints = new RunCheckpoints(context, "ppo", folder, trainer, path => SaveAs(path, null), inputs);
         var warned = new HashSet<string>();
         checkpoints.Train("Aligning", steps, policyFolder, (display, sinks) => run.Train(steps, step =>
         {
             Report(context, display, sinks, step, warned);
-            checkpoints.AfterStep(step.Statistics.RewardMean);
+            checkpoints.AfterStep(step.BadStepsInARow == 0, step.Statistics.RewardMean);
         }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)

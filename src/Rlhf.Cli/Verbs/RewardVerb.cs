@@ -132,6 +132,7 @@ internal static class RewardVerb
             {
                 ["--model"] = Fingerprint.OfModel(source),
                 [options.Pairs is null ? "--dataset" : "--pairs"] = Fingerprint.OfTexts(rows.Train.Select(r => r!.ToString()!)),
+                [Fingerprint.HeldOut] = Fingerprint.OfTexts(rows.HeldOut.Select(r => r!.ToString()!)),
             });
         RewardEvaluation? evaluation = null;
         var last = checkpoints.Train("Training", steps, source, (display, sinks) => training(trainer, rows, state =>
@@ -140,7 +141,7 @@ internal static class RewardVerb
             TrainingReport.Log(context, sinks, state.Step, state.Warning);
             Report(display, sinks, state, evaluation);
             TrainingReport.Warn(context, state.Warning);
-            checkpoints.AfterStep(-state.Evaluation?.Loss);
+            checkpoints.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
         }));
         PairReport.Outcome? pairs = null;
         try

@@ -5,7 +5,6 @@ using Rlhf.Rewards;
 using Rlhf.Tracking;
 using Rlhf.Training;
 using Rlhf.Training.Checkpointing;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -23,7 +22,8 @@ internal sealed class RunCheckpoints
     private readonly int? saveEvery;
     private readonly List<double> scores = [];
     private TimeSpan before, lastSave;
-    private long? savedStep;
+    private long? savedStep, soundStep;
+    private bool lastWasGood = true;
 
     /// <param name="context">What the verb runs with.</param>
     /// <param name="verb">Its name.</param>
@@ -60,6 +60,9 @@ internal sealed class RunCheckpoints
         try
         {
             result = ProgressDisplay.Run(context.Screen, title, "step", steps, display => train(display, sinks), resumedAfter ?? 0);
+            ModelCheck.RequireUsable(trainer);
+            if (context.Stop.IsCancellationRequested)
+                Stopped();
         }
         catch (Exception e) when (e is TrainingDivergedException or RewardException)
         {
@@ -68,16 +71,17 @@ internal sealed class RunCheckpoints
             throw;
         }
         sinks.Complete();
-        if (context.Stop.IsCancellationRequested)
-            Stopped();
         return result;
     }
 
     /// <summary>Saves a checkpoint when it is time for one.</summary>
+    /// <param name="isGood">False when something of the step was left out because its numbers were bad.</param>
     /// <param name="score">How good the step was, larger is better; null: not known.</param>
-    public void AfterStep(double? score = null)
+    /// <exception cref="TrainingDivergedException">It is time for one, and the step has damaged the model.</exception>
+    public void AfterStep(bool isGood, double? score = null)
     {
-        if (score is { } known)
+        lastWasGood = isGood;
+        if (isGood && score is { } known)
             scores.Add(known);
         bool isTime = saveEvery is { } every ? every > 0 && trainer.StepCount % every == 0 : clock.Elapsed - lastSave >= Unset;
         if (isTime)
@@ -85,7 +89,7 @@ internal sealed class RunCheckpoints
     }
 
     /// <summary>Where a run goes on, brings the trainer to its newest whole checkpoint.</summary>
-    /// <returns>The step of that checkpoint: what was logged of later ones is void. Null for a new run.</returns>
+    /// <returns>The last step that was reported before it: what was logged of later ones is void. Null for a new run.</returns>
     private long? Restore()
     {
         if (!folder.Resumes)
@@ -94,9 +98,9 @@ internal sealed class RunCheckpoints
             $"rlhf: checkpoint {path} is damaged and was set aside: {Screen.Clean(why)}"), folder.ResumeAtMost);
         if (found is var (checkpoint, elapsed))
         {
-            (before, savedStep) = (elapsed, checkpoint.Step);
+            (before, savedStep, soundStep) = (elapsed, checkpoint.Step, checkpoint.Step);
             context.Screen.Line($"Going on after step {checkpoint.Step:N0}, from {Screen.Safe(checkpoint.Folder)}.\n");
-            return checkpoint.Step;
+            return trainer.ReportedSteps;
         }
         context.Screen.Line($"{Screen.Safe(folder.Path)} holds no checkpoint that can be used: the run begins again at step 1.\n");
         return 0;
@@ -119,9 +123,9 @@ internal sealed class RunCheckpoints
     /// <param name="error">Why it failed.</param>
     private void Failed(string source, Exception error)
     {
-        bool usable = error is not TrainingDivergedException { WeightsAreDamaged: true } && AllFinite();
+        bool usable = error is not TrainingDivergedException { WeightsAreDamaged: true } && trainer.IsUsable();
         if (usable && trainer.IsBetweenSteps && saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
-            Save(keepAll: true);
+            Save(afterFailure: true);
         if (usable)
             saveModel(folder.Model);
         Console.Error.WriteLine(usable
@@ -138,23 +142,20 @@ internal sealed class RunCheckpoints
         string resume = good == checkpoints[0] ? folder.Path : good.Folder;
         Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {good.Step:N0}, is {good.Folder}. Go on from there, with "
             + $"another setting, by: rlhf {verb} --resume {VerbContext.Quoted(resume)}");
-        if (error is TrainingDivergedException && checkpoints.FirstOrDefault(c => c.Step < good.Step) is { } earlier)
+        if (error is TrainingDivergedException
+            && checkpoints.FirstOrDefault(c => c.Step < good.Step && (lastWasGood || c.Step <= soundStep)) is { } earlier)
             Console.Error.WriteLine($"rlhf: should it stop again at once, go on from an earlier one: --resume "
                 + VerbContext.Quoted(earlier.Folder));
     }
 
-    private bool AllFinite()
-    {
-        using var scope = torch.NewDisposeScope();
-        return trainer.ResumableParameters.All(p => p.Value.isfinite().all().cpu().item<bool>());
-    }
-
-    private void Save(bool keepAll = false)
+    /// <param name="afterFailure">What a failed run leaves is never the best checkpoint, and takes no other's place.</param>
+    private void Save(bool afterFailure = false)
     {
         lastSave = clock.Elapsed;
         try
         {
-            store.Save(trainer, saveModel, scores.Count > 0 ? scores.Average() : null, Elapsed, keepAll);
+            double? score = scores.Count > 0 && !afterFailure ? scores.Average() : null;
+            store.Save(trainer, saveModel, score, Elapsed, keepAll: true);
             savedStep = trainer.StepCount;
             scores.Clear();
         }
@@ -162,6 +163,18 @@ internal sealed class RunCheckpoints
         {
             Console.Error.WriteLine($"rlhf: step {trainer.StepCount:N0} could not be saved in {folder.Checkpoints}: {e.Message} "
                 + (savedStep is { } step ? $"The checkpoint of step {step:N0} is whole; the run goes on." : "The run goes on."));
+            return;
+        }
+        if (lastWasGood)
+            soundStep = savedStep;
+        try
+        {
+            if (!afterFailure)
+                store.Rotate(keep: soundStep);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"rlhf: step {trainer.StepCount:N0} is saved, but {e.Message}");
         }
     }
 }

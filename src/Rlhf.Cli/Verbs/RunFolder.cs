@@ -98,8 +98,7 @@ internal sealed class RunFolder : IDisposable
         string path = found ?? output.Output ?? NewPath(verb);
         if (found is null)
             RefuseIfTaken(path, output.Overwrite);
-        Directory.CreateDirectory(path);
-        var folder = new RunFolder(path, RunLock.Take(path)) { ResumeAtMost = atMost };
+        var folder = Lock(path, found is null ? "--output" : "--resume", mustBeFree: found is null && !output.Overwrite, atMost);
         try
         {
             if (found is not null)
@@ -111,6 +110,36 @@ internal sealed class RunFolder : IDisposable
         catch
         {
             folder.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes a folder, if need be, and locks it.</summary>
+    /// <param name="path">The folder.</param>
+    /// <param name="flag">The flag that named it.</param>
+    /// <param name="mustBeFree">Refuse one that holds files: another process may have begun and ended since that was last asked.</param>
+    /// <param name="resumeAtMost">Use no checkpoint of a later step.</param>
+    internal static RunFolder Lock(string path, string flag, bool mustBeFree, long resumeAtMost = long.MaxValue)
+    {
+        RunLock guard;
+        try
+        {
+            Directory.CreateDirectory(path);
+            guard = RunLock.Take(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException([$"{flag} {path} cannot be made or written: {e.Message}"]);
+        }
+        try
+        {
+            if (mustBeFree)
+                RefuseIfTaken(path, overwrite: false);
+            return new RunFolder(path, guard) { ResumeAtMost = resumeAtMost };
+        }
+        catch
+        {
+            guard.Dispose();
             throw;
         }
     }

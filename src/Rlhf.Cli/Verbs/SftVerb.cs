@@ -120,7 +120,8 @@ internal static class SftVerb
         var checkpoints = new RunCheckpoints(context, "sft", folder, trainer, path => SaveAs(path, null), new Dictionary<string, string>
         {
             ["--model"] = Fingerprint.OfModel(source),
-            ["--dataset"] = Fingerprint.OfTokens(texts.Train.Select(t => t.Ids)),
+            ["--dataset"] = Fingerprint.OfExamples(texts.Train),
+            [Fingerprint.HeldOut] = Fingerprint.OfExamples(texts.HeldOut),
         });
         var last = checkpoints.Train("Training", steps, source, (display, sinks) =>
             trainer.Train(texts.Train, texts.HeldOut, state =>
@@ -128,7 +129,7 @@ internal static class SftVerb
                 TrainingReport.Log(context, sinks, state.Step, state.Warning);
                 Report(display, sinks, state);
                 TrainingReport.Warn(context, state.Warning);
-                checkpoints.AfterStep(-state.EvalLoss);
+                checkpoints.AfterStep(state.BadStepsInARow == 0, -state.EvalLoss);
             }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         Finish(context, folder, source, config, last);

@@ -83,6 +83,54 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
         Assert.True(File.Exists(toys.PathOf("halfway", "model", "model.safetensors")));
     }
 
+    [Theory]
+    [InlineData("sft")]
+    [InlineData("reward")]
+    [InlineData("ppo")]
+    public void ADamagedModelIsNeverSavedAndTakesNoOthersPlace(string verb)
+    {
+        string whole = $"{verb}-sound", damaged = $"{verb}-damaged", checkpoints = toys.PathOf(damaged, "checkpoints");
+        string[] command = ResumableRuns.Command(verb, steps: 6);
+        toys.Succeed([.. command, "--output", whole]);
+        toys.Succeed([.. command, "--output", damaged]);
+        File.Delete(toys.PathOf(damaged, ".finished"));
+        Directory.Delete(Path.Combine(checkpoints, "checkpoint-6"), recursive: true);
+        Directory.Delete(toys.PathOf(damaged, "model"), recursive: true);
+
+        // The first step from there ruins the weights, and it is to be saved.
+        var result = Run("", [verb, "--resume", damaged, "--learning-rate", "1e30", "--save-every", "1", "--keep-last", "1"]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("the weights are not usable any more and were not saved", result.Error);
+        Assert.Contains("the last good checkpoint, of step 3, is ", result.Error);
+        Assert.Contains("rlhf: Training diverged at step 4: the model's own numbers are not finite after this step", result.Error);
+        Assert.Equal(["checkpoint-3"], Directory.GetDirectories(checkpoints).Select(p => Path.GetFileName(p)));
+        Assert.False(Directory.Exists(toys.PathOf(damaged, "model")));
+
+        // What the message names is good: with the learning rate of before, the run ends as one that never went astray.
+        string rate = File.ReadLines(toys.PathOf(whole, "config.yaml")).Single(l => l.StartsWith("learning_rate:", StringComparison.Ordinal))
+            .Split(' ')[1];
+        toys.Succeed(verb, "--resume", damaged, "--learning-rate", rate);
+        ResumableRuns.AssertSame(toys.PathOf(whole), toys.PathOf(damaged));
+
+        // A run whose last step does the damage has no other step to show it.
+        var last = Run("", [.. ResumableRuns.Command(verb, steps: 1), "--learning-rate", "1e30", "--output", $"{verb}-last"]);
+        Assert.Equal(1, last.ExitCode);
+        Assert.Contains("rlhf: Training diverged at step 1", last.Error);
+        Assert.False(Directory.Exists(toys.PathOf($"{verb}-last", "model")));
+    }
+
+    [Fact]
+    public void CheckpointsOfStepsThatWereLeftOutTakeNoGoodOnesPlace()
+    {
+        var result = Run("kl-explosion@4-", [.. ResumableRuns.Command("ppo", steps: 12, saveEvery: 1), "--max-bad-steps", "3",
+            "--keep-last", "1", "--output", "streak"]);
+        Assert.Equal(1, result.ExitCode);
+        Assert.Contains("the last good checkpoint, of step 6, is ", result.Error);
+        Assert.Contains($"go on from an earlier one: --resume {Path.Combine("streak", "checkpoints", "checkpoint-3")}", result.Error);
+        Assert.True(Directory.Exists(toys.PathOf("streak", "checkpoints", "checkpoint-3")));
+        Assert.False(Directory.Exists(toys.PathOf("streak", "checkpoints", "checkpoint-5")));
+    }
+
     [Fact]
     public void AnExceptionWithinTheBackwardPassIsAnErrorAndNoCrash()
     {

@@ -42,6 +42,26 @@ internal static class ResumableRuns
             Thread.Sleep(2);
     }
 
+    /// <summary>Copies a run's folder.</summary>
+    public static void Copy(string from, string to)
+    {
+        foreach (var path in Directory.EnumerateFiles(from, "*", SearchOption.AllDirectories))
+        {
+            string target = Path.Combine(to, Path.GetRelativePath(from, path));
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            File.Copy(path, target);
+        }
+    }
+
+    /// <summary>Waits until a process has computed for a while, however busy the machine is.</summary>
+    public static void WaitForWork(Process process, TimeSpan work)
+    {
+        var waiting = Stopwatch.StartNew();
+        for (var before = process.TotalProcessorTime; !process.HasExited && process.TotalProcessorTime - before < work
+            && waiting.Elapsed < TimeSpan.FromMinutes(1); process.Refresh())
+            Thread.Sleep(5);
+    }
+
     private static string[] Timeless(string run, string file) => [.. File.ReadLines(Path.Combine(run, file)).Select(line =>
     {
         var numbers = JsonNode.Parse(line)!.AsObject();

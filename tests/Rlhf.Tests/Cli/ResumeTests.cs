@@ -1,8 +1,11 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Rlhf.Cli;
 using Rlhf.Cli.Verbs;
+using Rlhf.Runtime;
 
 namespace Rlhf.Tests.Cli;
 
@@ -36,6 +39,37 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Contains("is finished", finished.Output);
     }
 
+    [Fact]
+    public void An_evaluation_that_a_stop_interrupted_is_made_up()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
+        var reviews = File.ReadAllLines(toys.PathOf("reviews.csv"));
+        File.WriteAllLines(toys.PathOf("held-out.csv"), [reviews[0], .. Enumerable.Repeat(reviews[1..], 60).SelectMany(r => r)]);
+        string[] command = [.. ResumableRuns.Command("reward", steps: 4, saveEvery: 100), "--eval-dataset",
+            "held-out.csv", "--max-eval-texts", "100000"];
+        toys.Succeed([.. command, "--output", "evaluated"]);
+        using (var process = RlhfCommand.Start(toys.Folder, [.. command, "--output", "interrupted"]))
+        {
+            ResumableRuns.WaitForSteps(process, toys.PathOf("interrupted"), 3);
+            ResumableRuns.WaitForWork(process, TimeSpan.FromSeconds(0.4));
+            ResumableRuns.Signal(process, "TERM");
+            Assert.Equal(130, RlhfCommand.Finish(process).ExitCode);
+        }
+        Assert.Equal(["checkpoint-4"], Directory.GetDirectories(toys.PathOf("interrupted", "checkpoints")).Select(p => Path.GetFileName(p)));
+        Assert.Equal(3, File.ReadLines(toys.PathOf("interrupted", "metrics.jsonl")).Count());
+        Assert.False(File.Exists(toys.PathOf("interrupted", ".finished")));
+
+        toys.Succeed("reward", "--resume", "interrupted");
+        ResumableRuns.AssertSame(toys.PathOf("evaluated"), toys.PathOf("interrupted"));
+        // Made up again, as after a kill behind the first time, it is still there once.
+        File.Delete(toys.PathOf("interrupted", ".finished"));
+        toys.Succeed("reward", "--resume", "interrupted");
+        ResumableRuns.AssertSame(toys.PathOf("evaluated"), toys.PathOf("interrupted"));
+        double EvalLoss(string run) => JsonDocument.Parse(File.ReadAllText(toys.PathOf(run, "summary.json"))).RootElement
+            .GetProperty("eval_loss").GetDouble();
+        Assert.Equal(EvalLoss("evaluated"), EvalLoss("interrupted"));
+    }
+
     [Theory]
     [InlineData("", null, "runs/here")]
     [InlineData("--resume", "auto", "runs/here")]
@@ -61,11 +95,11 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
     [Fact]
     public void A_damaged_checkpoint_is_told_and_the_one_before_is_used()
     {
+        toys.Succeed([.. ResumableRuns.Command("sft", steps: 9), "--output", "undamaged"]);
         foreach (var (name, damage) in Damages())
         {
-            var command = ResumableRuns.Command("sft", steps: 9);
             string run = toys.PathOf(name);
-            toys.Succeed([.. command, "--output", name]);
+            ResumableRuns.Copy(toys.PathOf("undamaged"), run);
             var weights = File.ReadAllBytes(Path.Combine(run, "model", "model.safetensors"));
             File.Delete(Path.Combine(run, ".finished"));
             damage(Path.Combine(run, "checkpoints", "checkpoint-9"));
@@ -128,6 +162,54 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             File.WriteAllText(toys.PathOf("reviews.csv"), data);
         }
         toys.Succeed("reward", "--resume", "content");
+    }
+
+    [Fact]
+    public void Another_judge_reference_or_held_out_data_under_the_same_name_are_refused()
+    {
+        foreach (var (copy, model) in (KeyValuePair<string, string>[])[new("reference", "policy"), new("judge", "classifier")])
+            ResumableRuns.Copy(toys.PathOf(model), toys.PathOf(copy));
+        toys.Succeed([.. ResumableRuns.Command("ppo", steps: 3), "--judge", "judge", "--output", "judged"]);
+        File.Delete(toys.PathOf("judged", ".finished"));
+        // A reference that the run did not have is another one.
+        Refused("--ref-model: the content is not what the run began with", "ppo", "--resume", "judged", "--ref-model", "reference");
+        File.AppendAllText(toys.PathOf("judge", "config.json"), " ");
+        Refused("--judge: the content is not what the run began with", "ppo", "--resume", "judged");
+
+        foreach (var verb in (string[])["sft", "reward"])
+        {
+            var reviews = File.ReadAllLines(toys.PathOf("reviews.csv"));
+            File.WriteAllLines(toys.PathOf("others.csv"), reviews[..40]);
+            string run = $"{verb}-held-out";
+            toys.Succeed([.. ResumableRuns.Command(verb, steps: 3), "--eval-dataset", "others.csv", "--output", run]);
+            File.Delete(toys.PathOf(run, ".finished"));
+            File.WriteAllLines(toys.PathOf("others.csv"), [.. reviews[..39], reviews[41]]);
+            Refused("the held-out data: the content is not what the run began with", verb, "--resume", run);
+        }
+    }
+
+    [Fact]
+    public void Where_the_loss_begins_belongs_to_the_data()
+    {
+        string File(string prompt, string completion) => string.Concat(Enumerable.Repeat(
+            JsonSerializer.Serialize(new { prompt, completion }) + "\n", 24));
+        System.IO.File.WriteAllText(toys.PathOf("moved.jsonl"), File("a ", "b c"));
+        toys.Succeed("sft", "--model", "policy", "--dataset", "moved.jsonl", "--format", "completions", "--max-steps", "2", "--save-every",
+            "1", "--threads", "1", "--output", "moved");
+        System.IO.File.Delete(toys.PathOf("moved", ".finished"));
+        System.IO.File.WriteAllText(toys.PathOf("moved.jsonl"), File("a b", " c"));
+        Refused("--dataset: the content is not what the run began with", "sft", "--resume", "moved");
+    }
+
+    [Fact]
+    public void A_folder_that_another_run_took_meanwhile_is_not_cleared()
+    {
+        Directory.CreateDirectory(toys.PathOf("taken"));
+        File.WriteAllText(toys.PathOf("taken", "config.yaml"), "# a run");
+        for (int i = 0; i < 2; i++) // the lock is given back each time
+            Assert.Contains("already holds files", Assert.Throws<ConfigurationException>(() =>
+                RunFolder.Lock(toys.PathOf("taken"), "--output", mustBeFree: true)).Message);
+        Assert.Equal("# a run", File.ReadAllText(toys.PathOf("taken", "config.yaml")));
     }
 
     [Fact]
@@ -224,7 +306,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         var refused = toys.Run([.. ResumableRuns.Command("sft"), "--output", "/proc/rlhf-run"]);
         Assert.NotEqual(0, refused.ExitCode);
         Assert.DoesNotContain("unexpected error", refused.Error);
-        Assert.Contains("/proc/rlhf-run", refused.Error);
+        Assert.StartsWith("rlhf: --output /proc/rlhf-run cannot be made or written: ", refused.Error);
         Assert.Single(refused.Error.Trim().Split('\n'));
     }
 
@@ -245,8 +327,22 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         })),
         ("without-manifest", checkpoint => File.Delete(Path.Combine(checkpoint, "manifest.json"))),
         ("cut-manifest", checkpoint => Change(Path.Combine(checkpoint, "manifest.json"), b => b[..(b.Length / 2)])),
+        ("state-null", checkpoint => State(checkpoint, _ => """{"inputs":{},"elapsed":"00:00:01","trainer":null}""")),
+        ("state-list", checkpoint => State(checkpoint, _ => "[]")),
         ("without-state", checkpoint => File.Delete(Path.Combine(checkpoint, "trainer_state.json"))),
     ];
+
+    /// <summary>Changes the trainer's state, and the manifest so that it fits.</summary>
+    private static void State(string checkpoint, Func<string, string> change)
+    {
+        string state = Path.Combine(checkpoint, "trainer_state.json"), manifest = Path.Combine(checkpoint, "manifest.json");
+        File.WriteAllText(state, change(File.ReadAllText(state)));
+        var json = JsonNode.Parse(File.ReadAllText(manifest))!;
+        var entry = json["files"]!.AsArray().Single(f => (string?)f!["name"] == "trainer_state.json")!;
+        (entry["bytes"], entry["sha256"]) = (new FileInfo(state).Length,
+            Convert.ToHexStringLower(SHA256.HashData(File.ReadAllBytes(state))));
+        File.WriteAllText(manifest, json.ToJsonString());
+    }
 
     private static void Change(string path, Func<byte[], byte[]> change) => File.WriteAllBytes(path, change(File.ReadAllBytes(path)));
 }

@@ -34,12 +34,14 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
     /// <param name="trainer">A trainer made from the same settings, data and first model.</param>
     /// <param name="inputs">Fingerprints of what it works on; those that the checkpoint knows must be the same.</param>
     /// <returns>The time that the run had taken.</returns>
-    /// <exception cref="InvalidDataException">A file is missing or damaged; the trainer is as it was before.</exception>
+    /// <exception cref="InvalidDataException">A file is missing or damaged, or holds what such a trainer does not save; the trainer is as it
+    /// was before.</exception>
     /// <exception cref="ConfigurationException">The models or data of the run have changed.</exception>
     public TimeSpan Restore(IResumable trainer, IReadOnlyDictionary<string, string>? inputs = null)
     {
         var state = Check(trainer, inputs ?? new Dictionary<string, string>());
-        Take(trainer, state);
+        TakeNumbers(trainer, state);
+        TakeTensors(trainer);
         return state.Elapsed;
     }
 
@@ -48,8 +50,14 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
     /// <exception cref="ConfigurationException">The models or data of the run have changed.</exception>
     internal CheckpointState Check(IResumable trainer, IReadOnlyDictionary<string, string> inputs)
     {
-        CheckpointManifest.Load(Folder).Verify(Folder);
-        var state = CheckpointJson.Read<CheckpointState>(Path.Combine(Folder, StateFile), MostStateBytes);
+        var manifest = CheckpointManifest.Load(Folder);
+        manifest.Verify(Folder);
+        if (manifest.Step != Step)
+            throw new InvalidDataException($"{Folder}: the manifest is that of step {manifest.Step}, not of step {Step}.");
+        foreach (var needed in (string[])[StateFile, OptimizerFile])
+            if (manifest.Files.All(f => f.Name != needed))
+                throw new InvalidDataException($"{Folder}: the manifest lists no {needed}.");
+        var state = ReadState(Folder);
         ConfigurationException.ThrowIfAny([.. state.Inputs.Where(i => inputs.TryGetValue(i.Key, out var now) && now != i.Value)
             .Select(i => $"{i.Key}: the content is not what the run began with. A run goes on with the same models and data; "
                 + "begin a new run in another folder instead.")]);
@@ -60,14 +68,44 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
         return state;
     }
 
-    /// <summary>Takes everything over.</summary>
-    internal void Take(IResumable trainer, CheckpointState state)
+    /// <summary>Reads what a trainer's numbers lie among.</summary>
+    /// <exception cref="InvalidDataException">It is missing or damaged.</exception>
+    internal static CheckpointState ReadState(string folder)
     {
-        trainer.RestoreState(state.Trainer);
+        string path = Path.Combine(folder, StateFile);
+        var state = CheckpointJson.Read<CheckpointState>(path, MostStateBytes);
+        return CheckpointJson.IsSound(state.Elapsed) && state.Inputs.Values.All(v => v is not null) ? state
+            : throw new InvalidDataException($"{path} is damaged: it holds numbers that no run saves.");
+    }
+
+    /// <summary>Takes the tensors over, which were checked.</summary>
+    internal void TakeTensors(IResumable trainer)
+    {
         using var noGrad = no_grad();
         using var files = new Files(Folder);
         foreach (var (source, name, tensor) in files.Tensors(trainer))
             source.ReadInto(name, tensor);
+    }
+
+    /// <summary>Takes the trainer's numbers over.</summary>
+    /// <exception cref="InvalidDataException">They are none that it can take; it is as it was before.</exception>
+    internal void TakeNumbers(IResumable trainer, CheckpointState state)
+    {
+        var before = JsonSerializer.SerializeToElement(trainer.CaptureState(), CheckpointJson.Options);
+        try
+        {
+            trainer.RestoreState(state.Trainer);
+            if (trainer.StepCount != Step)
+                throw new JsonException($"it says step {trainer.StepCount} in the checkpoint of step {Step}.");
+        }
+        // A trainer of one's own may read its numbers in ways that fail like this.
+        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or FormatException
+            or InvalidDataException)
+        {
+            trainer.RestoreState(before);
+            throw new InvalidDataException(
+                $"{Path.Combine(Folder, StateFile)} does not hold what this trainer saves: {ForeignText.Clean(e.Message)}", e);
+        }
     }
 
     private sealed class Files(string folder) : IDisposable

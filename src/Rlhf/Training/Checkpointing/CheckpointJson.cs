@@ -12,7 +12,26 @@ internal static class CheckpointJson
         PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower,
         NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals,
         WriteIndented = true,
+        RespectRequiredConstructorParameters = true,
+        RespectNullableAnnotations = true,
     };
+
+    private static readonly TimeSpan LongestRun = TimeSpan.FromDays(36525);
+
+    /// <summary>Can a run have taken so long?</summary>
+    public static bool IsSound(TimeSpan elapsed) => elapsed >= TimeSpan.Zero && elapsed <= LongestRun;
+
+    /// <summary>Reads a trainer's numbers; null for those of a trainer that has taken no step.</summary>
+    /// <exception cref="JsonException">They are not such numbers, or not sound.</exception>
+    public static T? ReadState<T>(JsonElement state, Func<T, bool> isSound) where T : class
+    {
+        if (state.ValueKind != JsonValueKind.Object)
+            throw new JsonException("The trainer's state is no object.");
+        if (!state.EnumerateObject().Any())
+            return null;
+        return state.Deserialize<T>(Options) is { } read && isSound(read) ? read
+            : throw new JsonException("The trainer's state holds numbers that no trainer saves.");
+    }
 
     /// <summary>Reads a file.</summary>
     /// <exception cref="InvalidDataException">It is missing, too large, or not such JSON.</exception>
@@ -27,12 +46,13 @@ internal static class CheckpointJson
         try
         {
             RegularFile.Require(path);
-            return JsonSerializer.Deserialize<T>(File.ReadAllBytes(path), Options)
-                ?? throw new InvalidDataException($"{path} is empty.");
+            byte[] content = File.ReadAllBytes(path);
+            ForeignJson.Check(content);
+            return JsonSerializer.Deserialize<T>(content, Options) ?? throw new InvalidDataException($"{path} is empty.");
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{path} is damaged: {e.Message}", e);
+            throw new InvalidDataException($"{path} is damaged: {ForeignText.Clean(e.Message)}", e);
         }
     }
 }

@@ -9,7 +9,7 @@ internal sealed record CheckpointManifest(int Format, long Step, double? Score, 
 {
     public const string FileName = "manifest.json";
     private const int CurrentFormat = 1;
-    private const long MostBytes = 1 << 20;
+    private const long MostBytes = 1 << 20, MostSteps = 1L << 50;
 
     /// <summary>One file.</summary>
     public sealed record Entry(string Name, long Bytes, string Sha256);
@@ -30,7 +30,9 @@ internal sealed record CheckpointManifest(int Format, long Step, double? Score, 
         var manifest = CheckpointJson.Read<CheckpointManifest>(path, MostBytes);
         if (manifest.Format != CurrentFormat)
             throw new InvalidDataException($"{path} has format {manifest.Format}; this version reads format {CurrentFormat}.");
-        if (manifest.Files is null || manifest.Files.Any(f => f?.Name is null or "" || f.Name != Path.GetFileName(f.Name)))
+        if (manifest.Step is < 0 or > MostSteps)
+            throw new InvalidDataException($"{path} is that of step {manifest.Step}, which no run has.");
+        if (manifest.Files.Any(f => f?.Name is null or "" || f.Name != Path.GetFileName(f.Name) || f.Name.Any(char.IsControl)))
             throw new InvalidDataException($"{path} lists no files, or files outside its folder.");
         return manifest;
     }

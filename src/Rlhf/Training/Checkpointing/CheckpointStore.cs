@@ -31,7 +31,10 @@ public sealed class CheckpointStore(string folder)
     /// <param name="elapsed">Time that the run has taken.</param>
     /// <param name="keepAll">Remove none, such as when the run has failed and an earlier one may be the last good one.</param>
     /// <exception cref="InvalidOperationException">The trainer is in the middle of a step.</exception>
-    /// <exception cref="IOException">The disk is full, or a file cannot be written.</exception>
+    /// <exception cref="TrainingDivergedException">The model does not compute finite numbers any more
+    /// (<see cref="IResumable.IsUsable"/>); nothing was written or removed.</exception>
+    /// <exception cref="IOException">The disk is full, or a file cannot be written; or the checkpoint is saved and an earlier one could not
+    /// be removed, as the message then says.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public Checkpoint Save(
         IResumable trainer, Action<string> saveModel, double? score = null, TimeSpan elapsed = default, bool keepAll = false)
@@ -40,6 +43,7 @@ public sealed class CheckpointStore(string folder)
         if (!trainer.IsBetweenSteps)
             throw new InvalidOperationException(
                 "A step failed after some of its updates; a run cannot go on from there. Save between two steps.");
+        ModelCheck.RequireUsable(trainer);
         string target = PathOf(trainer.StepCount), writing = Path.Combine(folder, Unfinished + Path.GetFileName(target));
         RemoveUnfinished();
         try
@@ -62,6 +66,24 @@ public sealed class CheckpointStore(string folder)
         if (!keepAll)
             Rotate();
         return saved;
+    }
+
+    /// <summary>Removes all checkpoints but the newest <see cref="KeepLast"/> and the one with the best score.</summary>
+    /// <param name="keep">The step of another one that stays; null: none.</param>
+    /// <exception cref="IOException">One cannot be removed; the message names it.</exception>
+    public void Rotate(long? keep = null)
+    {
+        var all = List();
+        string? best = BestOf(all)?.Folder;
+        foreach (var old in all.Skip(Math.Max(1, KeepLast)).Where(c => c.Folder != best && c.Step != keep))
+            try
+            {
+                Remove(old.Folder);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new IOException($"{old.Folder} is not needed any more and could not be removed: {e.Message}", e);
+            }
     }
 
     /// <summary>The folder of a step's checkpoint, whether it is there or not.</summary>
@@ -97,14 +119,15 @@ public sealed class CheckpointStore(string folder)
             try
             {
                 state = checkpoint.Check(trainer, Inputs);
+                checkpoint.TakeNumbers(trainer, state);
             }
-            catch (Exception e) when (e is InvalidDataException or IOException)
+            catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
             {
                 damaged?.Invoke(path, e.Message);
                 SetAside(path);
                 continue;
             }
-            checkpoint.Take(trainer, state);
+            checkpoint.TakeTensors(trainer);
             return (checkpoint, state.Elapsed);
         }
         return null;
@@ -132,14 +155,6 @@ public sealed class CheckpointStore(string folder)
 
     private static Checkpoint? BestOf(IReadOnlyList<Checkpoint> checkpoints) =>
         checkpoints.Where(c => c.Score is { } score && !double.IsNaN(score)).MaxBy(c => c.Score);
-
-    private void Rotate()
-    {
-        var all = List();
-        string? best = BestOf(all)?.Folder;
-        foreach (var old in all.Skip(Math.Max(1, KeepLast)).Where(c => c.Folder != best))
-            Remove(old.Folder);
-    }
 
     /// <summary>Renames first, so that a process killed meanwhile leaves nothing that looks like a checkpoint.</summary>
     private void Remove(string path)

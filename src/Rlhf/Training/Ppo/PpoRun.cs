@@ -21,6 +21,9 @@ public sealed record PpoProgress(
     long Step, long TotalSteps, PpoStatistics Statistics, IReadOnlyList<Completion> Completions, IReadOnlyList<float> Scores,
     TimeSpan Elapsed, MetricRecord Metrics)
 {
+    /// <summary>Steps in a row, up to this one, of which something was left out because its numbers were bad.</summary>
+    public int BadStepsInARow { get; init; }
+
     /// <summary>The lesson's <c>game_log</c>: query, response and reward of the step's first rows.</summary>
     public SampleTable GameLog(int rows = 16) => new("game_log", Step, ["query", "response", "reward"],
         [.. Completions.Zip(Scores).Take(rows)
@@ -122,7 +125,10 @@ public sealed class PpoRun
                 ["time/step"] = (clock.Elapsed - started).TotalSeconds,
             };
             progress?.Invoke(new PpoProgress(step, totalSteps, statistics, completions, scores, clock.Elapsed,
-                new MetricRecord(step, DateTimeOffset.UtcNow, metrics, statistics.Distributions())));
+                new MetricRecord(step, DateTimeOffset.UtcNow, metrics, statistics.Distributions()))
+            {
+                BadStepsInARow = trainer.Guards.BadStepsInARow,
+            });
         }
         if (trainer.StepCount >= totalSteps)
             trainer.Guards.EndRun(totalSteps);

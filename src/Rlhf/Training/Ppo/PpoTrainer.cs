@@ -25,6 +25,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
     private readonly IKlController klController;
     private readonly bool ownsReference;
     private readonly RandomStream order;
+    private int[][] lastRows = [];
 
     /// <summary>Prepares the trainer.</summary>
     /// <param name="config">The settings.</param>
@@ -103,6 +104,20 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => Model.NamedParameters;
 
+    /// <inheritdoc/>
+    public bool IsUsable()
+    {
+        if (!Model.NamedParameters.AreFinite())
+            return false;
+        if (lastRows.Length == 0)
+            return true;
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        using var batch = PackedBatch.FromRows(lastRows, Model.Device);
+        var hidden = Model.PretrainedModel.Forward(batch);
+        return LmHead.Logprobs(hidden, Model.PretrainedModel.LmHeadWeight, batch.InputIds).IsFinite() && Model.Values(hidden).IsFinite();
+    }
+
     /// <summary>One PPO step on responses whose logprobs and values are computed anew, as TRL does.</summary>
     /// <param name="queries">Token ids of each query.</param>
     /// <param name="responses">Token ids of each response.</param>
@@ -143,6 +158,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
     private PpoStatistics TakeStep(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks)
     {
         var rows = new StepRows(rollout, responseMasks, Config, Model.PretrainedModel.MaxPositions, Compatibility);
+        lastRows = [.. rollout.Queries.Zip(rollout.Responses, (q, r) => (int[])[.. q, .. r]).Take(ModelCheck.Rows)];
         Guards.Begin(StepCount + 1);
         scores = Guards.CheckScores(rows, scores);
         rows.CheckScores(scores, StepCount + 1);
@@ -184,7 +200,9 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        State = state.Deserialize<SavedState>(CheckpointJson.Options)!;
+        State = CheckpointJson.ReadState<SavedState>(state, s => s.Step >= 0 && s.BadStepsInARow >= 0 && double.IsFinite(s.KlCoef)
+            && double.IsFinite(s.ScoreMean) && s.ScoreStd >= 0 && s.ScoreVar >= 0 && s.ScoreCount >= 0 && s.OrderPosition >= 0)
+            ?? throw new JsonException("The state is empty.");
         IsBetweenSteps = true;
     }
 

@@ -21,6 +21,12 @@ public sealed record RewardProgress(
     /// <summary>Steps in a row, up to this one, whose update was left out because loss or gradient was not finite.</summary>
     public int BadStepsInARow { get; init; }
 
+    /// <summary>
+    /// The step was to end with an evaluation that a stop interrupted. A run that goes on makes it up before its next step, and reports the
+    /// step then.
+    /// </summary>
+    public bool EvaluationIsDue { get; init; }
+
     /// <summary>What to say of the step if its update was left out; null elsewhere.</summary>
     public string? Warning => BadStepsInARow > 0 ? BadSteps.Warning(Step, Loss, GradNorm) : null;
 }

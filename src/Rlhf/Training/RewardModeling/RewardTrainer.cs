@@ -30,6 +30,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
     private readonly Adam optimizer;
     private readonly BadSteps badSteps;
     private RewardProgress? last;
+    private RewardExample[] lastExamples = [];
 
     /// <summary>A trainer for a model with the tokenizer of its folder.</summary>
     /// <exception cref="ConfigurationException">A setting cannot be used, alone or with this model.</exception>
@@ -49,10 +50,26 @@ public sealed class RewardTrainer : IResumable, IDisposable
     public long StepCount => last?.Step ?? 0;
 
     /// <inheritdoc/>
+    public long ReportedSteps => StepCount - (last is { EvaluationIsDue: true } ? 1 : 0);
+
+    /// <inheritdoc/>
     public Adam Optimizer => optimizer;
 
     /// <inheritdoc/>
     IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => model.Parameters;
+
+    /// <inheritdoc/>
+    public bool IsUsable()
+    {
+        if (!model.Parameters.AreFinite())
+            return false;
+        if (lastExamples.Length == 0)
+            return true;
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        using var batch = examples.Pack([.. lastExamples.Take(ModelCheck.Rows)], model.Device);
+        return model.Forward(batch).IsFinite();
+    }
 
     /// <summary>Faults that tests put into the run.</summary>
     internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
@@ -66,8 +83,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <summary>Learns labels. The model needs one logit per label.</summary>
     /// <param name="reviews">Texts with labels.</param>
     /// <param name="heldOut">Labelled texts for evaluation; null or empty evaluates nothing.</param>
-    /// <param name="progress">Called after each optimizer step.</param>
-    /// <param name="cancellation">Stops between steps; the model then holds the weights of the last step.</param>
+    /// <param name="progress">Called after each optimizer step, once its evaluation is done.</param>
+    /// <param name="cancellation">Stops between steps and within an evaluation; the model then holds the weights of the last step.</param>
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is no text, a text has no label, or a label is not one of the
     /// model's.</exception>
@@ -98,8 +115,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// </summary>
     /// <param name="pairs">Prompts with a chosen and a rejected response.</param>
     /// <param name="heldOut">Pairs for evaluation; null or empty evaluates nothing.</param>
-    /// <param name="progress">Called after each optimizer step.</param>
-    /// <param name="cancellation">Stops between steps; the model then holds the weights of the last step.</param>
+    /// <param name="progress">Called after each optimizer step, once its evaluation is done.</param>
+    /// <param name="cancellation">Stops between steps and within an evaluation; the model then holds the weights of the last step.</param>
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is no pair, none is <see cref="Telling"/>, or the model has more than one
     /// label.</exception>
@@ -132,7 +149,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        last = state.Deserialize<RewardProgress>(CheckpointJson.Options);
+        last = CheckpointJson.ReadState<RewardProgress>(state, s => s.Step >= 0 && s.BadStepsInARow >= 0
+            && CheckpointJson.IsSound(s.Elapsed) && s.Tokens >= 0 && s.Tokens / Math.Max(1, s.TokensPerSecond) < 1e12);
         badSteps.InARow = last?.BadStepsInARow ?? 0;
     }
 
@@ -157,6 +175,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
         var before = state.Elapsed;
         var trainingTime = TimeSpan.FromSeconds(state.Tokens / Math.Max(1, state.TokensPerSecond));
 
+        if (state.EvaluationIsDue)
+            EndStep();
         for (long step = state.Step + 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
             var started = clock.Elapsed;
@@ -167,6 +187,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
                 epoch = [.. Minibatches(train, (step - 1) / stepsPerEpoch).Chunk(config.GradientAccumulationSteps)];
             var minibatches = epoch[stepOfEpoch];
             int count = minibatches.Sum(m => m.Length);
+            lastExamples = minibatches[0];
 
             // 2. Loss and gradient: the mean over all texts or pairs of the step.
             DropoutSeed.Set(dropout, step);
@@ -192,16 +213,26 @@ public sealed class RewardTrainer : IResumable, IDisposable
             trainingTime += clock.Elapsed - started;
 
             // 4. Held-out data and the report.
-            bool evaluates = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
-            var evaluation = evaluates ? Evaluate(heldOut, objective, cancellation) : null;
             last = state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate,
-                gradNorm, tokens, tokens / trainingTime.TotalSeconds, before + clock.Elapsed, evaluation)
+                gradNorm, tokens, tokens / trainingTime.TotalSeconds, before + clock.Elapsed, null)
             {
                 BadStepsInARow = badSteps.InARow,
+                EvaluationIsDue = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0),
             };
-            progress?.Invoke(state);
+            EndStep();
         }
         return state;
+
+        void EndStep()
+        {
+            if (state.EvaluationIsDue && heldOut.Count > 0)
+            {
+                if (Evaluate(heldOut, objective, cancellation) is not { } evaluation)
+                    return;
+                last = state = state with { Evaluation = evaluation, EvaluationIsDue = false, Elapsed = before + clock.Elapsed };
+            }
+            progress?.Invoke(state);
+        }
     }
 
     /// <summary>One minibatch: adds the gradient of its share of the step's mean loss.</summary>

@@ -45,6 +45,7 @@ public sealed class SftTrainer : IResumable, IDisposable
     private readonly Adam optimizer;
     private readonly BadSteps badSteps;
     private SftProgress? last;
+    private SftExample[] lastExamples = [];
 
     /// <summary>Prepares a run.</summary>
     /// <param name="model">The model to train, in place.</param>
@@ -66,6 +67,10 @@ public sealed class SftTrainer : IResumable, IDisposable
 
     /// <inheritdoc/>
     IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => model.Parameters;
+
+    /// <inheritdoc/>
+    public bool IsUsable() => model.Parameters.AreFinite()
+        && (lastExamples.Length == 0 || double.IsFinite(Evaluate([.. lastExamples.Take(ModelCheck.Rows)])));
 
     /// <summary>Faults that tests put into the run.</summary>
     internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
@@ -101,7 +106,7 @@ public sealed class SftTrainer : IResumable, IDisposable
         {
             // Data and dropout are functions of the seed and the step, so that a run can be continued.
             DropoutSeed.Set(dropout, step);
-            var examples = order.BatchAt(step - 1).Select(i => train[i]).ToArray();
+            var examples = lastExamples = order.BatchAt(step - 1).Select(i => train[i]).ToArray();
             int lossTokens = examples.Sum(e => e.LossTokens);
             double loss = 0;
             foreach (var minibatch in examples.Chunk(config.BatchSize))
@@ -155,7 +160,8 @@ public sealed class SftTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        last = state.Deserialize<SftProgress>(CheckpointJson.Options);
+        last = CheckpointJson.ReadState<SftProgress>(state, s => s.Step >= 0 && s.BadStepsInARow >= 0
+            && CheckpointJson.IsSound(s.Elapsed) && s.Tokens >= 0);
         badSteps.InARow = last?.BadStepsInARow ?? 0;
     }
 

@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Rlhf.Checkpoints;
 using Rlhf.Runtime;
+using Rlhf.Training;
 using Rlhf.Training.Checkpointing;
 using Rlhf.Training.Optimization;
 using TorchSharp;
@@ -107,6 +108,80 @@ public sealed class CheckpointStoreTests : IDisposable
         Assert.Equal(20, store.Best!.Step);
         Assert.Equal(["checkpoint-20", "checkpoint-50", "checkpoint-60"],
             Directory.GetDirectories(folder.Path).Select(p => Path.GetFileName(p)).Order());
+    }
+
+    [Fact]
+    public void What_cannot_be_removed_is_told_apart()
+    {
+        var store = new CheckpointStore(folder.Path) { KeepLast = 1 };
+        using var trainer = new Trainer();
+        trainer.GoTo(1);
+        store.Save(trainer, trainer.SaveModel);
+        trainer.GoTo(2);
+        // A file where the first one is to go before it is removed.
+        var error = Assert.Throws<IOException>(() => store.Save(trainer, path =>
+        {
+            trainer.SaveModel(path);
+            File.WriteAllText(Path.Combine(folder.Path, ".unfinished-removed-checkpoint-1"), "");
+        }));
+        Assert.Contains("checkpoint-1 is not needed any more and could not be removed", error.Message);
+        Assert.Equal([2L, 1], store.List().Select(c => c.Step));
+        File.Delete(Path.Combine(folder.Path, ".unfinished-removed-checkpoint-1"));
+        store.Rotate(keep: 1);
+        Assert.Equal([2L, 1], store.List().Select(c => c.Step));
+        store.Rotate();
+        Assert.Equal([2L], store.List().Select(c => c.Step));
+    }
+
+    [Fact]
+    public void A_model_that_computes_no_finite_numbers_is_not_saved()
+    {
+        var store = new CheckpointStore(folder.Path) { KeepLast = 1 };
+        using var trainer = new Trainer();
+        trainer.GoTo(1);
+        store.Save(trainer, trainer.SaveModel);
+        trainer.GoTo(2);
+        using (no_grad())
+            ((Tensor)trainer.ResumableParameters.First().Value)[0, 0] = double.PositiveInfinity;
+        var error = Assert.Throws<TrainingDivergedException>(() => store.Save(trainer, trainer.SaveModel));
+        Assert.Equal((2L, true), (error.Step, error.WeightsAreDamaged));
+        Assert.Equal([1L], store.List().Select(c => c.Step));
+    }
+
+    [Theory]
+    [InlineData("[]")]
+    [InlineData("{}")]
+    [InlineData("{\"step\":2}")]
+    [InlineData("{\"step\":\"x\",\"number\":\"0\"}")]
+    [InlineData("{\"step\":7,\"number\":\"0\"}")]
+    [InlineData("{\"step\":2,\"number\":\"x\"}")]
+    public void Numbers_of_another_trainer_leave_this_one_as_it_was(string state)
+    {
+        var store = new CheckpointStore(folder.Path);
+        using var trainer = new Trainer();
+        foreach (int step in (int[])[1, 2])
+        {
+            trainer.GoTo(step, number: 5);
+            store.Save(step == 2 ? new Saying(trainer, state) : trainer, trainer.SaveModel);
+        }
+        trainer.GoTo(9, number: 3);
+        var last = store.List()[0];
+        Assert.Contains("trainer_state.json does not hold", Assert.Throws<InvalidDataException>(() => last.Restore(trainer)).Message);
+        Assert.Equal((9L, 3.0), (trainer.StepCount, trainer.Number));
+        Assert.Equal(1, store.Restore(trainer)!.Value.Checkpoint.Step);
+    }
+
+    private sealed class Saying(Trainer inner, string state) : IResumable
+    {
+        public long StepCount => inner.StepCount;
+
+        public IEnumerable<KeyValuePair<string, Parameter>> ResumableParameters => inner.ResumableParameters;
+
+        public Adam Optimizer => inner.Optimizer;
+
+        public JsonNode CaptureState() => JsonNode.Parse(state)!;
+
+        public void RestoreState(JsonElement state) => inner.RestoreState(state);
     }
 
     [Fact]
