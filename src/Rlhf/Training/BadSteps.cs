@@ -1,8 +1,8 @@
 namespace Rlhf.Training;
 
 /// <summary>
-/// Counts the steps in a row whose numbers could not be trained on. Such a step changes neither weights nor moments; too many in a row
-/// stop the run, because what would mend it does not happen.
+/// Counts the steps in a row whose numbers were bad: those that could not be trained on, which changes neither weights nor moments, and
+/// those that were tolerated. Too many in a row stop the run, because what would mend it does not happen.
 /// </summary>
 /// <param name="most">Bad steps in a row that a run goes on after.</param>
 internal sealed class BadSteps(int most)

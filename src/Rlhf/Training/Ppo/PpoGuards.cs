@@ -12,17 +12,20 @@ internal sealed class PpoGuards
     /// <summary>Relative difference from which rewards count as different: rounding of float32.</summary>
     private const float EqualityTolerance = 1e-6f;
 
+    /// <summary>KlLimit that is not set: so often the target, so many nats where there is no target, and so many per token.</summary>
+    private const double KlLimitInTargets = 20, KlLimitWithoutTarget = 120, KlLimitPerToken = 1;
+
     private readonly PpoConfig config;
     private readonly BadSteps badSteps;
     private readonly List<string> warnings = [];
     private readonly Dictionary<string, double> counts = [];
     private long step;
-    private bool leftOut;
+    private bool isBad;
     private Finding? last;
 
     public PpoGuards(PpoConfig config) => (this.config, badSteps) = (config, new BadSteps(config.Divergence.MaxBadSteps));
 
-    /// <summary>Steps in a row with something left out; belongs to a checkpoint.</summary>
+    /// <summary>Steps in a row with something left out or tolerated; belongs to a checkpoint.</summary>
     public int BadStepsInARow
     {
         get => badSteps.InARow;
@@ -43,23 +46,23 @@ internal sealed class PpoGuards
     /// <summary>A new step; the first is 1.</summary>
     public void Begin(long number)
     {
-        (step, leftOut) = (number, false);
+        (step, isBad) = (number, false);
         warnings.Clear();
         foreach (var name in (string[])["skipped_minibatches", "nonfinite_loss", "nonfinite_gradient", "nonfinite_logits",
             "nonfinite_rewards", "kl_limit", "negative_kl", "entropy_collapse", "equal_rewards"])
             counts[Prefix + name] = 0;
     }
 
-    /// <summary>The step is over: if nothing was left out, the bad steps are over, too.</summary>
+    /// <summary>The step is over: if it was not bad, the bad steps are over, too.</summary>
     public void End(IReadOnlyList<MiniBatchStatistics> miniBatches)
     {
         if (miniBatches.Count > 0 && miniBatches.All(m => m.SkippedByRatioThreshold))
-            LeaveOut(new("all_skipped", GuardAction.Skip,
+            CountAsBad(new("all_skipped", GuardAction.Skip,
                 $"every minibatch's mean ratio is over RatioThreshold ({config.RatioThreshold})",
                 "The rollout's logprobs are not those of the policy that is trained, or each update throws it far off.",
                 $"Lower LearningRate ({config.LearningRate}); in a loop of your own, check the logprobs of the Rollout.",
                 nameof(PpoConfig.LearningRate)));
-        if (!leftOut)
+        if (!isBad)
             badSteps.InARow = 0;
     }
 
@@ -85,7 +88,7 @@ internal sealed class PpoGuards
         Report(finding, bad.Length, "These samples are left out. ");
         if (bad.Length == scores.Count)
             throw Diverged(finding);
-        LeaveOut(finding);
+        CountAsBad(finding);
         float mean = (float)scores.Where(float.IsFinite).Average(s => (double)s);
         foreach (int row in bad)
             rows.LeaveOut(row);
@@ -110,16 +113,22 @@ internal sealed class PpoGuards
         int[] kept = rows.Kept;
         (kl, entropy) = (kl / kept.Length, entropy / tokens);
         bool trains = true;
-        foreach (var finding in (Finding?[])[Kl(kl), Entropy(entropy), EqualRewards([.. kept.Select(b => scores[b])])])
+        foreach (var finding in (Finding?[])[Kl(kl, tokens / kept.Length), Entropy(entropy), EqualRewards([.. kept.Select(b => scores[b])])])
         {
             if (finding is null)
                 continue;
-            Report(finding, 1, finding.Action == GuardAction.Skip ? "The step's updates are left out. " : "");
+            Report(finding, 1, finding.Action switch
+            {
+                GuardAction.Skip => "The step's updates are left out. ",
+                GuardAction.Tolerate => $"The step is learnt from all the same; more than MaxBadSteps ({Limits.MaxBadSteps}) such steps in a "
+                    + "row stop the run. ",
+                _ => "",
+            });
             if (finding.Action == GuardAction.Stop)
                 throw Diverged(finding);
-            trains &= finding.Action == GuardAction.Warn;
-            if (finding.Action == GuardAction.Skip)
-                LeaveOut(finding);
+            trains &= finding.Action != GuardAction.Skip;
+            if (finding.Action != GuardAction.Warn)
+                CountAsBad(finding);
         }
         if (!trains)
             counts[Prefix + "skipped_minibatches"] = config.PpoEpochs * (config.BatchSize / config.MiniBatchSize);
@@ -143,7 +152,7 @@ internal sealed class PpoGuards
         counts[Prefix + "skipped_minibatches"] += miniBatches;
         if (finding.Action == GuardAction.Stop)
             throw Diverged(finding);
-        LeaveOut(finding);
+        CountAsBad(finding);
     }
 
     private void CheckForwardPass(StepRows rows, float[] numbers, string what, bool ofPolicy)
@@ -160,19 +169,20 @@ internal sealed class PpoGuards
             nameof(PpoConfig.LearningRate)), weightsAreDamaged: ofPolicy);
     }
 
-    private Finding? Kl(double kl)
+    private Finding? Kl(double kl, double tokensPerResponse)
     {
-        double limit = Limits.KlLimit ?? 20 * config.Target;
+        double limit = Limits.KlLimit ?? Math.Max(
+            config.AdaptiveKlControl ? KlLimitInTargets * config.Target : KlLimitWithoutTarget, KlLimitPerToken * tokensPerResponse);
         const string NotItsOwn = "The responses were not drawn from the policy's own distribution.";
         const string DrawItsOwn = "Sample with temperature 1, no top-k, top-p or minimum length, or choose another KlPenalty.";
         if (kl > limit)
-            return new("kl_limit", Limits.KlAction, $"objective/kl is {kl:F1}, over KlLimit ({limit})",
+            return new("kl_limit", Limits.KlAction, $"objective/kl is {kl:F1}, over KlLimit ({limit:0.#})",
                 "The policy has run away from the reference.",
                 $"Lower LearningRate ({config.LearningRate}) or PpoEpochs ({config.PpoEpochs}), set MaxGradNorm or EarlyStopping, or raise "
                 + $"InitKlCoef ({config.InitKlCoef}).", nameof(PpoConfig.LearningRate));
         if (kl < -limit)
-            return new("kl_limit", Limits.KlAction, $"objective/kl is {kl:F1}, below -KlLimit ({-limit})", NotItsOwn, DrawItsOwn,
-                nameof(PpoConfig.KlPenalty));
+            return new("kl_limit", Limits.KlAction == GuardAction.Tolerate ? GuardAction.Skip : Limits.KlAction,
+                $"objective/kl is {kl:F1}, below -KlLimit ({-limit:0.#})", NotItsOwn, DrawItsOwn, nameof(PpoConfig.KlPenalty));
         return kl < -Limits.NegativeKlLimit
             ? new("negative_kl", Limits.NegativeKlAction, $"objective/kl is {kl:F2}", NotItsOwn, DrawItsOwn, nameof(PpoConfig.KlPenalty))
             : null;
@@ -207,13 +217,13 @@ internal sealed class PpoGuards
             + $"{finding.Cause} {finding.Advice}");
     }
 
-    /// <summary>Counts a bad step once, however much of it is left out.</summary>
-    private void LeaveOut(Finding finding)
+    /// <summary>Counts a bad step once, however much of it is left out or tolerated.</summary>
+    private void CountAsBad(Finding finding)
     {
         last = finding;
-        if (!leftOut)
+        if (!isBad)
             badSteps.InARow++;
-        leftOut = true;
+        isBad = true;
         if (badSteps.AreTooMany)
             throw Diverged(finding);
     }

@@ -19,6 +19,7 @@ public sealed class DivergenceTests
     private static readonly DivergenceConfig Skips = new()
     {
         NonFiniteRewardAction = GuardAction.Skip,
+        KlAction = GuardAction.Skip,
         NegativeKlAction = GuardAction.Skip,
         EntropyAction = GuardAction.Skip,
         EqualRewardsAction = GuardAction.Skip,
@@ -40,7 +41,7 @@ public sealed class DivergenceTests
         { "nan-loss", "nonfinite_loss", "The loss is NaN" },
         { "nan-gradient", "nonfinite_gradient", "The gradient norm is NaN" },
         { "nan-logit", "nonfinite_logits", "The logits hold NaN or infinity" },
-        { "kl-explosion", "kl_limit", "over KlLimit (120)" },
+        { "kl-explosion", "kl_limit", "over KlLimit (120)" }, // 20 times the target of 6
         { "negative-kl", "negative_kl", "objective/kl is -" },
         { "entropy-collapse", "entropy_collapse", "nats of entropy per token" },
         { "equal-rewards", "equal_rewards", "All 4 rewards are 1" },
@@ -85,7 +86,7 @@ public sealed class DivergenceTests
     [MemberData(nameof(Kinds))]
     public void AStepThatStopsBeforeItsFirstUpdateNeverWas(string fault, string metric, string what)
     {
-        using var run = new Run(fault + "@3", Stops, scalesScores: true);
+        using var run = new Run(fault + "@3", Stops, c => c with { UseScoreScaling = true });
         run.Train(2);
         string before = run.Trainer.CaptureState().ToJsonString();
         Assert.NotNull(Record.Exception(() => run.Train(3)));
@@ -126,6 +127,8 @@ public sealed class DivergenceTests
     [InlineData("kl-explosion@2-3,nan-loss@5-6", 2, null)] // a good step between them
     [InlineData("kl-explosion@7-8", 5, 8)] // the run would end with them
     [InlineData("kl-explosion@8", 5, null)]
+    [InlineData("kl-explosion@1-5", 5, null)]
+    [InlineData("kl-explosion@1-6", 5, 6)]
     public void TooManyBadStepsInARowStop(string fault, int most, int? stops)
     {
         using var run = new Run(fault, new() { MaxBadSteps = most });
@@ -133,6 +136,96 @@ public sealed class DivergenceTests
             run.Train(8);
         else
             Assert.Equal((long)stops, Assert.Throws<TrainingDivergedException>(() => run.Train(8)).Step);
+    }
+
+    [Theory]
+    [InlineData("kl-explosion", "kl_limit")]
+    [InlineData("negative-kl", "negative_kl")]
+    [InlineData("entropy-collapse", "entropy_collapse")]
+    [InlineData("equal-rewards", "equal_rewards")]
+    public void ToleratingLearnsFromTheStepAndStopsWhenItGoesOn(string fault, string metric)
+    {
+        DivergenceConfig tolerates = new()
+        {
+            NegativeKlAction = GuardAction.Tolerate,
+            EntropyAction = GuardAction.Tolerate,
+            EqualRewardsAction = GuardAction.Tolerate,
+            MaxBadSteps = 2,
+        };
+        using var run = new Run(fault + "@2-3", tolerates);
+        var progress = run.Train(4);
+        Assert.NotEqual(run.Weights[0], run.Weights[1]);
+        Assert.Equal([0d, 1, 1, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/" + metric]));
+        Assert.Equal([0d, 1, 2, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/bad_steps_in_a_row"]));
+        Assert.All(progress, p => Assert.Equal(0, p.Metrics.Scalars["ppo/guard/skipped_minibatches"]));
+        Assert.Contains("learnt from all the same; more than MaxBadSteps (2) such steps", progress[1].Statistics.Warnings[0],
+            StringComparison.Ordinal);
+        using var longer = new Run(fault + "@2-", tolerates);
+        Assert.Equal(4, Assert.Throws<TrainingDivergedException>(() => longer.Train(9)).Step);
+    }
+
+    [Fact]
+    public void APolicyBeyondTheKlLimitIsPulledBackUnlessItsStepsAreLeftOut()
+    {
+        using var run = RunAway(GuardAction.Tolerate);
+        double[] kls = [.. run.Train(12).Select(p => p.Statistics.Kl)];
+        Assert.True(kls[0] > 2.2, $"{kls[0]}");
+        Assert.InRange(kls[^6..].Average(), 0, 2);
+
+        using var stuck = RunAway(GuardAction.Skip);
+        var error = Assert.Throws<TrainingDivergedException>(() => stuck.Train(12));
+        Assert.Equal(6, error.Step); // five are left out, and nothing changes by that
+        Assert.Contains("over KlLimit (2.2) (6 bad steps in a row)", error.Message, StringComparison.Ordinal);
+
+        static Run RunAway(GuardAction action)
+        {
+            var run = new Run(null, new() { KlLimit = 2.2, KlAction = action }, c => c with
+            {
+                BatchSize = 16,
+                MiniBatchSize = 16,
+                LearningRate = 0.003,
+                InitKlCoef = 20,
+                PpoEpochs = 8,
+            });
+            using var noGrad = no_grad();
+            run.Trainer.Model.PretrainedModel.Parameters["transformer.ln_f.weight"].mul_(40); // sure of itself, unlike the reference
+            return run;
+        }
+    }
+
+    [Theory]
+    [InlineData(10, 11.9, 119, false)] // 20 times the target of 6
+    [InlineData(10, 12.1, 121, true)]
+    [InlineData(10, -12.1, -121, true)]
+    [InlineData(200, 0.9, 180, false)] // a nat a token
+    [InlineData(200, 1.1, 220, true)]
+    [InlineData(200, -1.1, -220, true)]
+    [InlineData(10, 2.1, 21, true, 1.0)]
+    [InlineData(10, 2.1, 21, false, 1.0, false)] // no target is steered to
+    [InlineData(10, 12.1, 121, true, 50.0, false)]
+    [InlineData(200, 0.3, 60, true, 6.0, true, 50.0)]
+    public void TheKlLimitGrowsWithTheLengthOfTheResponses(
+        int tokens, double perToken, double kl, bool strikes, double target = 6, bool adapts = true, double? limit = null)
+    {
+        var config = new PpoConfig
+        {
+            BatchSize = 2,
+            MiniBatchSize = 2,
+            Target = target,
+            AdaptiveKlControl = adapts,
+            Divergence = new() { KlLimit = limit },
+        };
+        // A short and a long response; the KL is a mean over both.
+        int[][] responses = [new int[tokens / 2], new int[tokens + tokens / 2]];
+        var rows = new StepRows(new Rollout([[1], [2]], responses), null, config, 1000, new());
+        var guards = new PpoGuards(config);
+        guards.Begin(1);
+        float[] All(double value) => [.. Enumerable.Repeat((float)value, 2 * tokens)];
+        bool trains = guards.CheckBeforeUpdates(rows, All(-2), All(0), All(-2), All(perToken), [1, 2]);
+        Assert.Equal(strikes ? 1 : 0, guards.Counts["ppo/guard/kl_limit"]);
+        Assert.Equal(!strikes || kl > 0, trains); // a KL far below zero is no penalty and pulls nothing back
+        if (strikes)
+            Assert.Contains(FormattableString.Invariant($"objective/kl is {kl:F1}, "), guards.Warnings[0], StringComparison.Ordinal);
     }
 
     [Fact]
@@ -168,7 +261,12 @@ public sealed class DivergenceTests
         (PpoStatistics Statistics, RunningMoments Moments, double KlCoef, float[] Weights) Step(params int[] rows)
         {
             T[] Of<T>(T[] all) => [.. rows.Select(b => all[b])];
-            using var run = new Run(null, Skips, scalesScores: true, batchSize: rows.Length, miniBatchSize: rows.Length);
+            using var run = new Run(null, Skips, c => c with
+            {
+                UseScoreScaling = true,
+                BatchSize = rows.Length,
+                MiniBatchSize = rows.Length,
+            });
             var statistics = run.Trainer.Step(new Rollout(Of(queries), Of(responses), Of(logprobs), Of(values)), Of(scores));
             return (statistics, run.Trainer.ScoreMoments, run.Trainer.KlCoef, run.WeightsNow());
         }
@@ -305,7 +403,7 @@ public sealed class DivergenceTests
             Divergence = new()
             {
                 NonFiniteAction = GuardAction.Warn,
-                NonFiniteRewardAction = GuardAction.Warn,
+                NonFiniteRewardAction = GuardAction.Tolerate,
                 KlLimit = 0,
                 EntropyFloor = double.NaN,
                 MaxBadSteps = -1,
@@ -318,7 +416,7 @@ public sealed class DivergenceTests
         private readonly AutoModelForCausalLMWithValueHead policy;
         private readonly PpoRun run;
 
-        public Run(string? fault, DivergenceConfig divergence, bool scalesScores = false, int batchSize = 4, int miniBatchSize = 2)
+        public Run(string? fault, DivergenceConfig divergence, Func<PpoConfig, PpoConfig>? with = null)
         {
             var model = new Gpt2LMHeadModel(new Gpt2Config
             {
@@ -332,15 +430,8 @@ public sealed class DivergenceTests
             });
             model.Initialize(1);
             policy = AutoModelForCausalLMWithValueHead.FromModel(model, seed: 2);
-            Trainer = new PpoTrainer(new PpoConfig
-            {
-                BatchSize = batchSize,
-                MiniBatchSize = miniBatchSize,
-                PpoEpochs = 2,
-                Seed = 4,
-                UseScoreScaling = scalesScores,
-                Divergence = divergence,
-            }, policy)
+            var config = new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 2, Seed = 4, Divergence = divergence };
+            Trainer = new PpoTrainer(with?.Invoke(config) ?? config, policy)
             {
                 Faults = FaultPlan.Parse(fault),
             };
