@@ -141,8 +141,8 @@
     const why = document.getElementById(plot.getAttribute('aria-describedby') ?? '')?.textContent;
     if (!why) return;
     tell(document.createTextNode(why));
-    const box = plot.getBoundingClientRect();
-    place(box.left, box.top - tip.offsetHeight - 8 < 64 ? box.bottom + 28 : box.top - tip.offsetHeight - 8);
+    const box = plot.closest('figure').getBoundingClientRect();
+    beside(box, box.left, 6);
   }
 
   // The playground's tokens: what training did to the one at the pointer, or that has the focus.
@@ -150,7 +150,13 @@
     tell(document.createTextNode(span.dataset.why));
     const box = span.getClientRects()[0]; // of a broken one, where it begins
     if (!box) return;
-    place(box.left + box.width / 2 - tip.offsetWidth / 2, box.top - tip.offsetHeight - 6 < 64 ? box.bottom + 6 : box.top - tip.offsetHeight - 6);
+    beside(box, box.left + box.width / 2 - tip.offsetWidth / 2, 6);
+  }
+
+  // Above something, or below where the page's bar would be in the way.
+  function beside(box, left, gap) {
+    const above = box.top - tip.offsetHeight - gap;
+    place(left, above < 64 ? Math.min(box.bottom + gap, innerHeight - 8 - tip.offsetHeight) : above);
   }
 
   // The page may scroll to what gets the focus, which hides the tip: the tip comes after that, unless something else does.

@@ -54,7 +54,6 @@ public sealed class Screenshots(Chromium chromium)
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-empty-{name}.png") });
             await page.SetViewportSizeAsync(width, 790);
             await page.OpenAsync(studio.Address, "/playground");
-            await page.Locator("#model").SelectOptionAsync(new SelectOptionValue { Index = 1 });
             await page.ScreenshotAsync(new() { Path = Path.Combine(folder, $"playground-before-{name}.png"), FullPage = true });
             await page.GetByRole(AriaRole.Button, new() { Name = "Answer", Exact = true }).ClickAsync();
             await page.Locator("article[data-done=true]").Nth(1).WaitForAsync();
