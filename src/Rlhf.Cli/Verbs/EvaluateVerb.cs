@@ -7,6 +7,7 @@ using Rlhf.Data;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
@@ -195,7 +196,7 @@ internal static class EvaluateVerb
         var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
         var reward = AutoReward.FromPretrained(folder, device, options.RewardLabel);
         using var rewardModel = reward as IDisposable;
-        screen.Line($"Scoring {pairs.Count:N0} pairs …");
+        screen.Line($"Scoring {Numbers.Count(pairs.Count, "pair")} …");
         var result = PairEvaluation.Of(reward, pairs);
         if (screen.Json)
             screen.WriteJson(PairReport.ToJson(result));

@@ -6,6 +6,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 
@@ -21,13 +22,13 @@ internal sealed record GenerateOptions
 
     [Description("File with one prompt per line.")]
     [ValueName("FILE")]
-    [DataInput(OfTheHub = false)]
+    [DataInput(IsFile = true)]
     public string? Prompts { get; init; }
 
     [Description("Responses per prompt.")]
     public int Samples { get; init; } = 1;
 
-    [Description("Write JSON lines (prompt, response, text) to a file instead of the screen.")]
+    [Description("Write JSON lines (prompt, response, text, tokens, ended) to a file instead of the screen.")]
     [ValueName("FILE")]
     public string? Save { get; init; }
 
@@ -37,6 +38,10 @@ internal sealed record GenerateOptions
     public IEnumerable<string> Validate()
     {
         if (Samples < 1) yield return $"Samples is {Samples}; it must be at least 1.";
+        if (Save is not null && Directory.Exists(Save))
+            yield return $"Save is {Save}, which is a folder; name a file.";
+        else if (Save is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(Save))))
+            yield return $"Save is {Save}, whose folder is not there.";
     }
 }
 
@@ -82,8 +87,10 @@ internal static class GenerateVerb
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         int end = LanguageModels.EndToken(folder, model, tokenizer);
 
+        int[][] encoded = [.. prompts.Select(p => tokenizer.Encode(p) is { Length: > 0 } ids ? ids : [end])];
+        RequireFit(prompts, encoded, config.MaxNewTokens, model.MaxPositions);
         var rows = prompts.SelectMany(p => Enumerable.Repeat(p, options.Samples)).ToArray();
-        var queries = rows.Select(p => tokenizer.Encode(p) is { Length: > 0 } ids ? ids : [end]).ToArray();
+        var queries = encoded.SelectMany(ids => Enumerable.Repeat(ids, options.Samples)).ToArray();
         var random = new RandomStream(options.Seed, "generate");
         var generator = new TextGenerator(model);
         var samples = new List<Sample>();
@@ -110,6 +117,20 @@ internal static class GenerateVerb
         return ExitCode.Success;
     }
 
+    /// <summary>Refuses prompts that leave the model too few positions, before anything is written.</summary>
+    private static void RequireFit(string[] prompts, int[][] encoded, int newTokens, int positions)
+    {
+        int first = Array.FindIndex(encoded, ids => (long)ids.Length + newTokens > positions);
+        if (first < 0)
+            return;
+        int others = encoded.Count(ids => (long)ids.Length + newTokens > positions) - 1;
+        string which = prompts[first].Length == 0 ? "A text from nothing" : prompts.Length == 1 ? "The prompt"
+            : $"Prompt {first + 1}, \"{SettingValue.Shorten(prompts[first])}\",";
+        throw new ConfigurationException([$"{which} has {Numbers.Count(encoded[first].Length, "token")} and --max-new-tokens asks for "
+            + $"{newTokens} more, but the model reads at most {positions}; shorten one of the two."
+            + (others > 0 ? $" {Numbers.Count(others, "other prompt is", "other prompts are")} too long as well." : "")]);
+    }
+
     private static string[] Prompts(string[] given, string? file)
     {
         if (given.Length > 0 && file is not null)
@@ -125,7 +146,8 @@ internal static class GenerateVerb
             throw new InvalidDataException($"The prompts are more than {MaximumPromptBytes >> 20} MiB; split them.");
         string text = Encoding.UTF8.GetString(bytes, 0, length).TrimStart('\uFEFF');
         string[] lines = [.. text.Split('\n').Select(l => l.TrimEnd('\r')).Where(l => l.Length > 0)];
-        return lines.Length > 0 ? lines : [""];
+        return lines.Length > 0 ? lines : file is null ? [""]
+            : throw new ConfigurationException([$"--prompts {file} holds no prompt; write one on each line."]);
     }
 
     private static void Report(Screen screen, string? file, IReadOnlyList<Sample> samples)
@@ -133,11 +155,8 @@ internal static class GenerateVerb
         if (file is not null)
         {
             var oneLine = new JsonSerializerOptions(Screen.JsonOptions) { WriteIndented = false };
-            string temporary = file + ".tmp";
-            File.WriteAllLines(temporary, samples.Select(s =>
-                JsonSerializer.Serialize(new { s.Prompt, s.Response, s.Text }, oneLine)));
-            File.Move(temporary, file, overwrite: true);
-            screen.Line($"{samples.Count:N0} texts are in {Screen.Safe(file)}.");
+            AtomicFile.WriteAllText(file, string.Concat(samples.Select(s => JsonSerializer.Serialize(s, oneLine) + "\n")));
+            screen.Line($"{Numbers.Count(samples.Count, "text is", "texts are")} in {Screen.Safe(file)}.");
         }
         else if (screen.Json)
             screen.WriteJson(samples);

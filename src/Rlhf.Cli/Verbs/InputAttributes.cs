@@ -25,8 +25,17 @@ internal sealed class DataInputAttribute : InputAttribute
     /// <summary>May it be of the Hub?</summary>
     public bool OfTheHub { get; init; } = true;
 
+    /// <summary>Must it be a single file?</summary>
+    public bool IsFile { get; init; }
+
     public override IEnumerable<string> Problems(string value)
     {
+        if (IsFile)
+        {
+            if (Directory.Exists(value) || !Path.Exists(value))
+                yield return $"{value} {(Path.Exists(value) ? "is a folder" : "does not exist")}; name a file.";
+            yield break;
+        }
         if (Path.Exists(value) || MatchesPattern(value) || (OfTheHub && HubFiles.CanMean(HubRepoType.Dataset, value)))
             yield break;
         yield return $"{value} does not exist; name a file or a folder"

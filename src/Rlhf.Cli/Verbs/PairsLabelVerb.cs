@@ -2,6 +2,7 @@ using System.ComponentModel;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
+using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Training.RewardModeling;
@@ -67,7 +68,7 @@ internal static class PairsLabelVerb
         var device = context.Settings.Get<ComputeOptions>().StartToRead($"Scoring with {rewardFolder}", rewardFolder);
         var scorer = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         using var scorerModel = scorer as IDisposable;
-        screen.Line($"Labelling {pairs.Count:N0} pairs by {Screen.Safe(rewardFolder)} …");
+        screen.Line($"Labelling {Numbers.Count(pairs.Count, "pair")} by {Screen.Safe(rewardFolder)} …");
 
         var labels = ProgressDisplay.Run(screen, "Labelling", "pair", pairs.Count, display => PairLabeler.Label(
             pairs, scorer, config, ModelFolders.NameOf(rewardFolder), done => display.Report(done), context.Stop));

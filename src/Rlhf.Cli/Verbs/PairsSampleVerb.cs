@@ -4,6 +4,7 @@ using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
@@ -154,10 +155,12 @@ internal static class PairsSampleVerb
             return ready.Count > 0 ? (path, ready) : throw new InvalidDataException($"{path} holds no prompt.");
         }
         string source = QueryOptions.Source(dataset);
-        var cut = lengths.Load(context, dataset, tokenizer, seed);
+        // Of what is left so many: the held-out queries are the first of the same order, whatever its length.
+        int? limit = dataset.MaxTexts is { } most ? (int)Math.Min(int.MaxValue, (long)most + lengths.EvalQueries) : null;
+        var cut = lengths.Load(context, dataset with { MaxTexts = limit }, tokenizer, seed);
         if (cut.Count <= lengths.EvalQueries)
-            throw new ConfigurationException([$"{source} gives {cut.Count:N0} prompts, of which {lengths.EvalQueries:N0} are "
-                + "held out for ppo's evaluation; lower --eval-queries or name more data."]);
+            throw new ConfigurationException([$"{source} gives {Numbers.Count(cut.Count, "prompt")}, no more than the "
+                + $"{lengths.EvalQueries:N0} that are held out for ppo's evaluation; lower --eval-queries or name more data."]);
         return (source, [.. cut.Skip(lengths.EvalQueries)]);
     }
 

@@ -227,9 +227,10 @@ internal static class PpoVerb
         int updates = config.PpoEpochs * minibatches / config.GradientAccumulationSteps;
         double tokens = config.BatchSize * (train.Average(q => q.TokenIds.Length)
             + (lengths.ResponseMin + lengths.ResponseMax - 1) / 2.0);
-        yield return ("plan", $"{steps:N0} steps of {config.BatchSize} queries, about {tokens:N0} tokens each");
-        yield return ("", $"{config.PpoEpochs} epochs of {minibatches} minibatch{(minibatches == 1 ? "" : "es")}: "
-            + $"{updates} updates per step, {steps * updates:N0} in all");
+        yield return ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(config.BatchSize, "query", "queries")}, "
+            + $"about {tokens:N0} tokens each");
+        yield return ("", $"{Numbers.Count(config.PpoEpochs, "epoch")} of {Numbers.Count(minibatches, "minibatch", "minibatches")}: "
+            + $"{Numbers.Count(updates, "update")} per step, {steps * updates:N0} in all");
         yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
     }
 

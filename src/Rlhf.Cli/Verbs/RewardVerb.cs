@@ -117,7 +117,7 @@ internal static class RewardVerb
             ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
             ("labels", string.Join(", ", model.Labels)),
             (options.Pairs is null ? "texts" : "pairs", $"{rows.Train.Count:N0} to train on, {rows.HeldOut.Count:N0} held out"),
-            ("plan", $"{steps:N0} steps of {perStep:N0}, texts of up to {config.MaxLength ?? model.MaxPositions:N0} tokens"),
+            ("plan", $"{Numbers.Count(steps, "step")} of {perStep:N0}, texts of up to {config.MaxLength ?? model.MaxPositions:N0} tokens"),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
         ]);

@@ -105,8 +105,8 @@ internal static class SftVerb
         [
             ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
             ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
-            ("tokens", $"{texts.Tokens:N0} in {texts.Train.Count:N0} sequences"),
-            ("plan", $"{steps:N0} steps of {perStep:N0} sequences, up to {perStep * length:N0} tokens each"),
+            ("tokens", $"{texts.Tokens:N0} in {Numbers.Count(texts.Train.Count, "sequence")}"),
+            ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "sequence")}, up to {perStep * length:N0} tokens each"),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
         ]);

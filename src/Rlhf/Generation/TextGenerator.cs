@@ -164,7 +164,7 @@ public sealed class TextGenerator
                 $"Query {r} asks for {maxNewTokens} response tokens; ask for at least 1.", nameof(maxNewTokens));
         if ((long)query.Length + maxNewTokens > model.MaxPositions)
             throw new ArgumentException(
-                $"Query {r} has {query.Length} tokens and asks for {maxNewTokens} more, but the model has " +
+                $"Query {r} has {query.Length} token{(query.Length == 1 ? "" : "s")} and asks for {maxNewTokens} more, but the model has " +
                 $"{model.MaxPositions} positions. Shorten the query or the response.", "queries");
         foreach (int id in query)
             if ((uint)id >= (uint)model.VocabSize)

@@ -127,6 +127,27 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Equal("A [bold]story", first.Json[2].GetProperty("prompt").GetString());
         Assert.Equal(first.Output, toys.Succeed([.. command, "--json"]).Output);
         Assert.Contains("A [bold]story", toys.Succeed(command).Output);
+        // A file has a line of the same fields for each.
+        toys.Succeed([.. command, "--save", "texts.jsonl"]);
+        Assert.Equal(first.Json.EnumerateArray().Select(s => JsonSerializer.Serialize(s)),
+            File.ReadLines(toys.PathOf("texts.jsonl")).Select(l => JsonSerializer.Serialize(JsonDocument.Parse(l).RootElement)));
+        Assert.Equal(["prompt", "response", "text", "tokens", "ended"], first.Json[0].EnumerateObject().Select(p => p.Name));
+    }
+
+    [Fact]
+    public void Prompts_that_are_none_or_too_long_are_named()
+    {
+        File.WriteAllText(toys.PathOf("blank.txt"), "\n\r\n");
+        AssertRefused(toys.Run("generate", "--model", "policy", "--prompts", "blank.txt"),
+            "rlhf: --prompts blank.txt holds no prompt; write one on each line.");
+        AssertRefused(toys.Run("generate", "--model", "policy", "a", "--max-new-tokens", "64", "--threads", "1"),
+            "rlhf: The prompt has 1 token and --max-new-tokens asks for 64 more, but the model reads at most 64; shorten one of the two.");
+        string length = string.Concat(Enumerable.Repeat("Zq", 30));
+        File.WriteAllLines(toys.PathOf("long.txt"), ["The film", length, length]);
+        var result = toys.Run("generate", "--model", "policy", "--prompts", "long.txt", "--max-new-tokens", "40", "--threads", "1");
+        Assert.Matches($"^rlhf: Prompt 2, \"{length}\", has \\d\\d tokens and --max-new-tokens asks for 40 more, but the model "
+            + "reads at most 64; shorten one of the two. 1 other prompt is too long as well.\n$", result.Error);
+        Assert.Equal(("", 2), (result.Output, result.ExitCode));
     }
 
     [Fact]
@@ -201,7 +222,13 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
             $"rlhf: --policies absent {NoModel}");
         AssertRefused(toys.Run("evaluate", "--classifier", "classifier"), "rlhf: --dataset is missing; name a file or folder of texts.");
         AssertRefused(toys.Run("generate", "--model", "policy", "--prompts", "absent.txt"),
-            "rlhf: --prompts absent.txt does not exist; name a file or a folder.");
+            "rlhf: --prompts absent.txt does not exist; name a file.");
+        AssertRefused(toys.Run("generate", "--model", "policy", "--prompts", "policy", "--save", "absent/texts.jsonl"),
+            """
+            rlhf: The configuration has 2 problems:
+              - --save is absent/texts.jsonl, whose folder is not there.
+              - --prompts policy is a folder; name a file.
+            """.ReplaceLineEndings("\n"));
         AssertRefused(toys.Run("pairs", "label", "--pairs", "absent.jsonl"),
             """
             rlhf: The configuration has 2 problems:

@@ -62,6 +62,21 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
     }
 
     [Fact]
+    public void As_many_texts_as_are_asked_for_are_answered_beside_those_that_are_held_out()
+    {
+        string[] command = ["pairs", "sample", "--model", "policy", .. Data, .. Cheap];
+        toys.Succeed([.. command, "--out", "every.jsonl"]);
+        var few = toys.Succeed([.. command, "--max-texts", "5", "--out", "few.jsonl"]);
+        Assert.Equal(5, few.Json.GetProperty("prompts").GetInt32()); // fewer than the 6 that are held out
+        var all = PairFile.Load(toys.PathOf("every.jsonl")).Select(p => p.Prompt).ToHashSet();
+        var prompts = PairFile.Load(toys.PathOf("few.jsonl")).Select(p => p.Prompt).ToArray();
+        Assert.NotEmpty(prompts);
+        Assert.All(prompts, p => Assert.Contains(p, all)); // so none of them is held out
+        Refused("gives 160 prompts, no more than the 200 that are held out for ppo's evaluation", "pairs", "sample", "--model", "policy",
+            "--dataset", "reviews.csv", "--longer-than", "0", "--max-texts", "40", "--out", "x.jsonl", "--threads", "1");
+    }
+
+    [Fact]
     public void Ready_prompts_are_answered_whole_and_the_best_is_set_against_the_worst()
     {
         File.WriteAllLines(toys.PathOf("prompts.txt"), ["The film", "That ending"]);
