@@ -235,11 +235,16 @@ internal static class PpoVerb
     }
 
     /// <summary>
-    /// Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.
+    /// Settings that a run may go on with another value of: all that the advice on a run that went astray names; its length only where the
+    /// learning rate does not depend on it.
     /// </summary>
     private static string[] MayChange(PpoConfig config) =>
     [
-        nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm), nameof(PpoConfig.Target),
+        nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm),
+        nameof(PpoConfig.InitKlCoef), nameof(PpoConfig.Target), nameof(PpoConfig.Horizon), nameof(PpoConfig.KlPenalty),
+        nameof(PpoConfig.PpoEpochs), nameof(PpoConfig.EarlyStopping), nameof(PpoConfig.TargetKl), nameof(PpoConfig.RatioThreshold),
+        nameof(PpoConfig.UseScoreScaling), nameof(PpoConfig.UseScoreNorm), nameof(PpoConfig.ScoreClip),
+        .. typeof(GenerationConfig).GetProperties().Where(p => p.CanWrite).Select(p => p.Name),
         .. typeof(DivergenceConfig).GetProperties().Select(p => p.Name),
         .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoOptions.Steps)] : Array.Empty<string>(),
     ];

@@ -235,9 +235,8 @@ internal static class RewardVerb
     /// </summary>
     private static string[] MayChange(RewardConfig config) =>
     [
-        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.MaxBadSteps),
-        nameof(RewardConfig.EvalSteps),
-        nameof(RewardOptions.NormalizeReward),
+        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.WarmupRatio),
+        nameof(RewardConfig.MaxBadSteps), nameof(RewardConfig.EvalSteps), nameof(RewardOptions.NormalizeReward),
         .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
             ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),
     ];

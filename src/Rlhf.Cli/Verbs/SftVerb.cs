@@ -144,7 +144,8 @@ internal static class SftVerb
     /// </summary>
     private static string[] MayChange(SftConfig config) =>
     [
-        nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.MaxBadSteps), nameof(SftConfig.EvalSteps),
+        nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.WarmupRatio),
+        nameof(SftConfig.MaxBadSteps), nameof(SftConfig.EvalSteps),
         .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
             ? [nameof(SftConfig.MaxSteps), nameof(SftConfig.NumTrainEpochs)] : Array.Empty<string>(),
     ];

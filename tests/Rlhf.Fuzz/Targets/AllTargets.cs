@@ -8,7 +8,7 @@ internal static class AllTargets
     public static IReadOnlyList<FuzzTarget> Make(Scratch scratch) =>
     [
         .. WeightTargets.Make(scratch), .. ModelTargets.Make(scratch), .. TableTargets.Make(scratch), .. ArchiveTargets.Make(),
-        .. SettingsTargets.Make(), .. AnswerTargets.Make(), .. TextTargets.Make(),
+        .. SettingsTargets.Make(), .. CheckpointTargets.Make(scratch), .. AnswerTargets.Make(), .. TextTargets.Make(),
     ];
 
     /// <summary>Pieces of JSON, and further ones.</summary>

@@ -1,3 +1,6 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+
 namespace Rlhf.Tests.Cli;
 
 /// <summary>Divergence as a user of the command sees it; the faults come from RLHF_FAULT.</summary>
@@ -71,6 +74,48 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
         ResumableRuns.AssertSame(toys.PathOf(whole), toys.PathOf(failed));
     }
 
+    [Theory]
+    [InlineData("ppo", "kl-explosion@4", "--kl-action", "stop")]
+    [InlineData("ppo", "negative-kl@4", "--negative-kl-action", "stop")]
+    [InlineData("sft", "nan-gradient@4", "--max-bad-steps", "0")]
+    [InlineData("reward", "nan-gradient@4", "--max-bad-steps", "0")]
+    public void WhatTheAdviceNamesMayChangeWhenTheRunGoesOn(string verb, string fault, string setting, string value)
+    {
+        string run = $"{verb}-{fault}-advised";
+        var stopped = Run(fault, [.. ResumableRuns.Command(verb, steps: 6), setting, value, "--output", run]);
+        Assert.Equal(1, stopped.ExitCode);
+        Dictionary<string, string> others = new()
+        {
+            ["--learning-rate"] = "1e-6",
+            ["--max-grad-norm"] = "0.5",
+            ["--warmup-ratio"] = "0.5",
+            ["--ppo-epochs"] = "2",
+            ["--early-stopping"] = "true",
+            ["--init-kl-coef"] = "0.5",
+            ["--kl-penalty"] = "full",
+            ["--top-k"] = "5",
+            ["--top-p"] = "0.9",
+            ["--temperature"] = "0.9",
+        };
+        string advice = stopped.Error[stopped.Error.IndexOf("diverged at", StringComparison.Ordinal)..];
+        string[] named = [.. Regex.Matches(advice, "--[a-z-]+").Select(m => m.Value).Distinct()
+            .Where(flag => flag != "--kl-limit"), .. fault.StartsWith("negative", StringComparison.Ordinal)
+                ? (string[])["--top-k", "--top-p", "--temperature"] : [], .. verb == "ppo" ? [] : (string[])["--warmup-ratio"]];
+        Assert.NotEmpty(named);
+        var resumed = toys.Succeed([verb, "--resume", run, .. named.SelectMany(flag => (string[])[flag, others[flag]])]);
+        foreach (string flag in named)
+            Assert.Matches($"{flag} is {others[flag]}, and the run began with", resumed.Output.ReplaceLineEndings(" "));
+        if (named.Contains("--init-kl-coef"))
+        {
+            // The adaptive controller goes on from it, and is not set back to it later.
+            double[] used = [.. File.ReadLines(toys.PathOf(run, "metrics.jsonl")).Select(l => JsonDocument.Parse(l).RootElement
+                .GetProperty("objective/kl_coef").GetDouble())];
+            Assert.InRange(used[2], 0.19, 0.21);
+            Assert.Equal(0.5, used[3]);
+            Assert.All(used[4..], v => Assert.True(v != 0.5 && v is > 0.49 and < 0.51, $"{v}"));
+        }
+    }
+
     [Fact]
     public void AStepThatFailsAfterAnUpdateIsNotSavedAndTheLastWholeOneIsNamed()
     {
@@ -120,7 +165,7 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
     }
 
     [Fact]
-    public void CheckpointsOfStepsThatWereLeftOutTakeNoGoodOnesPlace()
+    public void CheckpointsOfBadStepsTakeNoGoodOnesPlace()
     {
         var result = Run("kl-explosion@4-", [.. ResumableRuns.Command("ppo", steps: 12, saveEvery: 1), "--max-bad-steps", "3",
             "--keep-last", "1", "--output", "streak"]);

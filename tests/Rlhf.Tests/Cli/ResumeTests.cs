@@ -136,6 +136,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.DoesNotContain("--steps is", refused.Error); // the schedule is constant
         Assert.Matches("only these may change: .*--learning-rate.*--steps", refused.Error.ReplaceLineEndings(" "));
         Assert.Equal(before, File.ReadAllBytes(toys.PathOf("settings", "config.yaml")));
+        DocumentNames(refused.Error);
 
         // What may change does, and a longer run goes on from the end of the shorter.
         var longer = toys.Succeed("ppo", "--resume", "settings", "--steps", "5", "--learning-rate", "1e-6");
@@ -149,6 +150,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
     {
         toys.Succeed([.. ResumableRuns.Command("reward", steps: 3), "--output", "content"]);
         File.Delete(toys.PathOf("content", ".finished"));
+        DocumentNames(toys.Run("reward", "--resume", "content", "--batch-size", "9").Error);
         string data = File.ReadAllText(toys.PathOf("reviews.csv"));
         try
         {
@@ -185,6 +187,8 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             File.Delete(toys.PathOf(run, ".finished"));
             File.WriteAllLines(toys.PathOf("others.csv"), [.. reviews[..39], reviews[41]]);
             Refused("the held-out data: the content is not what the run began with", verb, "--resume", run);
+            if (verb == "sft")
+                DocumentNames(toys.Run(verb, "--resume", run, "--batch-size", "9").Error);
         }
     }
 
@@ -308,6 +312,16 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.DoesNotContain("unexpected error", refused.Error);
         Assert.StartsWith("rlhf: --output /proc/rlhf-run cannot be made or written: ", refused.Error);
         Assert.Single(refused.Error.Trim().Split('\n'));
+    }
+
+    /// <summary>What the message says may change is what docs/checkpoints.md says.</summary>
+    private static void DocumentNames(string message)
+    {
+        string list = Regex.Match(message.ReplaceLineEndings(" "), "only these may change: (.*?)[.] ").Groups[1].Value;
+        string document = File.ReadAllText(Path.Combine(Fixtures.Repository(), "docs", "checkpoints.md"));
+        int begin = document.IndexOf("## What may change", StringComparison.Ordinal);
+        string section = document[begin..document.IndexOf("\n## ", begin, StringComparison.Ordinal)];
+        Assert.All(list.Split(", "), flag => Assert.Contains($"`{flag}`", section));
     }
 
     private void Refused(string sentence, params string[] command)

@@ -200,30 +200,41 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        State = CheckpointJson.ReadState<SavedState>(state, s => s.Step >= 0 && s.BadStepsInARow >= 0 && double.IsFinite(s.KlCoef)
-            && double.IsFinite(s.ScoreMean) && s.ScoreStd >= 0 && s.ScoreVar >= 0 && s.ScoreCount >= 0 && s.OrderPosition >= 0)
-            ?? throw new JsonException("The state is empty.");
+        State = ReadState(state);
         IsBetweenSteps = true;
     }
+
+    internal static SavedState ReadState(JsonElement state) => CheckpointJson.ReadState<SavedState>(state, s => s.Step >= 0
+        && s.BadStepsInARow >= 0 && double.IsFinite(s.KlCoef) && double.IsFinite(s.ScoreMean) && s.ScoreStd >= 0 && s.ScoreVar >= 0
+        && s.ScoreCount >= 0 && s.OrderPosition >= 0) ?? throw new JsonException("The trainer's state is empty.");
 
     /// <summary>All that a step changes beside weights and moments.</summary>
     private SavedState State
     {
         get => new(StepCount, klController.Value, ScoreMoments.Mean, ScoreMoments.Std, ScoreMoments.Var, ScoreMoments.Count,
-            order.Position, Guards.BadStepsInARow);
+            order.Position, Guards.BadStepsInARow)
+        {
+            InitKlCoef = Config.InitKlCoef,
+        };
         set
         {
             StepCount = value.Step;
-            (klController as AdaptiveKlController)?.Restore(value.KlCoef);
+            // A run that goes on with another first coefficient is meant to use it now.
+            (klController as AdaptiveKlController)?.Restore(
+                (value.InitKlCoef ?? Config.InitKlCoef) == Config.InitKlCoef ? value.KlCoef : Config.InitKlCoef);
             ScoreMoments.Restore(value.ScoreMean, value.ScoreStd, value.ScoreVar, value.ScoreCount);
             order.Position = value.OrderPosition;
             Guards.BadStepsInARow = value.BadStepsInARow;
         }
     }
 
-    private sealed record SavedState(
+    internal sealed record SavedState(
         long Step, double KlCoef, double ScoreMean, double ScoreStd, double ScoreVar, double ScoreCount, long OrderPosition,
-        int BadStepsInARow);
+        int BadStepsInARow)
+    {
+        /// <summary>The setting that the coefficient began from; null in checkpoints that do not know it.</summary>
+        public double? InitKlCoef { get; init; }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -149,10 +149,13 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        last = CheckpointJson.ReadState<RewardProgress>(state, s => s.Step >= 0 && s.BadStepsInARow >= 0
-            && CheckpointJson.IsSound(s.Elapsed) && s.Tokens >= 0 && s.Tokens / Math.Max(1, s.TokensPerSecond) < 1e12);
+        last = ReadState(state);
         badSteps.InARow = last?.BadStepsInARow ?? 0;
     }
+
+    internal static RewardProgress? ReadState(JsonElement state) => CheckpointJson.ReadState<RewardProgress>(state, s => s.Step >= 0
+        && s.BadStepsInARow >= 0 && s.Tokens >= 0 && CheckpointJson.IsSound(s.Elapsed)
+        && s.Tokens / Math.Max(1, s.TokensPerSecond) < TimeSpan.MaxValue.TotalSeconds / 2);
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();

@@ -160,10 +160,12 @@ public sealed class SftTrainer : IResumable, IDisposable
     /// <inheritdoc/>
     public void RestoreState(JsonElement state)
     {
-        last = CheckpointJson.ReadState<SftProgress>(state, s => s.Step >= 0 && s.BadStepsInARow >= 0
-            && CheckpointJson.IsSound(s.Elapsed) && s.Tokens >= 0);
+        last = ReadState(state);
         badSteps.InARow = last?.BadStepsInARow ?? 0;
     }
+
+    internal static SftProgress? ReadState(JsonElement state) => CheckpointJson.ReadState<SftProgress>(
+        state, s => s.Step >= 0 && s.BadStepsInARow >= 0 && s.Tokens >= 0 && CheckpointJson.IsSound(s.Elapsed));
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();
