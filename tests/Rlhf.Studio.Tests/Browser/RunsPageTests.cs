@@ -168,6 +168,13 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
         await Assertions.Expect(plot).ToHaveAccessibleDescriptionAsync(new System.Text.RegularExpressions.Regex("^" + meaning));
         await Assertions.Expect(page.Locator(".chart-tip.shown")).ToContainTextAsync(meaning);
         await page.GetByRole(AriaRole.Tab, new() { Name = "Curves" }).FocusAsync();
+        await page.Keyboard.PressAsync("ArrowRight");
+        await Assertions.Expect(page.Locator("[role=tab][tabindex='0']")).ToHaveTextAsync(["Samples"]);
+        await page.GetByRole(AriaRole.Slider, new() { Name = "Step" }).FocusAsync();
+        await page.Keyboard.PressAsync("Tab");
+        await Assertions.Expect(page.GetByRole(AriaRole.Switch, new() { Name = "Newest" })).ToBeFocusedAsync();
+        await Assertions.Expect(page.Locator(".mud-switch-span")).ToHaveCSSAsync("outline-style", "solid"); // its input is not seen
+        await page.GetByRole(AriaRole.Tab, new() { Name = "Samples" }).FocusAsync();
         await page.Keyboard.PressAsync("End");
         await Assertions.Expect(page.Locator(".phases")).ToContainTextAsync("mean of the last 20 steps");
         await Assertions.Expect(page.Locator("[role=tab][tabindex='0']")).ToHaveTextAsync(["Time"]);
