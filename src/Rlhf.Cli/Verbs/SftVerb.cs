@@ -152,7 +152,6 @@ internal static class SftVerb
 
     private static void Report(ProgressDisplay display, IMetricSink sinks, SftProgress state)
     {
-        double speed = state.Tokens / state.Elapsed.TotalSeconds;
         var scalars = new Dictionary<string, double>
         {
             ["train/loss"] = state.Loss,
@@ -160,7 +159,7 @@ internal static class SftVerb
             ["train/grad_norm"] = state.GradNorm,
             ["train/num_tokens"] = state.Tokens,
             ["train/guard/skipped_steps"] = state.Warning is null ? 0 : 1,
-            ["train/tokens_per_second"] = speed,
+            ["train/tokens_per_second"] = state.TokensPerSecond,
         };
         if (state.EvalLoss is { } evalLoss)
             (scalars["eval/loss"], scalars["eval/perplexity"]) = (evalLoss, Math.Exp(evalLoss));
@@ -168,7 +167,7 @@ internal static class SftVerb
         List<(string, string)> shown =
         [
             ("loss", ProgressDisplay.Number(state.Loss, 3)), ("perplexity", ProgressDisplay.Number(Math.Exp(state.Loss), 1)),
-            ("tokens/s", ProgressDisplay.Number(speed, 0)),
+            ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
         ];
         if (state.EvalPerplexity is { } perplexity)
             shown.Add(("held-out perplexity", ProgressDisplay.Number(perplexity, 1)));

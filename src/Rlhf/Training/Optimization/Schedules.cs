@@ -3,6 +3,11 @@ namespace Rlhf.Training.Optimization;
 /// <summary>Learning rates over a run.</summary>
 public static class Schedules
 {
+    /// <summary>Steps of a warm-up that is a fraction of the run, rounded up as Hugging Face's TrainingArguments do.</summary>
+    /// <param name="ratio">Fraction of all steps, from 0 to 1.</param>
+    /// <param name="totalSteps">Steps of the run.</param>
+    public static long WarmupSteps(double ratio, long totalSteps) => (long)Math.Ceiling(totalSteps * ratio);
+
     /// <summary>
     /// The factor of the peak learning rate at a step: up in a straight line over the warm-up, then by
     /// the schedule down to 0 at the end.

@@ -169,7 +169,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
             throw new ArgumentException("There is nothing to train on: the data is empty.");
         int stepsPerEpoch = config.StepsPerEpoch(train.Count);
         long totalSteps = config.TotalSteps(train.Count);
-        long warmupSteps = (long)Math.Ceiling(config.WarmupRatio * totalSteps);
+        long warmupSteps = Schedules.WarmupSteps(config.WarmupRatio, totalSteps);
         var dropout = new RandomStream(config.Seed, "reward/dropout");
         optimizer.ZeroGradients();
         var clock = Stopwatch.StartNew();

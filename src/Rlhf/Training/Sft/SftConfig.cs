@@ -16,7 +16,7 @@ public sealed record SftConfig
     public LearningRateSchedule LearningRateSchedule { get; init; } = LearningRateSchedule.Cosine;
 
     /// <summary>Fraction of all optimizer steps over which the learning rate rises from 0.</summary>
-    [Description("Fraction of all steps over which the learning rate rises from 0.")]
+    [Description("Fraction of all steps, rounded up, over which the learning rate rises from 0.")]
     public double WarmupRatio { get; init; } = 0.03;
 
     /// <summary>AdamW's decoupled weight decay, on matrices only.</summary>

@@ -28,6 +28,12 @@ public sealed record SftProgress(
     /// <summary>Steps in a row, up to this one, whose update was left out because loss or gradient was not finite.</summary>
     public int BadStepsInARow { get; init; }
 
+    /// <summary>Time spent on steps since the run began, evaluations and whatever else is between steps left out.</summary>
+    public TimeSpan TrainingTime { get; init; }
+
+    /// <summary>Mean rate of <see cref="Tokens"/> over <see cref="TrainingTime"/>; 0 before the first step.</summary>
+    public double TokensPerSecond => TrainingTime > TimeSpan.Zero ? Tokens / TrainingTime.TotalSeconds : 0;
+
     /// <summary>What to say of the step if its update was left out; null elsewhere.</summary>
     public string? Warning => BadStepsInARow > 0 ? BadSteps.Warning(Step, Loss, GradNorm) : null;
 
@@ -94,16 +100,18 @@ public sealed class SftTrainer : IResumable, IDisposable
         Check(train);
         var order = new ShuffledBatches(train.Count, config.SequencesPerStep(train.Count), config.Seed);
         long totalSteps = config.TotalSteps(train.Count);
-        long warmupSteps = (long)Math.Round(totalSteps * config.WarmupRatio);
+        long warmupSteps = Schedules.WarmupSteps(config.WarmupRatio, totalSteps);
         var dropout = new RandomStream(config.Seed, "sft/dropout");
         optimizer.ZeroGradients();
 
         var clock = Stopwatch.StartNew();
         var state = last ?? new SftProgress(0, totalSteps, double.NaN, 0, 0, 0, TimeSpan.Zero, null);
         var before = state.Elapsed;
+        var trainingTime = state.TrainingTime;
         long tokens = state.Tokens;
         for (long step = state.Step + 1; step <= totalSteps && !cancellation.IsCancellationRequested; step++)
         {
+            var started = clock.Elapsed;
             // Data and dropout are functions of the seed and the step, so that a run can be continued.
             DropoutSeed.Set(dropout, step);
             var examples = lastExamples = order.BatchAt(step - 1).Select(i => train[i]).ToArray();
@@ -124,6 +132,7 @@ public sealed class SftTrainer : IResumable, IDisposable
                 optimizer.Step(learningRate);
             optimizer.ZeroGradients();
             Allocator.ReturnWaste();
+            trainingTime += clock.Elapsed - started;
 
             bool evaluate = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);
             double? evalLoss = evaluate ? Evaluate(heldOut) : null;
@@ -131,6 +140,7 @@ public sealed class SftTrainer : IResumable, IDisposable
                 step, totalSteps, loss, learningRate, gradNorm, tokens, before + clock.Elapsed, evalLoss)
             {
                 BadStepsInARow = badSteps.InARow,
+                TrainingTime = trainingTime,
             };
             progress?.Invoke(state);
         }
@@ -165,7 +175,8 @@ public sealed class SftTrainer : IResumable, IDisposable
     }
 
     internal static SftProgress? ReadState(JsonElement state) => CheckpointJson.ReadState<SftProgress>(
-        state, s => s.Step >= 0 && s.BadStepsInARow >= 0 && s.Tokens >= 0 && CheckpointJson.IsSound(s.Elapsed));
+        state, s => s.Step >= 0 && s.BadStepsInARow >= 0 && s.Tokens >= 0 && CheckpointJson.IsSound(s.Elapsed)
+            && CheckpointJson.IsSound(s.TrainingTime));
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();

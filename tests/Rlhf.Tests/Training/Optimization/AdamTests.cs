@@ -74,6 +74,17 @@ public sealed class AdamTests
     public void SchedulesRiseAndFall(LearningRateSchedule schedule, long step, double expected) =>
         Assert.Equal(expected, Schedules.Factor(schedule, step, warmupSteps: 10, totalSteps: 100), 1e-12);
 
+    /// <summary>Expected: Python's math.ceil(total * ratio), as in transformers.</summary>
+    [Theory]
+    [InlineData(0, 100, 0)]
+    [InlineData(0.03, 100, 3)]
+    [InlineData(0.03, 10, 1)]
+    [InlineData(0.06, 67, 5)]
+    [InlineData(0.1, 15, 2)]
+    [InlineData(0.07, 100, 8)] // 7.000000000000001
+    public void AWarmUpIsRoundedUp(double ratio, long totalSteps, long steps) =>
+        Assert.Equal(steps, Schedules.WarmupSteps(ratio, totalSteps));
+
     private static float[] Floats(JsonElement array) => [.. array.EnumerateArray().Select(v => v.GetSingle())];
 
     private static Tensor Nested(JsonElement array) => array[0].ValueKind == JsonValueKind.Array

@@ -40,6 +40,37 @@ public sealed class SftTrainerTests
     }
 
     [Fact]
+    public void TheWarmUpIsRoundedUp()
+    {
+        using var model = Model();
+        using var trainer = new SftTrainer(model, new SftConfig
+        {
+            LearningRate = 3,
+            LearningRateSchedule = LearningRateSchedule.Constant,
+            WarmupRatio = 0.12,
+            MaxSteps = 10,
+            MaxGradNorm = 1e-9,
+        });
+        List<double> rates = [];
+        trainer.Train([new SftExample([1, 2, 3])], [], p => rates.Add(p.LearningRate));
+        // 1.2 steps are 2: up by thirds.
+        Assert.Equal([1, 2, 3, 3, 3, 3, 3, 3, 3, 3], rates.Select(r => Math.Round(r, 9)));
+    }
+
+    [Fact]
+    public void TheRateOfTokensLeavesEvaluationsOut()
+    {
+        using var model = Model();
+        using var trainer = new SftTrainer(model, new SftConfig { MaxSteps = 3, BatchSize = 2, EvalSteps = 1 });
+        SftExample[] data = [new([1, 2, 3, 4]), new([5, 6, 7, 8, 9])];
+        List<SftProgress> progress = [];
+        var end = trainer.Train(data, data, progress.Add);
+        Assert.Equal([9L, 18, 27], progress.Select(p => p.Tokens));
+        Assert.All(progress, p => Assert.True(p.TrainingTime > TimeSpan.Zero && p.TrainingTime < p.Elapsed));
+        Assert.Equal(27 / end.TrainingTime.TotalSeconds, end.TokensPerSecond);
+    }
+
+    [Fact]
     public void AccumulatingGradientsEqualsOneLargerBatch()
     {
         var data = Enumerable.Range(0, 8)
