@@ -1,4 +1,5 @@
 using System.Net;
+using Rlhf.Reporting;
 using TorchSharp;
 
 namespace Rlhf.Studio;
@@ -71,7 +72,7 @@ public sealed record StudioOptions
         if (Port is < 0 or > 65535)
             yield return $"Port is {Port}; it must be from 0 (any free one) to 65535.";
         if (Token is { Length: < ShortestToken })
-            yield return $"Token has {Token.Length} characters; it must have at least {ShortestToken}.";
+            yield return $"Token has {Numbers.Count(Token.Length, "character")}; it must have at least {ShortestToken}.";
         if (Token is null && !IPAddress.IsLoopback(Address))
             yield return $"Host is {Address}, which other machines can reach: set a Token as well, or leave Host out.";
         if (string.IsNullOrWhiteSpace(RunsFolder))

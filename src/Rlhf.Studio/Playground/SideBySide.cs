@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Rlhf.Generation;
+using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
@@ -143,7 +144,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         if (ids.Length == 0)
             ids = [tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? 0];
         return ids.Length + length <= mostPositions ? ids : throw new InvalidDataException(
-            $"The beginning has {ids.Length} tokens and the answer may have {length}, but the model reads {mostPositions}. "
+            $"The beginning has {Numbers.Count(ids.Length, "token")} and the answer may have {length}, but the model reads {mostPositions}. "
                 + "Shorten one of them.");
     }
 
