@@ -43,9 +43,7 @@ internal static class ExportVerb
     {
         var (options, output) = (context.Settings.Get<ExportOptions>(), context.Settings.Get<OutputOptions>());
         string source = ModelFolders.Resolve(context, "--model", options.Model);
-        string target = output.Output ?? throw new ConfigurationException(
-            ["--output is missing; name the folder of the exported model."]);
-        RunFolder.RefuseIfTaken(target, output.Overwrite);
+        string target = output.Required("exported model");
 
         LibTorch.Initialize();
         var tokenizer = AutoTokenizer.FromPretrained(source);

@@ -21,11 +21,12 @@ internal sealed record OutputOptions
     public bool Overwrite { get; init; }
 
     /// <summary>The folder that the user named for something new.</summary>
-    /// <exception cref="ConfigurationException">None was named, or something is in the way.</exception>
+    /// <exception cref="ConfigurationException">None was named, something is in the way, or it cannot be made.</exception>
     public string Required(string what)
     {
         string folder = Output ?? throw new ConfigurationException([$"--output is missing; name the folder of the new {what}."]);
         RunFolder.RefuseIfTaken(folder, Overwrite);
+        RunFolder.Attempt(folder, "--output", () => Directory.CreateDirectory(folder));
         return folder;
     }
 }
@@ -121,16 +122,8 @@ internal sealed class RunFolder : IDisposable
     /// <param name="resumeAtMost">Use no checkpoint of a later step.</param>
     internal static RunFolder Lock(string path, string flag, bool mustBeFree, long resumeAtMost = long.MaxValue)
     {
-        RunLock guard;
-        try
-        {
-            Directory.CreateDirectory(path);
-            guard = RunLock.Take(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new ConfigurationException([$"{flag} {path} cannot be made or written: {e.Message}"]);
-        }
+        Attempt(path, flag, () => Directory.CreateDirectory(path));
+        var guard = Attempt(path, flag, () => RunLock.Take(path));
         try
         {
             if (mustBeFree)
@@ -141,6 +134,20 @@ internal sealed class RunFolder : IDisposable
         {
             guard.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Makes or opens something in a folder that a flag names.</summary>
+    /// <exception cref="ConfigurationException">It cannot be done; the message names flag, folder and reason.</exception>
+    public static T Attempt<T>(string path, string flag, Func<T> make)
+    {
+        try
+        {
+            return make();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ConfigurationException([$"{flag} {path} cannot be made or written: {e.Message}"]);
         }
     }
 
