@@ -45,13 +45,13 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
         var reviews = File.ReadAllLines(toys.PathOf("reviews.csv"));
         File.WriteAllLines(toys.PathOf("held-out.csv"), [reviews[0], .. Enumerable.Repeat(reviews[1..], 60).SelectMany(r => r)]);
-        string[] command = [.. ResumableRuns.Command("reward", steps: 4, saveEvery: 100), "--eval-dataset",
-            "held-out.csv", "--max-eval-texts", "100000"];
+        string[] command = ["reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", "4", "--batch-size", "1",
+            "--eval-dataset", "held-out.csv", "--max-eval-texts", "100000", "--save-every", "100", "--threads", "1"];
         toys.Succeed([.. command, "--output", "evaluated"]);
         using (var process = RlhfCommand.Start(toys.Folder, [.. command, "--output", "interrupted"]))
         {
             ResumableRuns.WaitForSteps(process, toys.PathOf("interrupted"), 3);
-            ResumableRuns.WaitForWork(process, TimeSpan.FromSeconds(0.4));
+            ResumableRuns.WaitForWork(process, TimeSpan.FromSeconds(0.1));
             ResumableRuns.Signal(process, "TERM");
             Assert.Equal(130, RlhfCommand.Finish(process).ExitCode);
         }
