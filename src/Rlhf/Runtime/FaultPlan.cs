@@ -12,10 +12,10 @@ internal sealed class FaultPlan
     public const string NanLoss = "nan-loss", NanGradient = "nan-gradient", LateNanGradient = "late-nan-gradient", NanLogit = "nan-logit",
         NanReward = "nan-reward", KlExplosion = "kl-explosion", NegativeKl = "negative-kl", EntropyCollapse = "entropy-collapse",
         EqualRewards = "equal-rewards",
-        ThrowingBackward = "throwing-backward", ThrowingSink = "throwing-sink";
+        ThrowingBackward = "throwing-backward", ThrowingSink = "throwing-sink", StopInEvaluation = "stop-in-evaluation";
 
     private static readonly string[] Known = [NanLoss, NanGradient, LateNanGradient, NanLogit, NanReward, KlExplosion, NegativeKl,
-        EntropyCollapse, EqualRewards, ThrowingBackward, ThrowingSink];
+        EntropyCollapse, EqualRewards, ThrowingBackward, ThrowingSink, StopInEvaluation];
 
     private static readonly Lazy<FaultPlan> OfEnvironment = new(() => Parse(System.Environment.GetEnvironmentVariable("RLHF_FAULT")));
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using Rlhf.Runtime;
 using Rlhf.Training.Optimization;
 using TorchSharp;
@@ -21,4 +23,13 @@ internal static class TrainingFaults
     /// <summary>The loss of an update.</summary>
     public static double Loss(FaultPlan faults, long step, double loss) =>
         faults.Strikes(FaultPlan.NanLoss, step) ? double.NaN : loss;
+
+    /// <summary>Somebody stops the process (SIGTERM) just as an evaluation begins.</summary>
+    public static void BeforeEvaluation(FaultPlan faults, long step, CancellationToken cancellation)
+    {
+        if (!faults.Strikes(FaultPlan.StopInEvaluation, step))
+            return;
+        using var kill = Process.Start("kill", ["-TERM", Environment.ProcessId.ToString(CultureInfo.InvariantCulture)]);
+        cancellation.WaitHandle.WaitOne(TimeSpan.FromMinutes(1));
+    }
 }

@@ -37,9 +37,11 @@ internal static class ResumableRuns
     {
         string metrics = Path.Combine(run, "metrics.jsonl");
         var waiting = Stopwatch.StartNew();
-        while (!process.HasExited && waiting.Elapsed < TimeSpan.FromMinutes(2)
-            && (!File.Exists(metrics) || File.ReadLines(metrics).Count() < steps))
+        while (!process.HasExited && (!File.Exists(metrics) || File.ReadLines(metrics).Count() < steps))
+        {
+            Assert.True(waiting.Elapsed < TimeSpan.FromMinutes(5), $"{run} has not logged {steps} steps in five minutes.");
             Thread.Sleep(2);
+        }
     }
 
     /// <summary>Copies a run's folder.</summary>
@@ -51,15 +53,6 @@ internal static class ResumableRuns
             Directory.CreateDirectory(Path.GetDirectoryName(target)!);
             File.Copy(path, target);
         }
-    }
-
-    /// <summary>Waits until a process has computed for a while, however busy the machine is.</summary>
-    public static void WaitForWork(Process process, TimeSpan work)
-    {
-        var waiting = Stopwatch.StartNew();
-        for (var before = process.TotalProcessorTime; !process.HasExited && process.TotalProcessorTime - before < work
-            && waiting.Elapsed < TimeSpan.FromMinutes(1); process.Refresh())
-            Thread.Sleep(5);
     }
 
     private static string[] Timeless(string run, string file) => [.. File.ReadLines(Path.Combine(run, file)).Select(line =>

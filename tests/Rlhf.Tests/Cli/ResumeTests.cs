@@ -43,18 +43,12 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
     public void An_evaluation_that_a_stop_interrupted_is_made_up()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
-        var reviews = File.ReadAllLines(toys.PathOf("reviews.csv"));
-        File.WriteAllLines(toys.PathOf("held-out.csv"), [reviews[0], .. Enumerable.Repeat(reviews[1..], 60).SelectMany(r => r)]);
-        string[] command = ["reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", "4", "--batch-size", "1",
-            "--eval-dataset", "held-out.csv", "--max-eval-texts", "100000", "--save-every", "100", "--threads", "1"];
+        string[] command = ["reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", "4", "--batch-size", "8",
+            "--save-every", "100", "--threads", "1"];
         toys.Succeed([.. command, "--output", "evaluated"]);
-        using (var process = RlhfCommand.Start(toys.Folder, [.. command, "--output", "interrupted"]))
-        {
-            ResumableRuns.WaitForSteps(process, toys.PathOf("interrupted"), 3);
-            ResumableRuns.WaitForWork(process, TimeSpan.FromSeconds(0.1));
-            ResumableRuns.Signal(process, "TERM");
+        using (var process = RlhfCommand.Start(toys.Folder, new Dictionary<string, string> { ["RLHF_FAULT"] = "stop-in-evaluation@4" },
+            [.. command, "--output", "interrupted"]))
             Assert.Equal(130, RlhfCommand.Finish(process).ExitCode);
-        }
         Assert.Equal(["checkpoint-4"], Directory.GetDirectories(toys.PathOf("interrupted", "checkpoints")).Select(p => Path.GetFileName(p)));
         Assert.Equal(3, File.ReadLines(toys.PathOf("interrupted", "metrics.jsonl")).Count());
         Assert.False(File.Exists(toys.PathOf("interrupted", ".finished")));

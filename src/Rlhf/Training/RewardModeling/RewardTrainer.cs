@@ -230,6 +230,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
         {
             if (state.EvaluationIsDue && heldOut.Count > 0)
             {
+                TrainingFaults.BeforeEvaluation(Faults, state.Step, cancellation);
                 if (Evaluate(heldOut, objective, cancellation) is not { } evaluation)
                     return;
                 last = state = state with { Evaluation = evaluation, EvaluationIsDue = false, Elapsed = before + clock.Elapsed };
