@@ -91,12 +91,8 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Signals are sent with kill.");
         using var process = RlhfCommand.Start(toys.Folder, ["ppo", .. PpoFlags, .. Random, "--steps", "100000", "--output",
             "stopped"]);
-        string metrics = toys.PathOf("stopped", "metrics.jsonl");
-        var waiting = Stopwatch.StartNew();
-        while ((!File.Exists(metrics) || new FileInfo(metrics).Length == 0) && !process.HasExited
-            && waiting.Elapsed < TimeSpan.FromMinutes(2))
-            Thread.Sleep(50);
-        Process.Start("kill", ["-INT", process.Id.ToString(CultureInfo.InvariantCulture)]).WaitForExit();
+        ResumableRuns.WaitForSteps(process, toys.PathOf("stopped"), 1);
+        ResumableRuns.Signal(process, IgnoresInterrupts() ? "TERM" : "INT");
         var result = RlhfCommand.Finish(process);
         Assert.Equal(130, result.ExitCode);
         Assert.Contains("Stopping after the current step", result.Error);
@@ -105,6 +101,11 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
             .RootElement.GetProperty("steps").GetInt64(), 1, 99_999);
         Assert.Contains("The run was stopped after", File.ReadAllText(toys.PathOf("stopped", "report.html")));
     }
+
+    /// <summary>Shells start what runs in their background deaf to Ctrl-C, and so are then these tests and the commands they start.</summary>
+    private static bool IgnoresInterrupts() => OperatingSystem.IsLinux() && (1 & ulong.Parse(
+        File.ReadLines("/proc/self/status").Single(line => line.StartsWith("SigIgn:", StringComparison.Ordinal))["SigIgn:".Length..].Trim(),
+        NumberStyles.HexNumber, CultureInfo.InvariantCulture) >> 1) != 0;
 
     [Fact]
     public void Divergence_ends_in_a_sentence_that_names_flags_and_saves_no_broken_model()
