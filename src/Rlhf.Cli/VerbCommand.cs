@@ -2,6 +2,7 @@ using System.CommandLine;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Cli.Verbs;
+using Rlhf.Runtime;
 
 namespace Rlhf.Cli;
 
@@ -20,15 +21,10 @@ internal sealed record VerbContext(
     /// <summary>
     /// The command line as a shell takes it, for people elsewhere: of a path from the root, such as a home folder, the last part alone.
     /// </summary>
-    public string CommandLine => string.Join(' ', Command.Tokens.Select(t => Quoted(WithoutFolders(t.Value))).Prepend("rlhf"));
+    public string CommandLine => string.Join(' ', Command.Tokens.Select(t => ShellWord.Of(WithoutFolders(t.Value))).Prepend("rlhf"));
 
     internal static string WithoutFolders(string word) => Path.IsPathRooted(word)
         && Path.GetFileName(Path.TrimEndingDirectorySeparator(word)) is { Length: > 0 } name ? name : word;
-
-    /// <summary>A word as a shell takes it.</summary>
-    public static string Quoted(string word) =>
-        word.Length > 0 && word.All(c => char.IsAsciiLetterOrDigit(c) || "-_./=:,+@%".Contains(c)) ? word
-            : $"'{word.Replace("'", "'\\''")}'";
 }
 
 /// <summary>One verb of the command line.</summary>

@@ -2,6 +2,7 @@ using System.ComponentModel;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;
+using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -46,7 +47,7 @@ internal sealed record HubSettings
         bool stopped = context.Stop.IsCancellationRequested;
         if (settings.PushToHub is not { } id)
             return stopped ? ExitCode.Interrupted : ExitCode.Success;
-        string later = $"Push it with: rlhf hub push {VerbContext.Quoted(folder)} {id}{(settings.Private ? " --private" : "")}";
+        string later = $"Push it with: rlhf hub push {ShellWord.Of(folder)} {id}{(settings.Private ? " --private" : "")}";
         if (stopped)
         {
             context.Screen.Line($"The run was stopped, so its model was not pushed. {Screen.Safe(later)}");

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Rlhf.Cli.Terminal;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 using Rlhf.Training;
 using Rlhf.Training.Checkpointing;
@@ -112,7 +113,7 @@ internal sealed class RunCheckpoints
         if (saveEvery != 0 && savedStep != trainer.StepCount && trainer.StepCount > 0)
             Save();
         if (savedStep is not null)
-            context.Screen.Line($"Go on later with: rlhf {verb} --resume {Screen.Safe(VerbContext.Quoted(folder.Path))}");
+            context.Screen.Line($"Go on later with: rlhf {verb} --resume {Screen.Safe(ShellWord.Of(folder.Path))}");
     }
 
     /// <summary>
@@ -141,11 +142,11 @@ internal sealed class RunCheckpoints
             return;
         string resume = good == checkpoints[0] ? folder.Path : good.Folder;
         Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {good.Step:N0}, is {good.Folder}. Go on from there, with "
-            + $"another setting, by: rlhf {verb} --resume {VerbContext.Quoted(resume)}");
+            + $"another setting, by: rlhf {verb} --resume {ShellWord.Of(resume)}");
         if (error is TrainingDivergedException
             && checkpoints.FirstOrDefault(c => c.Step < good.Step && (lastWasGood || c.Step <= soundStep)) is { } earlier)
             Console.Error.WriteLine($"rlhf: should it stop again at once, go on from an earlier one: --resume "
-                + VerbContext.Quoted(earlier.Folder));
+                + ShellWord.Of(earlier.Folder));
     }
 
     /// <param name="afterFailure">What a failed run leaves is never the best checkpoint, and takes no other's place.</param>

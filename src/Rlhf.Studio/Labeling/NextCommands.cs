@@ -1,4 +1,5 @@
 using System.Globalization;
+using Rlhf.Runtime;
 using Rlhf.Studio.Runs;
 
 namespace Rlhf.Studio.Labeling;
@@ -63,7 +64,7 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     private string InRuns(string id) => Path.Combine(runs.Folder, id);
 
     private static string Line(string verb, IEnumerable<string> arguments) =>
-        $"rlhf {verb} {string.Join(' ', arguments.Select(Shell.Word))}";
+        $"rlhf {verb} {string.Join(' ', arguments.Select(ShellWord.Of))}";
 
     private static string Short(string path) => path == Placeholder ? path : Shell.Path(path);
 }

@@ -77,7 +77,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
     }
 
     /// <summary>The command that resumes a run, for a terminal.</summary>
-    public string ResumeCommand(RunInfo run) => $"rlhf {run.Verb} --resume {Shell.Word(Path.Combine(runs.Folder, run.Id))}";
+    public string ResumeCommand(RunInfo run) => $"rlhf {run.Verb} --resume {ShellWord.Of(Path.Combine(runs.Folder, run.Id))}";
 
     /// <summary>Starts <c>rlhf VERB --resume FOLDER</c> as a process of its own, and waits until it has the folder or has ended.</summary>
     public async Task<ActionResult> ResumeAsync(string id, CancellationToken cancellation = default)

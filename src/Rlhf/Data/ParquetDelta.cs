@@ -39,7 +39,7 @@ internal ref struct ParquetDelta
         int present = 0;
         for (int level = 0, count; level < values; level += count)
         {
-            ulong header = scan.VarInt(), run = header >> 1;
+            ulong header = scan.Unsigned(), run = header >> 1;
             if (header > int.MaxValue)
                 throw new InvalidDataException("a run of definition levels is too long");
             bool isPacked = (header & 1) == 1;
@@ -85,7 +85,7 @@ internal ref struct ParquetDelta
             numbers[made++] = (int)value;
         while (made < count)
         {
-            long least = ZigZag();
+            long least = Signed();
             var widths = Take(miniblocks);
             for (int miniblock = 0; miniblock < miniblocks && made < count; miniblock++)
             {
@@ -103,13 +103,13 @@ internal ref struct ParquetDelta
     /// <summary>The head of a DELTA_BINARY_PACKED sequence; the format's own rules for a block's size are kept.</summary>
     private (int Miniblocks, int PerMiniblock, long First) Begin(int count)
     {
-        ulong block = VarInt(), miniblocks = VarInt(), values = VarInt();
+        ulong block = Unsigned(), miniblocks = Unsigned(), values = Unsigned();
         if (block is 0 or > MaxBlock || block % 128 != 0 || miniblocks == 0 || block % miniblocks != 0
             || block / miniblocks % 32 != 0)
             throw new InvalidDataException($"its values stand in blocks of {block:N0} in {miniblocks:N0} parts");
         if (values != (ulong)count)
             throw new InvalidDataException($"it holds {values:N0} values where its page has {count:N0}");
-        return ((int)miniblocks, (int)(block / miniblocks), ZigZag());
+        return ((int)miniblocks, (int)(block / miniblocks), Signed());
     }
 
     private static long Bits(ReadOnlySpan<byte> packed, int from, int width)
@@ -123,29 +123,16 @@ internal ref struct ParquetDelta
     private ReadOnlySpan<byte> Take(int length)
     {
         if (length > data.Length - position)
-            throw new InvalidDataException("a page ends within its values");
+            throw Ended();
         position += length;
         return data.Slice(position - length, length);
     }
 
+    private static InvalidDataException Ended() => new("a page ends within its values");
+
     private byte Byte() => Take(1)[0];
 
-    private ulong VarInt()
-    {
-        ulong value = 0;
-        for (int shift = 0; shift < 64; shift += 7)
-        {
-            byte b = Byte();
-            value |= (ulong)(b & 127) << shift;
-            if (b < 128)
-                return value;
-        }
-        throw new InvalidDataException("an integer is too long");
-    }
+    private ulong Unsigned() => VarInt.TryRead(data, ref position, out ulong value) ? value : throw Ended();
 
-    private long ZigZag()
-    {
-        ulong value = VarInt();
-        return (long)(value >> 1) ^ -(long)(value & 1);
-    }
+    private long Signed() => VarInt.ZigZag(Unsigned());
 }

@@ -69,7 +69,7 @@ internal ref struct ThriftScan
     }
 
     private long Number(byte header, long before) =>
-        (header >> 4 is > 0 and int delta ? before + delta : ZigZag()) is >= 0 and <= short.MaxValue and var id
+        (header >> 4 is > 0 and int delta ? before + delta : Signed()) is >= 0 and <= short.MaxValue and var id
             ? id : throw new InvalidDataException("a field has an impossible number");
 
     private void Value(ThriftShape shape, long path)
@@ -80,7 +80,7 @@ internal ref struct ThriftScan
                 Advance(1);
                 break;
             case ThriftShape.Int16 or ThriftShape.Int32 or ThriftShape.Int64:
-                long value = ZigZag();
+                long value = Signed();
                 // The library drops the bits that are too many, and would take the number for another one.
                 int bits = shape.Type == ThriftShape.Int16 ? 16 : shape.Type == ThriftShape.Int32 ? 32 : 64;
                 if (value << (64 - bits) >> (64 - bits) != value)
@@ -91,7 +91,7 @@ internal ref struct ThriftScan
                 Advance(8);
                 break;
             case ThriftShape.Binary:
-                Advance(VarInt());
+                Advance(Unsigned());
                 break;
             case ThriftShape.List:
                 Elements(shape.Element!, path);
@@ -129,7 +129,7 @@ internal ref struct ThriftScan
                 Advance(1);
                 break;
             case ThriftShape.Int16 or ThriftShape.Int32 or ThriftShape.Int64:
-                VarInt();
+                Unsigned();
                 break;
             case ThriftShape.Double:
                 Advance(8);
@@ -138,7 +138,7 @@ internal ref struct ThriftScan
                 Advance(16);
                 break;
             case ThriftShape.Binary:
-                Advance(VarInt());
+                Advance(Unsigned());
                 break;
             case ThriftShape.List or ThriftShape.Set:
                 byte list = Byte();
@@ -146,7 +146,7 @@ internal ref struct ThriftScan
                     Skip(list & 15, depth + 1);
                 break;
             case ThriftShape.Map:
-                ulong pairs = VarInt();
+                ulong pairs = Unsigned();
                 byte types = pairs > 0 ? Byte() : (byte)0;
                 _ = Checked(pairs);
                 for (; pairs > 0; pairs--)
@@ -172,7 +172,7 @@ internal ref struct ThriftScan
     /// <summary>Number of elements of a list with this header.</summary>
     private ulong Count(byte header)
     {
-        ulong count = header >> 4 is 15 ? VarInt() : (ulong)(header >> 4);
+        ulong count = header >> 4 is 15 ? Unsigned() : (ulong)(header >> 4);
         _ = Checked(count); // each takes a byte at least
         return count;
     }
@@ -189,7 +189,9 @@ internal ref struct ThriftScan
     }
 
     private int Checked(ulong length) =>
-        length <= (ulong)(data.Length - position) ? position : throw new EndOfStreamException("it ends inside a structure");
+        length <= (ulong)(data.Length - position) ? position : throw Ended();
+
+    private static EndOfStreamException Ended() => new("it ends inside a structure");
 
     private void Advance(ulong length)
     {
@@ -204,22 +206,7 @@ internal ref struct ThriftScan
         return value;
     }
 
-    private ulong VarInt()
-    {
-        ulong value = 0;
-        for (int shift = 0; shift < 64; shift += 7)
-        {
-            byte b = Byte();
-            value |= (ulong)(b & 127) << shift;
-            if (b < 128)
-                return value;
-        }
-        throw new InvalidDataException("an integer is too long");
-    }
+    private ulong Unsigned() => VarInt.TryRead(data, ref position, out ulong value) ? value : throw Ended();
 
-    private long ZigZag()
-    {
-        ulong value = VarInt();
-        return (long)(value >> 1) ^ -(long)(value & 1);
-    }
+    private long Signed() => VarInt.ZigZag(Unsigned());
 }

@@ -11,15 +11,20 @@ namespace Rlhf.Training.RewardModeling;
 /// <param name="LearningRate">Learning rate of the update.</param>
 /// <param name="GradNorm">Norm of the gradient before clipping.</param>
 /// <param name="Tokens">Tokens trained on so far.</param>
-/// <param name="TokensPerSecond">Mean rate so far, evaluations left out.</param>
 /// <param name="Elapsed">Time since the run began, evaluations included.</param>
 /// <param name="Evaluation">Result on held-out data when this step ended with an evaluation.</param>
 public sealed record RewardProgress(
     long Step, long TotalSteps, double Epoch, double Loss, double Accuracy, double LearningRate, double GradNorm, long Tokens,
-    double TokensPerSecond, TimeSpan Elapsed, RewardEvaluation? Evaluation)
+    TimeSpan Elapsed, RewardEvaluation? Evaluation)
 {
     /// <summary>Steps in a row, up to this one, whose update was left out because loss or gradient was not finite.</summary>
     public int BadStepsInARow { get; init; }
+
+    /// <summary>Time spent on steps since the run began, evaluations and whatever else is between steps left out.</summary>
+    public TimeSpan TrainingTime { get; init; }
+
+    /// <summary>Mean rate of <see cref="Tokens"/> over <see cref="TrainingTime"/>; 0 before the first step.</summary>
+    public double TokensPerSecond => TrainingTime > TimeSpan.Zero ? Tokens / TrainingTime.TotalSeconds : 0;
 
     /// <summary>
     /// The step was to end with an evaluation that a stop interrupted. A run that goes on makes it up before its next step, and reports the

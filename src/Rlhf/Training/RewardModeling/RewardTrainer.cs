@@ -155,7 +155,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
 
     internal static RewardProgress? ReadState(JsonElement state) => CheckpointJson.ReadState<RewardProgress>(state, s => s.Step >= 0
         && s.BadStepsInARow >= 0 && s.Tokens >= 0 && CheckpointJson.IsSound(s.Elapsed)
-        && s.Tokens / Math.Max(1, s.TokensPerSecond) < TimeSpan.MaxValue.TotalSeconds / 2);
+        && CheckpointJson.IsSound(s.TrainingTime));
 
     /// <inheritdoc/>
     public void Dispose() => optimizer.Dispose();
@@ -174,9 +174,9 @@ public sealed class RewardTrainer : IResumable, IDisposable
         optimizer.ZeroGradients();
         var clock = Stopwatch.StartNew();
         RewardExample[][][]? epoch = null;
-        var state = last ?? new RewardProgress(0, totalSteps, 0, double.NaN, double.NaN, 0, 0, 0, 0, TimeSpan.Zero, null);
+        var state = last ?? new RewardProgress(0, totalSteps, 0, double.NaN, double.NaN, 0, 0, 0, TimeSpan.Zero, null);
         var before = state.Elapsed;
-        var trainingTime = TimeSpan.FromSeconds(state.Tokens / Math.Max(1, state.TokensPerSecond));
+        var trainingTime = state.TrainingTime;
 
         if (state.EvaluationIsDue)
             EndStep();
@@ -217,9 +217,10 @@ public sealed class RewardTrainer : IResumable, IDisposable
 
             // 4. Held-out data and the report.
             last = state = new RewardProgress(step, totalSteps, (double)step / stepsPerEpoch, loss, correct / count, learningRate,
-                gradNorm, tokens, tokens / trainingTime.TotalSeconds, before + clock.Elapsed, null)
+                gradNorm, tokens, before + clock.Elapsed, null)
             {
                 BadStepsInARow = badSteps.InARow,
+                TrainingTime = trainingTime,
                 EvaluationIsDue = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0),
             };
             EndStep();
