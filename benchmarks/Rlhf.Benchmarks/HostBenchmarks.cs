@@ -1,8 +1,9 @@
 using BenchmarkDotNet.Attributes;
-using Rlhf.Checkpoints;
 using Rlhf.Generation;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
+using Rlhf.Weights;
 
 namespace Rlhf.Benchmarks;
 

@@ -2,7 +2,8 @@ using BenchmarkDotNet.Attributes;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 

@@ -8,11 +8,12 @@
 // docs/labelling.md shows what comes of it.
 using System.Globalization;
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Evaluation;
-using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Studio.Labeling;
 using Rlhf.Tokenizers;
 

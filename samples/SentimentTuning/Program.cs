@@ -7,11 +7,13 @@
 
 // 1, 2  Set-up and libraries: the Rlhf package, and nothing else.
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
 using Rlhf.Training.Ppo;
 
@@ -37,7 +39,7 @@ var all = lesson
 Query[] heldOut = [.. all.Take(100)], queries = [.. all.Skip(100)];
 
 // 5  Models: GPT-2 with a value head as the policy, a frozen copy as the reference.
-using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(policyFolder, device);
+using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device);
 using var reference = policy.CreateReferenceModel();
 
 // 6  The PPO trainer.

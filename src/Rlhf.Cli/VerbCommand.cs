@@ -1,8 +1,8 @@
 using System.CommandLine;
+using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
-using Rlhf.Cli.Verbs;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Cli;
 
@@ -71,7 +71,7 @@ internal sealed class VerbCommand : Command
             var chosen = preset?.Invoke(Settings.Preview(command, file));
             var bound = Settings.Bind(command, file, chosen, withInputs: true);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
-            bool isTraining = bound.Find<CheckpointOptions>() is not null;
+            bool isTraining = bound.Find<CheckpointFlags>() is not null;
             using var interruption = new Interruption(isTraining);
             if (isTraining)
                 interruption.OutliveTerminal();

@@ -1,6 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.Json;
-using Rlhf.Checkpoints;
+using Rlhf.Weights;
 using TorchSharp;
 
 namespace Rlhf.Tests;

@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 
 namespace Rlhf.Tests;
 

@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using YamlDotNet.Core;
 using YamlDotNet.Core.Events;
 

@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 

@@ -1,9 +1,11 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
-using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Evaluation.Benchmarks;
 using Rlhf.Hub;
 using Rlhf.Models.Encoders;
@@ -14,7 +16,7 @@ using Spectre.Console;
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>Size of the workload.</summary>
-internal sealed record BenchOptions
+internal sealed record BenchFlags
 {
     [Description("Shape of the policy: gpt2 (124M), tiny (the model that ships), or the config.json of a folder or of org/name.")]
     [ValueName("gpt2|tiny|DIR")]
@@ -74,14 +76,14 @@ internal static class BenchVerb
         "bench", "measures PPO's phases at a chosen size, against the machine's own matrix product rate.",
         ["rlhf bench --model tiny --reward tiny", "rlhf bench --batch 128 --mini 128 --steps 1 --json"],
         new SettingsBinder()
-            .Add("Workload", new BenchOptions(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate(), nameof(ComputeOptions.IgnoreMemory)),
+            .Add("Workload", new BenchFlags(), o => o.Validate())
+            .Add("Compute", new ComputeFlags(), o => o.Validate(), nameof(ComputeFlags.IgnoreMemory)),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var (options, screen) = (context.Settings.Get<BenchOptions>(), context.Screen);
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var (options, screen) = (context.Settings.Get<BenchFlags>(), context.Screen);
+        var device = context.Settings.Get<ComputeFlags>().Start();
         var benchmark = new PpoBenchmark
         {
             Policy = Policy(context, options.Model),
@@ -93,8 +95,8 @@ internal static class BenchVerb
                 PpoEpochs = options.Epochs,
                 Seed = options.Seed,
             },
-            Queries = BenchOptions.Range(options.Query, 1)!,
-            Responses = BenchOptions.Range(options.Response, 1)!,
+            Queries = BenchFlags.Range(options.Query, 1)!,
+            Responses = BenchFlags.Range(options.Response, 1)!,
             Steps = options.Steps,
             ReferencePath = options.ReferencePath,
             Device = device,
@@ -108,7 +110,7 @@ internal static class BenchVerb
         return ExitCode.Success;
     }
 
-    internal static object Rounded(BenchOptions options, PpoBenchmarkResult r) => new
+    internal static object Rounded(BenchFlags options, PpoBenchmarkResult r) => new
     {
         options.Model,
         options.Reward,
@@ -124,7 +126,7 @@ internal static class BenchVerb
         r.RewardS,
         r.PpoStepS,
         r.ReferenceS,
-        r.OptimiseS,
+        r.OptimizeS,
         r.ForwardS,
         r.HeadS,
         r.BackwardS,
@@ -166,7 +168,7 @@ internal static class BenchVerb
         Row("reward", r.RewardS, r.RewardGflop);
         Row("PPO step", r.PpoStepS, r.PpoStepGflop);
         Part("  reference", r.ReferenceS);
-        Part("  optimize", r.OptimiseS);
+        Part("  optimize", r.OptimizeS);
         Part("    forward", r.ForwardS);
         Part("    head", r.HeadS);
         Part("    backward", r.BackwardS);

@@ -2,16 +2,18 @@ using System.ComponentModel;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Rewards;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What to label, and where to.</summary>
-internal sealed record ClassifyOptions
+internal sealed record ClassifyFlags
 {
     [Description("Classifier: a folder or the Hub's org/name; unset: the sentiment classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
@@ -48,20 +50,20 @@ internal static class ClassifyVerb
         "classify", "labels texts by a classifier.",
         ["rlhf classify --dataset imdb --split unsupervised --min-score 0.9 --out labelled.jsonl"],
         new SettingsBinder()
-            .Add("Classifier", new ClassifyOptions(), o => o.Validate())
-            .Add("Data", new DatasetOptions(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
-            .Check(DatasetOptions.Needed)
-            .Check(s => PairsVerb.OutProblems(s.Get<ClassifyOptions>().Out, s.Get<ClassifyOptions>().Overwrite)),
+            .Add("Classifier", new ClassifyFlags(), o => o.Validate())
+            .Add("Data", new DatasetFlags(), o => o.Validate())
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .Check(DatasetFlags.Needed)
+            .Check(s => PairsVerb.OutProblems(s.Get<ClassifyFlags>().Out, s.Get<ClassifyFlags>().Overwrite)),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var options = context.Settings.Get<ClassifyOptions>();
+        var options = context.Settings.Get<ClassifyFlags>();
         string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
-        var reviews = context.Settings.Get<DatasetOptions>().Load(context, seed: 0);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Classifying with {folder}", folder);
+        var reviews = context.Settings.Get<DatasetFlags>().Load(context, seed: 0);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Classifying with {folder}", folder);
         using var pipeline = TextClassificationPipeline.FromPretrained(folder, device);
         var counts = new SortedDictionary<string, int>(StringComparer.Ordinal);
         AtomicFile.Write(file, stream => ProgressDisplay.Run(context.Screen, "Classifying", "text", reviews.Count, display =>

@@ -1,6 +1,9 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Reports;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
@@ -9,7 +12,6 @@ using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
-using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Spectre.Console;
 
@@ -18,7 +20,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>
 /// What to evaluate: policies before and after or side by side, a classifier, a reward model or a language model.
 /// </summary>
-internal sealed record EvaluateOptions
+internal sealed record EvaluateFlags
 {
     [Description("Comparison: language model before training.")]
     [ValueName("DIR|ORG/NAME")]
@@ -109,27 +111,27 @@ internal static class EvaluateVerb
             "rlhf evaluate --model runs/my-sft --dataset imdb/ --split test --max-texts 500",
         ],
         new SettingsBinder()
-            .Add("What", new EvaluateOptions(), o => o.Validate())
-            .Add("Data", new DatasetOptions(), o => o.Validate())
-            .Add("Queries of a comparison", new QueryOptions(), o => o.Validate(), hide: nameof(QueryOptions.EvalSplit))
+            .Add("What", new EvaluateFlags(), o => o.Validate())
+            .Add("Data", new DatasetFlags(), o => o.Validate())
+            .Add("Queries of a comparison", new QueryFlags(), o => o.Validate(), hide: nameof(QueryFlags.EvalSplit))
             .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), nameof(GenerationConfig.MaxNewTokens))
-            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
             .Check(Problems),
         Run);
 
     private static IEnumerable<string> Problems(BoundSettings settings)
     {
-        var options = settings.Get<EvaluateOptions>();
-        if (options.Model is null && settings.Get<HubSettings>().Revision is not null)
+        var options = settings.Get<EvaluateFlags>();
+        if (options.Model is null && settings.Get<HubFlags>().Revision is not null)
             yield return "--revision belongs to --model; other models take theirs as org/name@NAME.";
-        if ((options.Classifier ?? options.Model) is not null && settings.Get<DatasetOptions>().Dataset is null)
-            yield return DatasetOptions.Missing;
+        if ((options.Classifier ?? options.Model) is not null && settings.Get<DatasetFlags>().Dataset is null)
+            yield return DatasetFlags.Missing;
     }
 
     private static int Run(VerbContext context)
     {
-        var options = context.Settings.Get<EvaluateOptions>();
+        var options = context.Settings.Get<EvaluateFlags>();
         if (options.Classifier is { } classifier)
             MeasureClassifier(context, ModelFolders.Resolve(context, "--classifier", classifier));
         else if (options.Policies is { } policies)
@@ -146,15 +148,15 @@ internal static class EvaluateVerb
 
     private static void Compare(VerbContext context, string beforeFolder, string afterFolder)
     {
-        var options = context.Settings.Get<EvaluateOptions>();
-        var lengths = context.Settings.Get<QueryOptions>();
+        var options = context.Settings.Get<EvaluateFlags>();
+        var lengths = context.Settings.Get<QueryFlags>();
         var screen = context.Screen;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
-        var dataset = QueryOptions.WithLessonFilter(context.Settings);
-        string source = QueryOptions.Source(dataset);
-        var device = context.Settings.Get<ComputeOptions>()
+        var dataset = QueryFlags.WithLessonFilter(context.Settings);
+        string source = QueryFlags.Source(dataset);
+        var device = context.Settings.Get<ComputeFlags>()
             .StartToRead("The comparison", beforeFolder, afterFolder, rewardFolder, judgeFolder);
         var tokenizer = AutoTokenizer.FromPretrained(beforeFolder);
         int[][] queries =
@@ -185,7 +187,7 @@ internal static class EvaluateVerb
 
     private static void MeasurePairs(VerbContext context, string path)
     {
-        var (options, data, screen) = (context.Settings.Get<EvaluateOptions>(), context.Settings.Get<DatasetOptions>(),
+        var (options, data, screen) = (context.Settings.Get<EvaluateFlags>(), context.Settings.Get<DatasetFlags>(),
             context.Screen);
         string folder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         var (source, split) = HubFiles.Dataset(context, "--pairs", path, data.Split, data.Subset);
@@ -193,7 +195,7 @@ internal static class EvaluateVerb
             new() { Split = split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
         if (pairs.Count == 0)
             throw new InvalidDataException($"{path} holds no pair.");
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
         var reward = AutoReward.FromPretrained(folder, device, options.RewardLabel);
         using var rewardModel = reward as IDisposable;
         screen.Line($"Scoring {Numbers.Count(pairs.Count, "pair")} …");
@@ -209,9 +211,9 @@ internal static class EvaluateVerb
 
     private static void MeasureClassifier(VerbContext context, string folder)
     {
-        var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
-        var reviews = context.Settings.Get<DatasetOptions>().Load(context, options.Seed);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
+        var (options, screen) = (context.Settings.Get<EvaluateFlags>(), context.Screen);
+        var reviews = context.Settings.Get<DatasetFlags>().Load(context, options.Seed);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForSequenceClassification.FromPretrained(folder, device);
         var evaluator = new ClassifierEvaluator(model, tokenizer) { CropTokens = options.CropTokens, Seed = options.Seed };
@@ -271,9 +273,9 @@ internal static class EvaluateVerb
 
     private static void MeasureLanguageModel(VerbContext context, string folder)
     {
-        var (options, screen) = (context.Settings.Get<EvaluateOptions>(), context.Screen);
-        var texts = context.Settings.Get<DatasetOptions>().Load(context, options.Seed).Select(r => r.Text).ToArray();
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Measuring {folder}", folder);
+        var (options, screen) = (context.Settings.Get<EvaluateFlags>(), context.Screen);
+        var texts = context.Settings.Get<DatasetFlags>().Load(context, options.Seed).Select(r => r.Text).ToArray();
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         LanguageModels.EndToken(folder, model, tokenizer);

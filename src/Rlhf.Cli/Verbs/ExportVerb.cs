@@ -1,17 +1,21 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
-using Rlhf.Checkpoints;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
+using Rlhf.Weights;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What to export.</summary>
-internal sealed record ExportOptions
+internal sealed record ExportFlags
 {
     [Description("Model folder, the folder of a run, or a model of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
@@ -34,14 +38,14 @@ internal static class ExportVerb
         "export", "writes a model in another form: 16-bit weights, without its value head, safetensors instead of .bin.",
         ["rlhf export --model runs/my-run --storage float16 --output my-model"],
         new SettingsBinder()
-            .Add("Model", new ExportOptions(), o => o.Validate())
-            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
-            .Add("Output", new OutputOptions()),
+            .Add("Model", new ExportFlags(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+            .Add("Output", new OutputFlags()),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var (options, output) = (context.Settings.Get<ExportOptions>(), context.Settings.Get<OutputOptions>());
+        var (options, output) = (context.Settings.Get<ExportFlags>(), context.Settings.Get<OutputFlags>());
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         string target = output.Required("exported model");
 
@@ -65,7 +69,7 @@ internal static class ExportVerb
         return ExitCode.Success;
     }
 
-    private static (string Architecture, long Parameters) Save(string source, string target, ExportOptions options)
+    private static (string Architecture, long Parameters) Save(string source, string target, ExportFlags options)
     {
         var storage = options.Storage.ToScalarType();
         HashSet<string> stored;
@@ -78,7 +82,7 @@ internal static class ExportVerb
             classifier.SavePretrained(target, storage);
             return (classifier.Architecture, classifier.Parameters.ElementCount);
         }
-        using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(source);
+        using var policy = CausalLMWithValueHead.FromPretrained(source);
         bool hasHead = stored.Any(name => name.StartsWith("v_head.", StringComparison.Ordinal));
         policy.SavePretrained(target, storage, includeValueHead: options.ValueHead && hasHead);
         return (policy.PretrainedModel.Architecture, policy.PretrainedModel.Parameters.ElementCount);

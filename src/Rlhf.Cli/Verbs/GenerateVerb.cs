@@ -2,18 +2,21 @@ using System.CommandLine;
 using System.ComponentModel;
 using System.Text;
 using System.Text.Json;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Tokenizers;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What to write.</summary>
-internal sealed record GenerateOptions
+internal sealed record GenerateFlags
 {
     [Description("Model folder, or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
@@ -66,10 +69,10 @@ internal static class GenerateVerb
                 "rlhf generate --model runs/my-sft --prompts beginnings.txt --temperature 0.7 --json",
             ],
             new SettingsBinder()
-                .Add("Writing", new GenerateOptions(), o => o.Validate())
+                .Add("Writing", new GenerateFlags(), o => o.Validate())
                 .Add("Sampling", new GenerationConfig { MaxNewTokens = 40 }, c => c.Validate())
-                .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
-                .Add("Compute", new ComputeOptions(), o => o.Validate()),
+                .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+                .Add("Compute", new ComputeFlags(), o => o.Validate()),
             context => Run(context, prompts));
         command.Add(prompts);
         return command;
@@ -77,12 +80,12 @@ internal static class GenerateVerb
 
     private static int Run(VerbContext context, Argument<string[]> argument)
     {
-        var options = context.Settings.Get<GenerateOptions>();
+        var options = context.Settings.Get<GenerateFlags>();
         var config = context.Settings.Get<GenerationConfig>();
         var screen = context.Screen;
         string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         var prompts = Prompts(context.Command.GetValue(argument) ?? [], options.Prompts);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Generating with {folder}", folder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Generating with {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         int end = LanguageModels.EndToken(folder, model, tokenizer);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.ComponentModel;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;
@@ -34,7 +35,7 @@ internal sealed record HubDownloadOptions
 }
 
 /// <summary>How to push.</summary>
-internal sealed record HubPushSettings
+internal sealed record HubPushFlags
 {
     [Description("Make the repository private when it is new.")]
     public bool Private { get; init; }
@@ -138,7 +139,7 @@ internal static class HubVerbs
         var command = new VerbCommand(
             "push", "pushes a model's folder as one commit; needs a token in HF_TOKEN.",
             ["rlhf hub push runs/my-run my-name/my-model", "rlhf hub push runs/my-run my-name/my-model --private --revision v2"],
-            new SettingsBinder().Add("Push", new HubPushSettings(), o => o.Validate()),
+            new SettingsBinder().Add("Push", new HubPushFlags(), o => o.Validate()),
             context => Push(context, context.Command.GetValue(folder)!, context.Command.GetValue(id)!));
         command.Add(folder);
         command.Add(id);
@@ -147,7 +148,7 @@ internal static class HubVerbs
 
     private static int Push(VerbContext context, string path, string id)
     {
-        var (options, screen) = (context.Settings.Get<HubPushSettings>(), context.Screen);
+        var (options, screen) = (context.Settings.Get<HubPushFlags>(), context.Screen);
         if (!Directory.Exists(path))
             throw new ConfigurationException([$"{path} is no folder; name the folder of a model or of a run."]);
         string folder = ModelFolders.Local(path) ?? throw new ConfigurationException([$"{path} {ModelFolders.NoModel(path)}"]);

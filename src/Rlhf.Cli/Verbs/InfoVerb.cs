@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Hub;
 using TorchSharp;
@@ -12,16 +13,16 @@ internal static class InfoVerb
     public static Command Create() => new VerbCommand(
         "info", "shows the version, the device and the libraries that a run would use.",
         ["rlhf info", "rlhf info --json"],
-        new SettingsBinder().Add("Compute", new ComputeOptions(), o => o.Validate(), nameof(ComputeOptions.IgnoreMemory)),
+        new SettingsBinder().Add("Compute", new ComputeFlags(), o => o.Validate(), nameof(ComputeFlags.IgnoreMemory)),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeFlags>().Start();
         var hub = HubOptions.FromEnvironment();
         var info = new
         {
-            Version = typeof(Runtime.LibTorch).Assembly.GetName().Version?.ToString(3) ?? "unknown",
+            Version = typeof(Runtime.Native.LibTorch).Assembly.GetName().Version?.ToString(3) ?? "unknown",
             Libtorch = torch.__version__,
             Device = device.ToString(),
             Threads = torch.get_num_threads(),

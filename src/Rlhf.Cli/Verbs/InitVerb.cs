@@ -1,6 +1,9 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Runs;
+using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;
@@ -8,6 +11,7 @@ using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
 using TorchSharp;
 
@@ -31,7 +35,7 @@ internal enum StorageType
 }
 
 /// <summary>Shape of a new model.</summary>
-internal sealed record InitOptions
+internal sealed record InitFlags
 {
     [Description("Architecture: gpt2 writes text, the others classify it.")]
     public ModelType ModelType { get; init; }
@@ -97,14 +101,14 @@ internal static class InitVerb
             "rlhf init --model-type distilbert --tokenizer my-wordpiece --layers 4 --hidden-size 192 --output my-classifier",
         ],
         new SettingsBinder()
-            .Add("Model", new InitOptions(), o => o.Validate())
-            .Add("Output", new OutputOptions()),
+            .Add("Model", new InitFlags(), o => o.Validate())
+            .Add("Output", new OutputFlags()),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var options = context.Settings.Get<InitOptions>();
-        string folder = context.Settings.Get<OutputOptions>().Required("model");
+        var options = context.Settings.Get<InitFlags>();
+        string folder = context.Settings.Get<OutputFlags>().Required("model");
         LibTorch.Initialize();
         var tokenizer = options.Tokenizer is { } path
             ? AutoTokenizer.FromPretrained(ModelFolders.Resolve(context, "--tokenizer", path, HubModelParts.Tokenizer)) : null;
@@ -130,7 +134,7 @@ internal static class InitVerb
             ]);
     }
 
-    private static Gpt2Config Gpt2(InitOptions options, ITokenizer? tokenizer)
+    private static Gpt2Config Gpt2(InitFlags options, ITokenizer? tokenizer)
     {
         var usual = new Gpt2Config();
         int vocabulary = Vocabulary(options, tokenizer, usual.VocabSize);
@@ -151,7 +155,7 @@ internal static class InitVerb
         };
     }
 
-    private static SequenceClassifier Classifier(InitOptions options, ITokenizer? tokenizer)
+    private static SequenceClassifier Classifier(InitFlags options, ITokenizer? tokenizer)
     {
         EncoderConfig usual = options.ModelType switch
         {
@@ -181,7 +185,7 @@ internal static class InitVerb
         });
     }
 
-    private static int Vocabulary(InitOptions options, ITokenizer? tokenizer, int usual)
+    private static int Vocabulary(InitFlags options, ITokenizer? tokenizer, int usual)
     {
         if (tokenizer is not null && options.VocabSize < tokenizer.VocabSize)
             throw new ConfigurationException(

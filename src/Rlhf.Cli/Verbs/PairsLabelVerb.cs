@@ -1,16 +1,17 @@
 using System.ComponentModel;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
-using Rlhf.Runtime;
 using Rlhf.Training.RewardModeling;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What is labelled by whom.</summary>
-internal sealed record PairLabelOptions
+internal sealed record PairLabelFlags
 {
     [Description("Pairs to label: what rlhf pairs sample wrote.")]
     [ValueName("PATH")]
@@ -44,13 +45,13 @@ internal static class PairsLabelVerb
             "rlhf pairs label --pairs pairs.jsonl --tie-margin 0.1 --label-temperature 1 --out labelled.jsonl",
         ],
         new SettingsBinder()
-            .Add("Files", new PairLabelOptions())
+            .Add("Files", new PairLabelFlags())
             .Add("Labels", new PairLabelingConfig(), c => c.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
-            .Check(s => Problems(s.Get<PairLabelOptions>())),
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .Check(s => Problems(s.Get<PairLabelFlags>())),
         Run);
 
-    private static IEnumerable<string> Problems(PairLabelOptions options) =>
+    private static IEnumerable<string> Problems(PairLabelFlags options) =>
     [
         .. options.Pairs is null ? ["--pairs is missing; name what rlhf pairs sample wrote."] : Array.Empty<string>(),
         .. PairsVerb.OutProblems(options.Out, options.Overwrite),
@@ -58,14 +59,14 @@ internal static class PairsLabelVerb
 
     private static int Run(VerbContext context)
     {
-        var (options, config) = (context.Settings.Get<PairLabelOptions>(), context.Settings.Get<PairLabelingConfig>());
+        var (options, config) = (context.Settings.Get<PairLabelFlags>(), context.Settings.Get<PairLabelingConfig>());
         var screen = context.Screen;
         string source = options.Pairs!;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var pairs = PairFile.Load(source);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Scoring with {rewardFolder}", rewardFolder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Scoring with {rewardFolder}", rewardFolder);
         var scorer = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         using var scorerModel = scorer as IDisposable;
         screen.Line($"Labelling {Numbers.Count(pairs.Count, "pair")} by {Screen.Safe(rewardFolder)} …");

@@ -1,4 +1,6 @@
 using System.ComponentModel;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
@@ -9,12 +11,11 @@ using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Training.RewardModeling;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>Who answers what.</summary>
-internal sealed record PairSampleOptions
+internal sealed record PairSampleFlags
 {
     [Description("Language model after fine-tuning, a folder or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
@@ -55,26 +56,26 @@ internal static class PairsSampleVerb
                 + "--out pairs.jsonl",
         ],
         new SettingsBinder()
-            .Add("Files", new PairSampleOptions())
+            .Add("Files", new PairSampleFlags())
             .Add("Pairs", new PairSamplingConfig(), c => c.Validate())
-            .Add("Texts to cut prompts from", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-            .Add("Lengths, and ppo's held-out queries, which are left out", new QueryOptions(), o => o.Validate(),
-                hide: nameof(QueryOptions.EvalSplit))
+            .Add("Texts to cut prompts from", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
+            .Add("Lengths, and ppo's held-out queries, which are left out", new QueryFlags(), o => o.Validate(),
+                hide: nameof(QueryFlags.EvalSplit))
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
-            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private))
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
             .Check(Problems),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var (options, config) = (context.Settings.Get<PairSampleOptions>(), context.Settings.Get<PairSamplingConfig>());
-        var (lengths, screen) = (context.Settings.Get<QueryOptions>(), context.Screen);
+        var (options, config) = (context.Settings.Get<PairSampleFlags>(), context.Settings.Get<PairSamplingConfig>());
+        var (lengths, screen) = (context.Settings.Get<QueryFlags>(), context.Screen);
         string modelFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         string? rewardFolder = config.Select == PairSelection.BestWorst
             ? ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward) : null;
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
-        var device = context.Settings.Get<ComputeOptions>().StartToRead($"Sampling with {modelFolder}", modelFolder, rewardFolder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Sampling with {modelFolder}", modelFolder, rewardFolder);
         var tokenizer = AutoTokenizer.FromPretrained(modelFolder);
         var (source, prompts) = Prompts(context, tokenizer);
         using var model = AutoModelForCausalLM.FromPretrained(modelFolder, device);
@@ -122,13 +123,13 @@ internal static class PairsSampleVerb
 
     private static IEnumerable<string> Problems(BoundSettings settings)
     {
-        var options = settings.Get<PairSampleOptions>();
-        if (options.Prompts is not null && settings.Get<DatasetOptions>().Dataset is not null)
+        var options = settings.Get<PairSampleFlags>();
+        if (options.Prompts is not null && settings.Get<DatasetFlags>().Dataset is not null)
             yield return "Prompts come from --prompts or are cut from --dataset; give one of the two.";
         string[] cutting =
         [
-            nameof(DatasetOptions.TextColumn), nameof(DatasetOptions.LongerThan), nameof(DatasetOptions.LineBreaks),
-            nameof(QueryOptions.QueryMin), nameof(QueryOptions.QueryMax), nameof(QueryOptions.EvalQueries),
+            nameof(DatasetFlags.TextColumn), nameof(DatasetFlags.LongerThan), nameof(DatasetFlags.LineBreaks),
+            nameof(QueryFlags.QueryMin), nameof(QueryFlags.QueryMax), nameof(QueryFlags.EvalQueries),
         ];
         foreach (var name in cutting.Where(name => options.Prompts is not null && settings.IsGiven(name)))
             yield return settings.NameFlags(
@@ -146,15 +147,15 @@ internal static class PairsSampleVerb
     /// </summary>
     private static (string Source, IReadOnlyList<Query> Prompts) Prompts(VerbContext context, ITokenizer tokenizer)
     {
-        var (options, seed) = (context.Settings.Get<PairSampleOptions>(), context.Settings.Get<PairSamplingConfig>().Seed);
-        var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
+        var (options, seed) = (context.Settings.Get<PairSampleFlags>(), context.Settings.Get<PairSamplingConfig>().Seed);
+        var (dataset, lengths) = (QueryFlags.WithLessonFilter(context.Settings), context.Settings.Get<QueryFlags>());
         if (options.Prompts is { } path)
         {
             var ready = QueryDataset.Load(path, tokenizer,
                 new() { Split = dataset.Split, Limit = dataset.MaxTexts, ShuffleSeed = seed });
             return ready.Count > 0 ? (path, ready) : throw new InvalidDataException($"{path} holds no prompt.");
         }
-        string source = QueryOptions.Source(dataset);
+        string source = QueryFlags.Source(dataset);
         // Of what is left so many: the held-out queries are the first of the same order, whatever its length.
         int? limit = dataset.MaxTexts is { } most ? (int)Math.Min(int.MaxValue, (long)most + lengths.EvalQueries) : null;
         var cut = lengths.Load(context, dataset with { MaxTexts = limit }, tokenizer, seed);

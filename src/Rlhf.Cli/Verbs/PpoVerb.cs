@@ -1,5 +1,9 @@
 using System.CommandLine;
 using System.ComponentModel;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Reports;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
@@ -11,7 +15,6 @@ using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
-using Rlhf.Training;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Ppo;
@@ -20,7 +23,7 @@ using TorchSharp;
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What to align, and to what.</summary>
-internal sealed record PpoOptions
+internal sealed record PpoFlags
 {
     [Description("A known set of settings; those that are given win. imdb is the lesson: lvwerra/gpt2-imdb, "
         + "lvwerra/distilbert-imdb, stanfordnlp/imdb.")]
@@ -75,41 +78,41 @@ internal static class PpoVerb
             "rlhf ppo --model runs/my-sft --reward-model runs/my-reward --dataset imdb.parquet --steps 100",
         ],
         new SettingsBinder()
-            .Add("Models", new PpoOptions(), o => o.Validate())
-            .Add("Queries", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-            .Add("Lengths and evaluation", new QueryOptions(), o => o.Validate())
+            .Add("Models", new PpoFlags(), o => o.Validate())
+            .Add("Queries", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
+            .Add("Lengths and evaluation", new QueryFlags(), o => o.Validate())
             .Add("PPO", new PpoConfig(), c => c.Validate(), hide: nameof(PpoConfig.Divergence))
             .Add("Divergence", new DivergenceConfig(), c => c.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
-            .Add("Run", new OutputOptions())
-            .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
-            .Add("Tracking", new TrackingOptions(), o => o.Validate())
-            .Add("Hub", new HubSettings(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
-            .Check(s => s.Get<DatasetOptions>().Dataset is null && s.Get<QueryOptions>().EvalSplit is not null
+            .Add("Run", new OutputFlags())
+            .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
+            .Add("Tracking", new TrackingFlags(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate())
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .Check(s => s.Get<DatasetFlags>().Dataset is null && s.Get<QueryFlags>().EvalSplit is not null
                 ? ["--eval-split belongs to --dataset, which is not given."] : []),
         Run,
         // The models that ship come with settings that suit them.
         defaultConfig: command => RunFolder.ConfigOf("ppo", command) ?? (
             command.GetResult("--model") is null && command.GetResult("--preset") is null
                 ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null),
-        preset: settings => settings.Get<PpoOptions>().Preset is { } chosen ? PpoPresets.Settings(chosen) : []);
+        preset: settings => settings.Get<PpoFlags>().Preset is { } chosen ? PpoPresets.Settings(chosen) : []);
 
     private static int Run(VerbContext context)
     {
-        var (options, screen) = (context.Settings.Get<PpoOptions>(), context.Screen);
+        var (options, screen) = (context.Settings.Get<PpoFlags>(), context.Screen);
         var config = context.Settings.Get<PpoConfig>() with { Divergence = context.Settings.Get<DivergenceConfig>() };
-        var (dataset, lengths) = (QueryOptions.WithLessonFilter(context.Settings), context.Settings.Get<QueryOptions>());
-        HubSettings.CheckPush(context);
+        var (dataset, lengths) = (QueryFlags.WithLessonFilter(context.Settings), context.Settings.Get<QueryFlags>());
+        HubFlags.CheckPush(context);
         string policyFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         string? refFolder = options.RefModel is { } reference ? ModelFolders.Resolve(context, "--ref-model", reference) : null;
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
-        string source = QueryOptions.Source(dataset);
+        string source = QueryFlags.Source(dataset);
 
-        var device = context.Settings.Get<ComputeOptions>().Start();
-        context.Settings.Get<ComputeOptions>().CheckMemory(MemoryPlan.ForPpo(
+        var device = context.Settings.Get<ComputeFlags>().Start();
+        context.Settings.Get<ComputeFlags>().CheckMemory(MemoryPlan.ForPpo(
             $"PPO on {policyFolder}", config, ModelSize.Of(policyFolder), refFolder is null ? null : ModelSize.Of(refFolder),
             [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelSize.Of)], lengths.QueryLengths,
             lengths.ResponseLengths, device),
@@ -117,7 +120,7 @@ internal static class PpoVerb
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         var (train, heldOut) = Queries(context, dataset, tokenizer, source);
 
-        using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
+        using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
         var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         using var rewardModel = reward as IDisposable;
@@ -132,11 +135,11 @@ internal static class PpoVerb
         using var folder = RunFolder.Open("ppo", context);
         folder.WriteConfig(context, "ppo", new Dictionary<string, object?>
         {
-            [nameof(PpoOptions.Model)] = ModelFolders.PlaceOf(policyFolder),
-            [nameof(PpoOptions.RewardModel)] = ModelFolders.PlaceOf(rewardFolder),
-            [nameof(PpoOptions.Judge)] = judgeFolder is null ? null : ModelFolders.PlaceOf(judgeFolder),
-            [nameof(PpoOptions.Steps)] = steps,
-            [nameof(DatasetOptions.LongerThan)] = dataset.LongerThan,
+            [nameof(PpoFlags.Model)] = ModelFolders.PlaceOf(policyFolder),
+            [nameof(PpoFlags.RewardModel)] = ModelFolders.PlaceOf(rewardFolder),
+            [nameof(PpoFlags.Judge)] = judgeFolder is null ? null : ModelFolders.PlaceOf(judgeFolder),
+            [nameof(PpoFlags.Steps)] = steps,
+            [nameof(DatasetFlags.LongerThan)] = dataset.LongerThan,
         }, MayChange(config));
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
@@ -187,14 +190,14 @@ internal static class PpoVerb
         if (comparison is not null)
             folder.MarkFinished();
         RunPage.End(context, folder, comparison is not null ? RunState.Finished : RunState.Stopped);
-        return HubSettings.Push(context, folder.Model);
+        return HubFlags.Push(context, folder.Model);
     }
 
     /// <summary>Queries to train on and queries to evaluate on, which are never trained on.</summary>
     private static (Query[] Train, Query[] HeldOut) Queries(
-        VerbContext context, DatasetOptions dataset, ITokenizer tokenizer, string source)
+        VerbContext context, DatasetFlags dataset, ITokenizer tokenizer, string source)
     {
-        var (lengths, config) = (context.Settings.Get<QueryOptions>(), context.Settings.Get<PpoConfig>());
+        var (lengths, config) = (context.Settings.Get<QueryFlags>(), context.Settings.Get<PpoConfig>());
         var queries = lengths.Load(context, dataset, tokenizer, config.Seed);
         var others = lengths.EvalSplit is { } split
             ? lengths.Load(context, dataset with { Split = split }, tokenizer, config.Seed) : queries;
@@ -206,7 +209,7 @@ internal static class PpoVerb
         return ([.. queries.Skip(taken)], [.. others.Take(lengths.EvalQueries)]);
     }
 
-    private static CausalLM Reference(string folder, AutoModelForCausalLMWithValueHead policy, torch.Device device)
+    private static CausalLM Reference(string folder, CausalLMWithValueHead policy, torch.Device device)
     {
         var reference = AutoModelForCausalLM.FromPretrained(folder, device);
         var (tokens, positions) = (policy.PretrainedModel.VocabSize, policy.PretrainedModel.MaxPositions);
@@ -219,7 +222,7 @@ internal static class PpoVerb
     }
 
     private static IEnumerable<(string Name, string Value)> Plan(
-        AutoModelForCausalLMWithValueHead policy, PpoConfig config, long steps, Query[] train, QueryOptions lengths)
+        CausalLMWithValueHead policy, PpoConfig config, long steps, Query[] train, QueryFlags lengths)
     {
         long trainable = policy.NamedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
         long all = policy.NamedParameters.Sum(p => p.Value.numel());
@@ -246,7 +249,7 @@ internal static class PpoVerb
         nameof(PpoConfig.UseScoreScaling), nameof(PpoConfig.UseScoreNorm), nameof(PpoConfig.ScoreClip),
         .. typeof(GenerationConfig).GetProperties().Where(p => p.CanWrite).Select(p => p.Name),
         .. typeof(DivergenceConfig).GetProperties().Select(p => p.Name),
-        .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoOptions.Steps)] : Array.Empty<string>(),
+        .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoFlags.Steps)] : Array.Empty<string>(),
     ];
 
     private static void Report(

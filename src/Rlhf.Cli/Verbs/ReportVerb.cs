@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.ComponentModel;
+using Rlhf.Cli.Reports;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Reporting;
@@ -9,7 +11,7 @@ using Rlhf.Tracking;
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What to make of a run.</summary>
-internal sealed record ReportOptions
+internal sealed record ReportFlags
 {
     [Description("Where to write the page; unset: report.html in the run's folder.")]
     [ValueName("FILE")]
@@ -29,7 +31,7 @@ internal static class ReportVerb
         var command = new VerbCommand(
             "report", "makes a run's report, one page that needs no network, from what the run has written so far.",
             ["rlhf report runs/my-run", "rlhf report runs/my-run --png slides"],
-            new SettingsBinder().Add("Report", new ReportOptions()),
+            new SettingsBinder().Add("Report", new ReportFlags()),
             context => Run(context, context.Command.GetValue(folder)!));
         command.Add(folder);
         return command;
@@ -37,7 +39,7 @@ internal static class ReportVerb
 
     private static int Run(VerbContext context, string folder)
     {
-        var options = context.Settings.Get<ReportOptions>();
+        var options = context.Settings.Get<ReportFlags>();
         if (!File.Exists(Path.Combine(folder, RunFiles.Config)) && !File.Exists(Path.Combine(folder, RunFiles.Metrics)))
             throw new ConfigurationException([$"{folder} is no folder of a run: there is neither {RunFiles.Config} nor "
                 + $"{RunFiles.Metrics} in it."]);

@@ -2,15 +2,17 @@ using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json.Serialization;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Reports;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Reporting;
-using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
-using Rlhf.Training;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.RewardModeling;
@@ -19,7 +21,7 @@ using TorchSharp;
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What becomes a reward model.</summary>
-internal sealed record RewardOptions
+internal sealed record RewardFlags
 {
     [Description("Classifier to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
@@ -59,24 +61,24 @@ internal static class RewardVerb
             "rlhf reward --model distilbert-base-uncased --pairs preferences.jsonl --learning-rate 2e-5",
         ],
         new SettingsBinder()
-            .Add("Model", new RewardOptions(), o => o.Validate())
-            .Add("Data", new DatasetOptions(), o => o.Validate())
-            .Add("Evaluation", new HeldOutOptions { MaxEvalTexts = 2000 }, o => o.Validate())
+            .Add("Model", new RewardFlags(), o => o.Validate())
+            .Add("Data", new DatasetFlags(), o => o.Validate())
+            .Add("Evaluation", new HeldOutFlags { MaxEvalTexts = 2000 }, o => o.Validate())
             .Add("Training", new RewardConfig(), c => c.Validate())
-            .Add("Run", new OutputOptions())
-            .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
-            .Add("Tracking", new TrackingOptions(), o => o.Validate())
-            .Add("Hub", new HubSettings(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
-            .Check(s => (s.Get<DatasetOptions>().Dataset is null) == (s.Get<RewardOptions>().Pairs is null)
+            .Add("Run", new OutputFlags())
+            .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
+            .Add("Tracking", new TrackingFlags(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate())
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .Check(s => (s.Get<DatasetFlags>().Dataset is null) == (s.Get<RewardFlags>().Pairs is null)
                 ? ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."] : []),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("reward", command));
 
     private static int Run(VerbContext context)
     {
-        var (options, config) = (context.Settings.Get<RewardOptions>(), context.Settings.Get<RewardConfig>());
-        HubSettings.CheckPush(context);
+        var (options, config) = (context.Settings.Get<RewardFlags>(), context.Settings.Get<RewardConfig>());
+        HubFlags.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         return options.Pairs is { } pairs
             ? Train(context, source, LoadPairs(context, pairs), (t, rows) => TellingPairs(context, t, rows), (t, rows, report) =>
@@ -93,12 +95,12 @@ internal static class RewardVerb
         Func<RewardTrainer, Rows<T>, Action<RewardProgress>, RewardProgress> training,
         Func<SequenceClassifier, ITokenizer, Rows<T>, PairReport.Outcome?> finish)
     {
-        var options = context.Settings.Get<RewardOptions>();
+        var options = context.Settings.Get<RewardFlags>();
         var config = context.Settings.Get<RewardConfig>();
         var screen = context.Screen;
-        var device = context.Settings.Get<ComputeOptions>().Start();
+        var device = context.Settings.Get<ComputeFlags>().Start();
         var size = ModelSize.Of(source);
-        void CheckMemory(int[]? longest) => context.Settings.Get<ComputeOptions>().CheckMemory(MemoryPlan.ForTraining(
+        void CheckMemory(int[]? longest) => context.Settings.Get<ComputeFlags>().CheckMemory(MemoryPlan.ForTraining(
             $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false), device);
         CheckMemory(null);
         var tokenizer = AutoTokenizer.FromPretrained(source);
@@ -157,7 +159,7 @@ internal static class RewardVerb
         if (last.Step >= steps && !context.Stop.IsCancellationRequested)
             folder.MarkFinished();
         RunPage.End(context, folder, last.Step >= steps && !context.Stop.IsCancellationRequested ? RunState.Finished : RunState.Stopped);
-        return HubSettings.Push(context, folder.Model);
+        return HubFlags.Push(context, folder.Model);
     }
 
     /// <summary>Tokens of the longest texts of a minibatch; the longest by characters stand for the longest by tokens.</summary>
@@ -175,16 +177,16 @@ internal static class RewardVerb
 
     private static Rows<Review> LoadReviews(VerbContext context)
     {
-        var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
-        var (train, heldOut) = context.Settings.Get<HeldOutOptions>().Split(
+        var (data, seed) = (context.Settings.Get<DatasetFlags>(), context.Settings.Get<RewardConfig>().Seed);
+        var (train, heldOut) = context.Settings.Get<HeldOutFlags>().Split(
             (path, split, limit) => data.Load(context, seed, path, split, limit));
         return new(train, heldOut);
     }
 
     private static Rows<PreferencePair> LoadPairs(VerbContext context, string pairs)
     {
-        var (data, seed) = (context.Settings.Get<DatasetOptions>(), context.Settings.Get<RewardConfig>().Seed);
-        var (train, heldOut) = context.Settings.Get<HeldOutOptions>().SplitByPrompt(
+        var (data, seed) = (context.Settings.Get<DatasetFlags>(), context.Settings.Get<RewardConfig>().Seed);
+        var (train, heldOut) = context.Settings.Get<HeldOutFlags>().SplitByPrompt(
             (path, split, limit) =>
             {
                 var (source, chosen) = HubFiles.Dataset(context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs,
@@ -196,7 +198,7 @@ internal static class RewardVerb
                     ShuffleSeed = seed,
                 });
             });
-        if (heldOut.Count == 0 && context.Settings.Get<HeldOutOptions>().EvalFraction > 0)
+        if (heldOut.Count == 0 && context.Settings.Get<HeldOutFlags>().EvalFraction > 0)
             context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
                 + "Raise --eval-fraction or name --eval-dataset.[/]");
         return new(train, heldOut);
@@ -207,7 +209,7 @@ internal static class RewardVerb
     {
         const string same = "say nothing: both texts are the same in the tokens that are read of them";
         const string advice = "Raise MaxLength, or shorten what the answers have in common.";
-        IReadOnlyList<PreferencePair> train = trainer.Telling(rows.Train), heldOut = trainer.Telling(rows.HeldOut);
+        IReadOnlyList<PreferencePair> train = trainer.Distinguishable(rows.Train), heldOut = trainer.Distinguishable(rows.HeldOut);
         if (train.Count == 0 && rows.Train.Count > 0)
             throw new InvalidDataException(context.Settings.NameFlags($"--pairs: all {rows.Train.Count:N0} pairs {same}. {advice}"));
         if (train.Count < rows.Train.Count)
@@ -220,7 +222,7 @@ internal static class RewardVerb
     }
 
     /// <summary>The classifier; pairs need one label, so another head is replaced.</summary>
-    private static SequenceClassifier Open(string folder, RewardOptions options, RewardConfig config, torch.Device device)
+    private static SequenceClassifier Open(string folder, RewardFlags options, RewardConfig config, torch.Device device)
     {
         if (options.NewHead is { } labels)
             return AutoModelForSequenceClassification.FromPretrained(folder, device,
@@ -236,7 +238,7 @@ internal static class RewardVerb
     private static string[] MayChange(RewardConfig config) =>
     [
         nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.WarmupRatio),
-        nameof(RewardConfig.MaxBadSteps), nameof(RewardConfig.EvalSteps), nameof(RewardOptions.NormalizeReward),
+        nameof(RewardConfig.MaxBadSteps), nameof(RewardConfig.EvalSteps), nameof(RewardFlags.NormalizeReward),
         .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
             ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),
     ];

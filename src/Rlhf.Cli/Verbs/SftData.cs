@@ -1,3 +1,4 @@
+using Rlhf.Cli.Flags;
 using Rlhf.Data;
 using Rlhf.Tokenizers;
 using Rlhf.Training.Sft;
@@ -16,7 +17,7 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
 
     /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most so many tokens.</summary>
     public static SftData Load(
-        VerbContext context, SftOptions options, DatasetOptions dataset, HeldOutOptions heldOut, SftConfig config,
+        VerbContext context, SftFlags options, DatasetFlags dataset, HeldOutFlags heldOut, SftConfig config,
         ITokenizer tokenizer, int endToken, int length)
     {
         if (options.Format == TextFormat.Text)
@@ -35,7 +36,7 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
         new(rows.Train.Count, rows.HeldOut.Count, sequences(rows.Train), sequences(rows.HeldOut));
 
     private static IReadOnlyList<PromptCompletion> Completions(
-        VerbContext context, string? path, string? split, int? limit, SftOptions options, DatasetOptions dataset, long seed)
+        VerbContext context, string? path, string? split, int? limit, SftFlags options, DatasetFlags dataset, long seed)
     {
         var (source, chosen) = dataset.Locate(context, path, split);
         var rows = PromptCompletionDataset.Load(source, new PromptCompletionReadOptions

@@ -1,14 +1,16 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Reports;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
 using Rlhf.Reporting;
-using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
-using Rlhf.Training;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Sft;
@@ -24,7 +26,7 @@ internal enum TextFormat
 }
 
 /// <summary>What to fine-tune, and what to hold out.</summary>
-internal sealed record SftOptions
+internal sealed record SftFlags
 {
     [Description("Model to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
@@ -63,29 +65,29 @@ internal static class SftVerb
             "rlhf sft --model gpt2 --dataset dialogues.jsonl --format completions",
         ],
         new SettingsBinder()
-            .Add("Model", new SftOptions(), o => o.Validate())
-            .Add("Data", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-            .Add("Evaluation", new HeldOutOptions(), o => o.Validate())
+            .Add("Model", new SftFlags(), o => o.Validate())
+            .Add("Data", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
+            .Add("Evaluation", new HeldOutFlags(), o => o.Validate())
             .Add("Training", new SftConfig(), c => c.Validate())
-            .Add("Run", new OutputOptions())
-            .Add("Checkpoints", new CheckpointOptions(), o => o.Validate())
-            .Add("Tracking", new TrackingOptions(), o => o.Validate())
-            .Add("Hub", new HubSettings(), o => o.Validate())
-            .Add("Compute", new ComputeOptions(), o => o.Validate())
-            .Check(DatasetOptions.Needed),
+            .Add("Run", new OutputFlags())
+            .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
+            .Add("Tracking", new TrackingFlags(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate())
+            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .Check(DatasetFlags.Needed),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("sft", command));
 
     private static int Run(VerbContext context)
     {
-        var options = context.Settings.Get<SftOptions>();
-        var data = context.Settings.Get<DatasetOptions>();
+        var options = context.Settings.Get<SftFlags>();
+        var data = context.Settings.Get<DatasetFlags>();
         var config = context.Settings.Get<SftConfig>();
         var screen = context.Screen;
-        HubSettings.CheckPush(context);
+        HubFlags.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
-        var device = context.Settings.Get<ComputeOptions>().Start();
-        var (compute, size) = (context.Settings.Get<ComputeOptions>(), ModelSize.Of(source));
+        var device = context.Settings.Get<ComputeFlags>().Start();
+        var (compute, size) = (context.Settings.Get<ComputeFlags>(), ModelSize.Of(source));
         string task = $"Fine-tuning {source}";
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, null, device, predictsTokens: true), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);
@@ -93,7 +95,7 @@ internal static class SftVerb
         int length = Math.Min(config.MaxLength ?? model.MaxPositions, model.MaxPositions);
         int end = LanguageModels.EndToken(source, model, tokenizer);
 
-        var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutOptions>(), config, tokenizer, end, length);
+        var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
         long perStep = config.SequencesPerStep(texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
@@ -136,7 +138,7 @@ internal static class SftVerb
         if (last.Step >= steps)
             folder.MarkFinished();
         RunPage.End(context, folder, last.Step >= steps ? RunState.Finished : RunState.Stopped);
-        return HubSettings.Push(context, folder.Model);
+        return HubFlags.Push(context, folder.Model);
     }
 
     /// <summary>

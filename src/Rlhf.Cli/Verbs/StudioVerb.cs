@@ -2,7 +2,9 @@ using System.CommandLine;
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Net;
-using Microsoft.AspNetCore.Builder;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Runtime;
@@ -11,7 +13,7 @@ using Rlhf.Studio;
 namespace Rlhf.Cli.Verbs;
 
 /// <summary>What the studio shows, and to whom.</summary>
-internal sealed record StudioSettings
+internal sealed record StudioFlags
 {
     [Description("Folder of the runs; runs in its subfolders are shown, too.")]
     [ValueName("DIR")]
@@ -103,16 +105,16 @@ internal static class StudioVerb
             "rlhf studio --host 0.0.0.0 --token correct-horse-battery",
         ],
         new SettingsBinder()
-            .Add("Studio", new StudioSettings(), o => o.Validate())
-            .Add("Hub", new HubSettings(), o => o.Validate(), nameof(HubSettings.PushToHub), nameof(HubSettings.Private),
-                nameof(HubSettings.Revision))
-            .Add("Compute", new ComputeOptions(), o => o.Validate()),
+            .Add("Studio", new StudioFlags(), o => o.Validate())
+            .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private),
+                nameof(HubFlags.Revision))
+            .Add("Compute", new ComputeFlags(), o => o.Validate()),
         Run);
 
     private static int Run(VerbContext context)
     {
-        var settings = context.Settings.Get<StudioSettings>();
-        var compute = context.Settings.Get<ComputeOptions>();
+        var settings = context.Settings.Get<StudioFlags>();
+        var compute = context.Settings.Get<ComputeFlags>();
         string? Resolve(string flag, string? path, string? otherwise) =>
             path is null ? otherwise : ModelFolders.Resolve(context, flag, path);
         var options = settings.ToOptions() with

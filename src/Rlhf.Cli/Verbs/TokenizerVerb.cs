@@ -1,9 +1,10 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Diagnostics;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
-using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 
 namespace Rlhf.Cli.Verbs;
@@ -16,7 +17,7 @@ internal enum TokenizerKind
 }
 
 /// <summary>What tokenizer to train.</summary>
-internal sealed record TokenizerOptions
+internal sealed record TokenizerFlags
 {
     [Description("bpe for GPT-2 (byte-level), wordpiece for BERT and DistilBERT.")]
     public TokenizerKind Kind { get; init; }
@@ -54,19 +55,19 @@ internal static class TokenizerVerb
                 "rlhf tokenizer train --kind wordpiece --dataset reviews.csv --output my-wordpiece",
             ],
             new SettingsBinder()
-                .Add("Tokenizer", new TokenizerOptions(), o => o.Validate())
-                .Add("Texts", new DatasetOptions(), o => o.Validate(), hide: nameof(DatasetOptions.LabelColumn))
-                .Add("Output", new OutputOptions())
-                .Check(DatasetOptions.Needed),
+                .Add("Tokenizer", new TokenizerFlags(), o => o.Validate())
+                .Add("Texts", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
+                .Add("Output", new OutputFlags())
+                .Check(DatasetFlags.Needed),
             Run));
         return command;
     }
 
     private static int Run(VerbContext context)
     {
-        var options = context.Settings.Get<TokenizerOptions>();
-        var data = context.Settings.Get<DatasetOptions>();
-        string folder = context.Settings.Get<OutputOptions>().Required("tokenizer");
+        var options = context.Settings.Get<TokenizerFlags>();
+        var data = context.Settings.Get<DatasetFlags>();
+        string folder = context.Settings.Get<OutputFlags>().Required("tokenizer");
 
         var watch = Stopwatch.StartNew();
         var texts = data.Load(context, options.Seed).Select(r => r.Text).ToArray();

@@ -1,4 +1,4 @@
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Studio.Labeling;
 

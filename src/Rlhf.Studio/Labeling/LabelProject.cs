@@ -1,6 +1,6 @@
 using System.Text.Json;
 using Rlhf.Data;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Studio.Labeling;
 

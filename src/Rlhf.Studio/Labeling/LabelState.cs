@@ -51,7 +51,7 @@ public sealed class LabelState(IReadOnlyList<ResponsePair> pairs, int repeatEver
     }
 
     /// <summary>The labels for training, in the order in which they were given: neither ties, skips, nor second looks.</summary>
-    public IEnumerable<LabelledPair> Labels()
+    public IEnumerable<LabeledPair> Labels()
     {
         // A pair that was skipped can be judged later: the last word of each labeler holds.
         var last = new Dictionary<(string, string), Decision>();
@@ -61,7 +61,7 @@ public sealed class LabelState(IReadOnlyList<ResponsePair> pairs, int repeatEver
     }
 
     /// <summary>A choice as a line for training.</summary>
-    public LabelledPair Label(Decision decision) =>
+    public LabeledPair Label(Decision decision) =>
         new(byId[decision.Pair], decision.Choice, decision.Labeler.Length > 0 ? decision.Labeler : null);
 
     /// <summary>The pair to show next, or null when all are judged.</summary>

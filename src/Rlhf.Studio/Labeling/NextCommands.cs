@@ -1,5 +1,5 @@
 using System.Globalization;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 using Rlhf.Studio.Runs;
 
 namespace Rlhf.Studio.Labeling;

@@ -1,8 +1,7 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Studio.Files;
-using Rlhf.Studio.Runs;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Labeling;

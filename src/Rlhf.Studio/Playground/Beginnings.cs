@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Studio.Playground;
 

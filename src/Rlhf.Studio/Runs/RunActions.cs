@@ -1,7 +1,8 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Text;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;

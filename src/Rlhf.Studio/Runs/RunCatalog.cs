@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Studio.Files;
 using Rlhf.Tracking;
-using Rlhf.Training.Checkpointing;
+using Rlhf.Training.Checkpoints;
 
 namespace Rlhf.Studio.Runs;
 

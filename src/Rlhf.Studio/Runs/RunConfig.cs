@@ -1,5 +1,5 @@
 using System.Globalization;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;

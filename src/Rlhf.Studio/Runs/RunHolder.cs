@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;

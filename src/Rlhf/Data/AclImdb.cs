@@ -1,7 +1,9 @@
 using System.IO.Compression;
 using System.Text;
 using System.Text.RegularExpressions;
-using Rlhf.Runtime;
+using Rlhf.Data.Files;
+using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Data;
 
@@ -49,7 +51,7 @@ internal static partial class AclImdb
             stream, file, name => Label(name, classes) is not null, options.MaxTextLength, options.MaxArchiveBytes))
         {
             any = true;
-            var text = Decode(member.Content, $"{file}, member {ForeignText.Clean(member.Name)}");
+            var text = Decode(member.Content, $"{file}, member {UntrustedText.Clean(member.Name)}");
             yield return new Review(text, Label(member.Name, classes)!.Label);
         }
         if (!any)

@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Data.Files;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Data;
 
@@ -51,11 +52,11 @@ public static class PairFile
     /// <summary>Writes labelled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public static void Save(string path, IEnumerable<LabelledPair> pairs) => AtomicFile.Write(path, stream => Write(stream, pairs));
+    public static void Save(string path, IEnumerable<LabeledPair> pairs) => AtomicFile.Write(path, stream => Write(stream, pairs));
 
     /// <summary>Writes labelled pairs, one per line, into a stream: to the end of a file, say.</summary>
     /// <exception cref="IOException">The stream cannot be written.</exception>
-    public static void Write(Stream stream, IEnumerable<LabelledPair> pairs) => Write(stream, pairs, (json, labelled) =>
+    public static void Write(Stream stream, IEnumerable<LabeledPair> pairs) => Write(stream, pairs, (json, labelled) =>
     {
         json.WriteString("id", labelled.Pair.Id);
         json.WriteString("prompt", labelled.Pair.Prompt);

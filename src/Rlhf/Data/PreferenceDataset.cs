@@ -1,4 +1,5 @@
 using System.Globalization;
+using Rlhf.Data.Files;
 
 namespace Rlhf.Data;
 

@@ -1,3 +1,5 @@
+using Rlhf.Data.Files;
+
 namespace Rlhf.Data;
 
 /// <summary>Which rows and columns <see cref="PreferenceDataset"/> reads.</summary>

@@ -1,3 +1,5 @@
+using Rlhf.Data.Batching;
+using Rlhf.Data.Files;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 

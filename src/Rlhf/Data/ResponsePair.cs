@@ -43,7 +43,7 @@ public enum PairChoice
 /// <param name="Labeler">Who chose, a person or a model; null when unknown.</param>
 /// <param name="ScoreA">The labeler's score of the first answer; null for people, who give none.</param>
 /// <param name="ScoreB">The same, of the second answer.</param>
-public sealed record LabelledPair(
+public sealed record LabeledPair(
     ResponsePair Pair, PairChoice Choice, string? Labeler = null, double? ScoreA = null, double? ScoreB = null)
 {
     /// <summary>The better answer.</summary>

@@ -1,3 +1,5 @@
+using Rlhf.Data.Files;
+
 namespace Rlhf.Data;
 
 /// <summary>What becomes of the HTML line breaks (<c>&lt;br /&gt;</c>) that IMDB's reviews contain.</summary>

@@ -2,7 +2,6 @@ using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Evaluation;

@@ -1,5 +1,5 @@
 using Rlhf.Models;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Evaluation;
 

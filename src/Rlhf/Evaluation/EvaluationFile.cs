@@ -1,7 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Tracking;
 
 namespace Rlhf.Evaluation;

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Tracking;
 
 namespace Rlhf.Evaluation;

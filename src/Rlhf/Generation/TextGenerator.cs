@@ -1,6 +1,5 @@
 using Rlhf.Models;
 using Rlhf.Runtime;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Generation;
@@ -28,7 +27,7 @@ public sealed class TextGenerator
 
     /// <summary>A generator that also returns the value head's estimates.</summary>
     /// <param name="model">Policy and critic; it stays the caller's.</param>
-    public TextGenerator(AutoModelForCausalLMWithValueHead model) : this(model.PretrainedModel, model.Values)
+    public TextGenerator(CausalLMWithValueHead model) : this(model.PretrainedModel, model.Values)
     {
     }
 

@@ -1,5 +1,5 @@
 using System.Text.RegularExpressions;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Hub;
 

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Hub;
 
@@ -141,7 +141,7 @@ internal sealed class HubHttp : IDisposable
     {
         try
         {
-            ForeignJson.Check(answer.Span);
+            UntrustedJson.Check(answer.Span);
             return JsonDocument.Parse(answer);
         }
         catch (JsonException e)

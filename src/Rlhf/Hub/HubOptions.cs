@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Hub;
 

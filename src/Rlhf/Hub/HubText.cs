@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Hub;
 
@@ -16,7 +16,7 @@ internal static class HubText
     ];
 
     /// <summary>One line without control characters, of bounded length.</summary>
-    public static string Clean(string? text) => ForeignText.Clean(text);
+    public static string Clean(string? text) => UntrustedText.Clean(text);
 
     /// <summary>
     /// Refuses a file's path unless it stays inside the repository's folder on every system: relative, without "..", drives,

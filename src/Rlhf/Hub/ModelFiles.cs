@@ -1,6 +1,6 @@
 using System.Text.Json;
-using Rlhf.Checkpoints;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
+using Rlhf.Weights;
 
 namespace Rlhf.Hub;
 

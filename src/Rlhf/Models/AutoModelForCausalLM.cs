@@ -1,7 +1,6 @@
-using Rlhf.Checkpoints;
 using Rlhf.Models.Gpt2;
-using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Native;
+using Rlhf.Weights;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;

@@ -1,6 +1,6 @@
-using Rlhf.Checkpoints;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
+using Rlhf.Weights;
 using TorchSharp;
 
 namespace Rlhf.Models;

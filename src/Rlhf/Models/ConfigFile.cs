@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Models;
 
@@ -31,7 +32,7 @@ internal sealed class ConfigFile
     {
         try
         {
-            ForeignJson.Check(content, MaxDepth);
+            UntrustedJson.Check(content, MaxDepth);
             var node = JsonNode.Parse(
                 content, documentOptions: new JsonDocumentOptions { MaxDepth = MaxDepth, AllowDuplicateProperties = false });
             return new ConfigFile(path, node as JsonObject ?? throw new InvalidDataException($"{path} is not a JSON object."));
@@ -39,7 +40,7 @@ internal sealed class ConfigFile
         catch (JsonException e)
         {
             throw new InvalidDataException(e.LineNumber is null ? $"{path}: a key occurs twice."
-                : $"{path} is not valid JSON: {ForeignText.Place(e)}.", e);
+                : $"{path} is not valid JSON: {UntrustedText.Place(e)}.", e);
         }
     }
 
@@ -101,7 +102,7 @@ internal sealed class ConfigFile
             : throw Refuse(key, $"{Short(node)} is not a text");
     }
 
-    public InvalidDataException Refuse(string key, string what) => new($"{path}: {key}: {ForeignText.Clean(what)}.");
+    public InvalidDataException Refuse(string key, string what) => new($"{path}: {key}: {UntrustedText.Clean(what)}.");
 
     private JsonNode? Node(string key) => json[key];
 

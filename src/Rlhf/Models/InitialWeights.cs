@@ -1,5 +1,4 @@
 using Rlhf.Runtime;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;

@@ -1,5 +1,4 @@
-using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;

@@ -1,5 +1,5 @@
 using System.Collections;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;

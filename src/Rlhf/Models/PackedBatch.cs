@@ -1,5 +1,4 @@
-using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Native;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;

@@ -1,6 +1,5 @@
-using Rlhf.Checkpoints;
-using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Native;
+using Rlhf.Weights;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

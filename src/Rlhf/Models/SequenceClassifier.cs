@@ -1,5 +1,4 @@
-using Rlhf.Checkpoints;
-using TorchSharp;
+using Rlhf.Weights;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;

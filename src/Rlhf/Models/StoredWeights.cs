@@ -1,4 +1,4 @@
-using Rlhf.Checkpoints;
+using Rlhf.Weights;
 
 namespace Rlhf.Models;
 

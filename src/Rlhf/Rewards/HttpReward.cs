@@ -2,7 +2,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Rewards;
 
@@ -127,7 +127,7 @@ public sealed class HttpReward : IRewardFunction, IDisposable
     {
         try
         {
-            ForeignJson.Check(answer);
+            UntrustedJson.Check(answer);
             using var json = JsonDocument.Parse(answer);
             if (json.RootElement.ValueKind != JsonValueKind.Object || !json.RootElement.TryGetProperty("scores", out var scores)
                 || scores.ValueKind != JsonValueKind.Array
@@ -145,5 +145,5 @@ public sealed class HttpReward : IRewardFunction, IDisposable
         new($"Reward '{Name}': {endpoint} {what}.", null, cause);
 
     private static string Excerpt(byte[] answer) =>
-        ForeignText.Clean(Encoding.UTF8.GetString(answer, 0, Math.Min(answer.Length, 200)));
+        UntrustedText.Clean(Encoding.UTF8.GetString(answer, 0, Math.Min(answer.Length, 200)));
 }

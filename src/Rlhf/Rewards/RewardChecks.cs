@@ -1,4 +1,4 @@
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Rewards;
 
@@ -31,5 +31,5 @@ public static class RewardChecks
     internal static string Quoted(this Completion completion) =>
         $"query {Quote(completion.Query)}, response {Quote(completion.Response)}";
 
-    private static string Quote(string text) => ForeignText.Quote(text, QuotedLength);
+    private static string Quote(string text) => UntrustedText.Quote(text, QuotedLength);
 }

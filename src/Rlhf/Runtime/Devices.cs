@@ -1,4 +1,5 @@
 using System.Globalization;
+using Rlhf.Runtime.Native;
 using TorchSharp;
 
 namespace Rlhf.Runtime;

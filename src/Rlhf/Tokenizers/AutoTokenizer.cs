@@ -1,5 +1,4 @@
-using System.Text;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Tokenizers;
 
@@ -47,7 +46,7 @@ public static class AutoTokenizer
     /// <summary>A refusal of parts that the constructors of tokenizers do not take.</summary>
     internal static InvalidDataException NoFit(string folder, ArgumentException error) => new(
         $"The tokenizer files in {folder} do not fit together: "
-        + ForeignText.Clean(error.Message.Split(" (Parameter '")[0]), error);
+        + UntrustedText.Clean(error.Message.Split(" (Parameter '")[0]), error);
 
     private static ByteLevelBpeTokenizer ReadVocabularyAndMerges(
         string folder, string vocab, string merges, JsonPlace? configuration, string? tokenizerClass)
@@ -122,7 +121,7 @@ public static class AutoTokenizer
     private static void CheckClass(string folder, string? tokenizerClass, params string[] known)
     {
         if (!IsGeneral(tokenizerClass) && !known.Contains(tokenizerClass))
-            throw new InvalidDataException($"{folder}: the tokenizer's class is {ForeignText.Clean(tokenizerClass)}; "
+            throw new InvalidDataException($"{folder}: the tokenizer's class is {UntrustedText.Clean(tokenizerClass)}; "
                 + $"without a tokenizer.json these vocabulary files can be read as {string.Join(", ", known)}.");
     }
 

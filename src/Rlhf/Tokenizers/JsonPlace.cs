@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Text;
 
 namespace Rlhf.Tokenizers;
 
@@ -29,14 +30,14 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
             content = content[Encoding.UTF8.Preamble.Length..];
         try
         {
-            ForeignJson.Check(content.Span);
+            UntrustedJson.Check(content.Span);
             using var document = JsonDocument.Parse(content);
             var root = new JsonPlace(document.RootElement.Clone(), file, "");
             return root.Kind == JsonValueKind.Object ? root : throw root.Wrong("must be a JSON object");
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{file} is not valid JSON: {ForeignText.Place(e)}.", e);
+            throw new InvalidDataException($"{file} is not valid JSON: {UntrustedText.Place(e)}.", e);
         }
     }
 
@@ -90,7 +91,7 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
         ? (int)Math.Min(limit, int.MaxValue) : throw Wrong("must be a number of at least 1");
 
     public InvalidDataException Wrong(string what) => new(
-        $"{File}: {(Path.Length == 0 ? "the file" : ForeignText.Clean(Path))} {ForeignText.Clean(what)}.");
+        $"{File}: {(Path.Length == 0 ? "the file" : UntrustedText.Clean(Path))} {UntrustedText.Clean(what)}.");
 
     private JsonPlace At(JsonElement value, string name) =>
         this with { Value = value, Path = Path.Length == 0 ? name : $"{Path}.{name}" };

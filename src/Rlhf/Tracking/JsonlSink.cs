@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Tracking;
 

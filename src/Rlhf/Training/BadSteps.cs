@@ -23,7 +23,7 @@ internal sealed class BadSteps(int most)
     /// Can the weights be used when the run ends now? A single bad step may come last; several, or nothing but bad ones, mean that the last
     /// update of all was the bad one.
     /// </summary>
-    public bool MayEnd(long totalSteps) => InARow < 2 && InARow < totalSteps;
+    public bool CanFinish(long totalSteps) => InARow < 2 && InARow < totalSteps;
 
     /// <summary>Takes a step of supervised fine-tuning or reward modelling: is it good?</summary>
     /// <exception cref="TrainingDivergedException">It is not, and there were too many such steps, or the run would end with
@@ -36,7 +36,7 @@ internal sealed class BadSteps(int most)
             return true;
         }
         InARow++;
-        if (!AreTooMany && (step < totalSteps || MayEnd(totalSteps)))
+        if (!AreTooMany && (step < totalSteps || CanFinish(totalSteps)))
             return false;
         throw new TrainingDivergedException(step, $"the loss is {loss} and the gradient norm {gradNorm}{Tally}",
             $"Lower LearningRate ({learningRate}), lengthen the warm-up or clip harder with MaxGradNorm "

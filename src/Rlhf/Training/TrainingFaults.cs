@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using Rlhf.Runtime;
 using Rlhf.Training.Optimization;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training;

@@ -1,6 +1,6 @@
 using System.IO.Compression;
 using System.Text;
-using Rlhf.Data;
+using Rlhf.Data.Files;
 
 namespace Rlhf.Fuzz;
 

@@ -1,6 +1,5 @@
 using System.Text.Json;
-using Rlhf.Runtime;
-using Rlhf.Training.Checkpointing;
+using Rlhf.Training.Checkpoints;
 using Rlhf.Training.Ppo;
 using Rlhf.Training.RewardModeling;
 using Rlhf.Training.Sft;

@@ -1,6 +1,7 @@
 using Parquet;
 using Parquet.Schema;
 using Rlhf.Data;
+using Rlhf.Data.Files;
 
 namespace Rlhf.Fuzz;
 

@@ -1,7 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
-using Rlhf.Checkpoints;
-using Rlhf.Checkpoints.PyTorch;
+using Rlhf.Weights;
+using Rlhf.Weights.PyTorch;
 
 namespace Rlhf.Fuzz;
 

@@ -200,7 +200,7 @@ public sealed class LabelProjectTests : IDisposable
     {
         WritePairs(2);
         var pair = PairFile.Load(Source.Pairs)[0];
-        PairFile.Save(Source.Labels, [new LabelledPair(pair, PairChoice.A, "model")]);
+        PairFile.Save(Source.Labels, [new LabeledPair(pair, PairChoice.A, "model")]);
         string before = File.ReadAllText(Source.Labels);
         Assert.Contains("1 labels that were not given here", Assert.Throws<InvalidDataException>(() => Open()).Message,
             StringComparison.Ordinal);

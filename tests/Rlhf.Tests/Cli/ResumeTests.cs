@@ -4,7 +4,8 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Rlhf.Cli;
-using Rlhf.Cli.Verbs;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Runs;
 using Rlhf.Runtime;
 
 namespace Rlhf.Tests.Cli;
@@ -81,8 +82,8 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             var result = CommandLine.Create().Parse([verb, .. words]);
             Assert.Empty(result.Errors);
             var settings = ((VerbCommand)result.CommandResult.Command).Settings.Preview(result, file: null);
-            Assert.Equal(resume, settings.Get<CheckpointOptions>().Resume);
-            Assert.Equal(output, settings.Get<OutputOptions>().Output);
+            Assert.Equal(resume, settings.Get<CheckpointFlags>().Resume);
+            Assert.Equal(output, settings.Get<OutputFlags>().Output);
         }
     }
 

@@ -9,7 +9,7 @@ public sealed partial class ArchitectureTests
     private static readonly string[][] Levels =
     [
         ["Runtime"],
-        ["Tokenizers", "Checkpoints", "Hub"],
+        ["Tokenizers", "Weights", "Hub"],
         ["Models"],
         ["Rewards", "Generation", "Data", "Tracking"],
         ["Training", "Evaluation"],

@@ -17,7 +17,7 @@ public sealed partial class HostReadTests
     ];
 
     /// <summary>Operators of CPUs alone live here; nothing else may name them.</summary>
-    private static readonly string[] CpuFiles = ["Runtime/MatrixProduct.cs", "Models/Gpt2/Gpt2FusedBlock.cs"];
+    private static readonly string[] CpuFiles = ["Runtime/Operators/MatrixProduct.cs", "Models/Gpt2/Gpt2FusedBlock.cs"];
 
     /// <summary>Who may call the fused blocks: both ask <c>Supports</c> first, or are asked by one who did.</summary>
     private static readonly string[] FusedCallers =

@@ -1,9 +1,8 @@
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using Rlhf.Tests.Models;
 using Rlhf.Training.Ppo;
-using TorchSharp;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 

@@ -3,6 +3,7 @@ using K4os.Compression.LZ4;
 using Parquet;
 using Parquet.Schema;
 using Rlhf.Data;
+using Rlhf.Data.Files;
 using Rlhf.Fuzz;
 using Snappier;
 using static Rlhf.Fuzz.HandMadeParquet;

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Runtime;
 
 namespace Rlhf.Tests.Data;

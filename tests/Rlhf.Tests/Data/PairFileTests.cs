@@ -24,7 +24,7 @@ public sealed class PairFileTests : IDisposable
     public void A_labelled_file_is_a_preference_data_set()
     {
         string file = Path.Combine(folder.Path, "labelled.jsonl");
-        PairFile.Save(file, [new LabelledPair(First, PairChoice.B, "judge", 0.25, 1.5), new LabelledPair(Second, PairChoice.A)]);
+        PairFile.Save(file, [new LabeledPair(First, PairChoice.B, "judge", 0.25, 1.5), new LabeledPair(Second, PairChoice.A)]);
         Assert.Equal([new PreferencePair(First.Prompt, First.ResponseB, First.ResponseA), new("It", " is", " was")],
             PreferenceDataset.Load(file));
         Assert.Equal(

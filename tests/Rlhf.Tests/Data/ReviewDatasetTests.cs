@@ -1,5 +1,6 @@
 using System.Text;
 using Rlhf.Data;
+using Rlhf.Data.Files;
 using Rlhf.Runtime;
 
 namespace Rlhf.Tests.Data;

@@ -1,5 +1,5 @@
 using CsCheck;
-using Rlhf.Data;
+using Rlhf.Data.Batching;
 
 namespace Rlhf.Tests.Data;
 

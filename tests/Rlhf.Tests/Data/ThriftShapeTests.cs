@@ -1,6 +1,6 @@
 using System.Reflection;
 using Parquet.Meta;
-using Rlhf.Data;
+using Rlhf.Data.Files.Parquet;
 
 namespace Rlhf.Tests.Data;
 

@@ -10,7 +10,7 @@ namespace Rlhf.Tests.Docs;
 public sealed class CodeBlockTests
 {
     private static readonly string[] Rooms =
-        [.. typeof(Rlhf.Runtime.LibTorch).Assembly.GetExportedTypes().Select(t => t.Namespace!).Distinct()];
+        [.. typeof(Rlhf.Runtime.Native.LibTorch).Assembly.GetExportedTypes().Select(t => t.Namespace!).Distinct()];
 
     public static TheoryData<string> Files() =>
         [.. MarkdownFiles().Where(file => File.ReadAllText(file).Contains("```csharp", StringComparison.Ordinal))

@@ -81,7 +81,7 @@ public sealed class TutorialTests
 
     private static string Setup()
     {
-        string version = typeof(Rlhf.Runtime.LibTorch).Assembly.GetName().Version!.ToString(3);
+        string version = typeof(Rlhf.Runtime.Native.LibTorch).Assembly.GetName().Version!.ToString(3);
         string packages = File.ReadAllText(Path.Combine(Fixtures.Repository(), "Directory.Packages.props"));
         string libtorch = Regex.Match(packages, "<LibTorchVersion>(.*)</LibTorchVersion>").Groups[1].Value;
         return $"""

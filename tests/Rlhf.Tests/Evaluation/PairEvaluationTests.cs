@@ -1,4 +1,3 @@
-using Rlhf.Data;
 using Rlhf.Evaluation;
 using Rlhf.Rewards;
 

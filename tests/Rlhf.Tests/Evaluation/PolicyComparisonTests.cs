@@ -3,8 +3,7 @@ using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
-using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Text;
 using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Evaluation;

@@ -1,6 +1,5 @@
 using System.IO.Compression;
 using System.Text;
-using Rlhf.Checkpoints;
 using Rlhf.Cli.Settings;
 using Rlhf.Data;
 using Rlhf.Models;
@@ -8,6 +7,7 @@ using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Weights;
 
 namespace Rlhf.Tests.Fuzzing;
 
@@ -106,7 +106,7 @@ public sealed class HostileFileTests : IDisposable
         Write("config.json", $"{{\"model_type\":\"gpt2\",\"{key}\":{value},\"{other}\":{otherValue}}}");
         Write("model.safetensors", [2, 0, 0, 0, 0, 0, 0, 0, .. "{}"u8]);
         Assert.Contains(why, Refused(folder.Path, () => AutoModelForCausalLM.FromPretrained(folder.Path)));
-        Assert.Contains(why, Refused(folder.Path, () => AutoModelForCausalLMWithValueHead.FromPretrained(folder.Path)));
+        Assert.Contains(why, Refused(folder.Path, () => CausalLMWithValueHead.FromPretrained(folder.Path)));
         Assert.Contains(why, Refused(folder.Path, () => AutoModelForSequenceClassification.FromPretrained(folder.Path)));
     }
 

@@ -86,7 +86,7 @@ public sealed class HostileTextTests : IDisposable
         using var trunk = new Gpt2LMHeadModel(new Gpt2Config
         { VocabSize = 257, NPositions = 256, NEmbd = 16, NLayer = 1, NHead = 2, BosTokenId = 256, EosTokenId = 256 });
         trunk.Initialize(3);
-        using var model = AutoModelForCausalLMWithValueHead.FromModel(trunk, 3);
+        using var model = CausalLMWithValueHead.FromModel(trunk, 3);
         int[][] queries = [.. HostileText.Named.Append("").Select(t => tokenizer.Encode(t) is { Length: > 0 } ids ? ids : [256])];
         var result = new TextGenerator(model).Generate(
             queries, new() { MaxNewTokens = 8, EosTokenId = -1 }, null, new RandomStream(1, "test"));

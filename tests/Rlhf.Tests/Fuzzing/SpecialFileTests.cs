@@ -1,16 +1,14 @@
-using Rlhf.Checkpoints;
 using Rlhf.Cli.Settings;
 using Rlhf.Data;
 using Rlhf.Evaluation;
-using Rlhf.Models;
-using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Reporting;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 using Rlhf.Tokenizers;
-using Rlhf.Tracking;
 using Rlhf.Tracking.Wandb;
-using Rlhf.Training.Checkpointing;
+using Rlhf.Training.Checkpoints;
+using Rlhf.Weights;
 
 namespace Rlhf.Tests.Fuzzing;
 

@@ -13,7 +13,7 @@ public sealed class TextGeneratorTests : IDisposable
 {
     private const int Eos = 3;
 
-    private readonly AutoModelForCausalLMWithValueHead model = MakeModel();
+    private readonly CausalLMWithValueHead model = MakeModel();
 
     private static readonly GenerationConfig Sampling = new() { MaxNewTokens = 24 };
 
@@ -22,7 +22,7 @@ public sealed class TextGeneratorTests : IDisposable
 
     public void Dispose() => model.Dispose();
 
-    private static AutoModelForCausalLMWithValueHead MakeModel(int seed = 11)
+    private static CausalLMWithValueHead MakeModel(int seed = 11)
     {
         // Dropout would show where it is not turned off; the end token is likely enough to come up often.
         var config = new Gpt2Config
@@ -40,7 +40,7 @@ public sealed class TextGeneratorTests : IDisposable
         };
         var trunk = new Gpt2LMHeadModel(config);
         trunk.Initialize(seed);
-        return AutoModelForCausalLMWithValueHead.FromModel(trunk, 5);
+        return CausalLMWithValueHead.FromModel(trunk, 5);
     }
 
     private static RandomStream Stream(int seed = 1) => new(seed, "test");

@@ -2,7 +2,8 @@ using System.Text;
 using Parquet;
 using Parquet.Schema;
 using Rlhf.Cli;
-using Rlhf.Cli.Settings;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Verbs;
 using Rlhf.Generation;
 using Rlhf.Hub;
@@ -272,14 +273,14 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
             bound.Get<PpoConfig>().MiniBatchSize, bound.Get<PpoConfig>().PpoEpochs, bound.Get<PpoConfig>().InitKlCoef,
             bound.Get<PpoConfig>().Target));
         Assert.Equal(new GenerationConfig(), bound.Get<GenerationConfig>());
-        var options = bound.Get<PpoOptions>();
+        var options = bound.Get<PpoFlags>();
         Assert.Equal(("lvwerra/gpt2-imdb", "lvwerra/distilbert-imdb", "stanfordnlp/imdb"),
-            (options.Model, options.RewardModel, bound.Get<DatasetOptions>().Dataset));
+            (options.Model, options.RewardModel, bound.Get<DatasetFlags>().Dataset));
         Assert.Null(options.Steps); // one pass: 24,895 reviews of more than 200 characters, 194 batches
-        var lengths = bound.Get<QueryOptions>();
+        var lengths = bound.Get<QueryFlags>();
         Assert.Equal((2, 8, 4, 16, "test"),
             (lengths.QueryMin, lengths.QueryMax, lengths.ResponseMin, lengths.ResponseMax, lengths.EvalSplit));
-        Assert.Equal(200, bound.Get<DatasetOptions>().LongerThan);
+        Assert.Equal(200, bound.Get<DatasetFlags>().LongerThan);
 
         var offline = Run(new(Variables) { ["HF_HUB_OFFLINE"] = "1" }, "ppo", "--preset", "imdb");
         Assert.Contains("There is no folder lvwerra/gpt2-imdb here, so --model lvwerra/gpt2-imdb was taken for a name on the Hub, "

@@ -1,6 +1,6 @@
-using Rlhf.Checkpoints;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
+using Rlhf.Weights;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -170,7 +170,7 @@ public sealed class Gpt2ParityTests
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var expected = Expected(name);
-        using var model = AutoModelForCausalLMWithValueHead.FromPretrained(Fixtures.Path(name));
+        using var model = CausalLMWithValueHead.FromPretrained(Fixtures.Path(name));
         using var batch = Batch(expected, layout);
         var mask = Rows(expected[layout + ".attention_mask"]);
         var hidden = model.PretrainedModel.Forward(batch);
@@ -185,7 +185,7 @@ public sealed class Gpt2ParityTests
         using var scope = NewDisposeScope();
         using var folder = new Fixtures.TemporaryFolder();
         var original = SafeTensors.Load(Fixtures.Path(name, "model.safetensors"));
-        using (var model = AutoModelForCausalLMWithValueHead.FromPretrained(Fixtures.Path(name)))
+        using (var model = CausalLMWithValueHead.FromPretrained(Fixtures.Path(name)))
             model.SavePretrained(folder.Path, includeValueHead: original.ContainsKey("v_head.summary.weight"));
         var saved = SafeTensors.Load(Path.Combine(folder.Path, "model.safetensors"));
         Assert.Equal(original.Keys.Order(), saved.Keys.Order());

@@ -1,6 +1,6 @@
 using System.Runtime.Intrinsics.X86;
 using Rlhf.Models.Gpt2;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 
 namespace Rlhf.Tests.Models;
 

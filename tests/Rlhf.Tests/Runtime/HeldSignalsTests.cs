@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 
 namespace Rlhf.Tests.Runtime;
 

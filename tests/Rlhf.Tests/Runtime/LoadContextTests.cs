@@ -1,5 +1,6 @@
 using System.Runtime.Loader;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 
 namespace Rlhf.Tests.Runtime;
 

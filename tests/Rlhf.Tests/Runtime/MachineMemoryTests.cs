@@ -1,4 +1,4 @@
-using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using TorchSharp;
 
 namespace Rlhf.Tests.Runtime;

@@ -1,4 +1,5 @@
 using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using Rlhf.Tests.Models;
 using TorchSharp;
 using TorchSharp.Modules;

@@ -1,10 +1,12 @@
 using System.Diagnostics;
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -16,7 +18,7 @@ namespace Rlhf.Evaluation.Benchmarks;
 /// <param name="RewardS">Seconds to classify a batch.</param>
 /// <param name="PpoStepS">Seconds of a PPO step.</param>
 /// <param name="ReferenceS">Of which: the reference's forward pass, and the policy's where the rollout is not reused.</param>
-/// <param name="OptimiseS">Of which: epochs of minibatches.</param>
+/// <param name="OptimizeS">Of which: epochs of minibatches.</param>
 /// <param name="ForwardS">Of the epochs: forward passes up to the last hidden states.</param>
 /// <param name="HeadS">Of the epochs: the output layer, forward and backward.</param>
 /// <param name="BackwardS">Of the epochs: the rest of the backward passes.</param>
@@ -36,7 +38,7 @@ namespace Rlhf.Evaluation.Benchmarks;
 /// <param name="RewardGflop">Useful arithmetic of the reward.</param>
 /// <param name="PpoStepGflop">Useful arithmetic of the PPO step.</param>
 public sealed record PpoBenchmarkResult(
-    double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimiseS, double ForwardS, double HeadS, double BackwardS,
+    double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimizeS, double ForwardS, double HeadS, double BackwardS,
     double OptimizerS, double TotalS, double TokensPerSecond,
     double GenerateTokensPerSecond, double QueryTokens, double ResponseTokens, double PeakMemoryMib, IReadOnlyList<long> LiveTensors,
     double MatmulGflopsBefore, double MatmulGflopsAfter, double FastestMatmulGflopsBefore, double FastestMatmulGflopsAfter,
@@ -131,7 +133,7 @@ public sealed class PpoBenchmark
     {
         using var trunk = new Gpt2LMHeadModel(Policy with { EosTokenId = null, BosTokenId = null }, Device);
         trunk.Initialize(Config.Seed);
-        using var policy = AutoModelForCausalLMWithValueHead.FromModel(trunk, Config.Seed);
+        using var policy = CausalLMWithValueHead.FromModel(trunk, Config.Seed);
         using var classifier = AutoModelForSequenceClassification.FromConfig(Reward, Device);
         classifier.Initialize(Config.Seed);
         classifier.Freeze();

@@ -1,5 +1,5 @@
 using System.Collections.Concurrent;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using TorchSharp;
 using static TorchSharp.torch;
 

@@ -1,5 +1,3 @@
-using Rlhf.Runtime;
-using TorchSharp;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 

@@ -1,5 +1,5 @@
 using System.Buffers.Binary;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
 
 namespace Rlhf.Tracking.Wandb;
 

@@ -1,7 +1,8 @@
 using System.Globalization;
-using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 

@@ -1,5 +1,5 @@
 using Rlhf.Runtime;
-using TorchSharp;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;

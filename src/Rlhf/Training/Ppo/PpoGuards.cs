@@ -70,7 +70,7 @@ internal sealed class PpoGuards
     /// <exception cref="TrainingDivergedException">Its last steps were bad, so that its weights are, too.</exception>
     public void EndRun(long totalSteps)
     {
-        if (!badSteps.MayEnd(totalSteps) && last is not null)
+        if (!badSteps.CanFinish(totalSteps) && last is not null)
             throw Diverged(last);
     }
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Generation;
-using Rlhf.Models;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;

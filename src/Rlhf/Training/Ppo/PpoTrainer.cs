@@ -3,7 +3,9 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Runtime;
-using Rlhf.Training.Checkpointing;
+using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Operators;
+using Rlhf.Training.Checkpoints;
 using Rlhf.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -36,7 +38,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <exception cref="ArgumentException">The schedule needs <paramref name="totalSteps"/>, NumSharedLayers is set although a reference is
     /// given, or all parameters are frozen.</exception>
     public PpoTrainer(
-        PpoConfig config, AutoModelForCausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
+        PpoConfig config, CausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
     {
         config.ThrowIfInvalid();
         if (config.LearningRateSchedule != LearningRateSchedule.Constant && totalSteps is null)
@@ -63,7 +65,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
     public PpoConfig Config { get; }
 
     /// <summary>The policy with its value head.</summary>
-    public AutoModelForCausalLMWithValueHead Model { get; }
+    public CausalLMWithValueHead Model { get; }
 
     /// <summary>What the policy is held near to.</summary>
     public CausalLM ReferenceModel { get; }
@@ -183,7 +185,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         int epochs = 0;
         var miniBatches = trains ? Optimize(rows, batch, learningRate, clock, out epochs) : [];
         Guards.End(miniBatches);
-        Allocator.ReturnWaste();
+        Allocator.ReleaseUnused();
         clock.Finish("time/ppo/optimize_step");
 
         var statistics = StepSummary.Of(

@@ -1,5 +1,4 @@
 using Rlhf.Models;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;

@@ -43,7 +43,7 @@ public sealed record PairLabelingConfig
 /// <summary>What labelling came to.</summary>
 /// <param name="Pairs">The labelled pairs, in the order given; ties are not among them.</param>
 /// <param name="Ties">Pairs left out because the scores were too close.</param>
-public sealed record PairLabels(IReadOnlyList<LabelledPair> Pairs, int Ties)
+public sealed record PairLabels(IReadOnlyList<LabeledPair> Pairs, int Ties)
 {
     /// <summary>
     /// Share of labels that chose the higher score: what a reward model that knew the scorer perfectly would reach on them.
@@ -62,7 +62,7 @@ public sealed record PairLabels(IReadOnlyList<LabelledPair> Pairs, int Ties)
         Pairs.Count == 0 ? double.NaN : Pairs.Average(p => Math.Abs(p.ScoreA!.Value - p.ScoreB!.Value));
 
     // A share of nothing is not a number.
-    private static double Share(IEnumerable<LabelledPair> pairs, Func<LabelledPair, bool> counts) =>
+    private static double Share(IEnumerable<LabeledPair> pairs, Func<LabeledPair, bool> counts) =>
         pairs.Select(p => counts(p) ? 1.0 : 0.0).DefaultIfEmpty(double.NaN).Average();
 }
 
@@ -87,7 +87,7 @@ public static class PairLabeler
     {
         ConfigurationException.ThrowIfAny([.. config.Validate()]);
         var random = new RandomStream(config.Seed, "pairs/label");
-        var labelled = new List<LabelledPair>();
+        var labelled = new List<LabeledPair>();
         int ties = 0, done = 0;
         foreach (var chunk in Enumerable.Range(0, pairs.Count).Chunk(PairsAtOnce))
         {

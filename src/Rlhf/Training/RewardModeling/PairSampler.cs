@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;

@@ -22,7 +22,7 @@ internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, 
     private const int ShortestCrop = 4, LongestCrop = 40;
 
     /// <summary>Has the example something to say? Two texts of a pair that are the same, once they are cut, have not.</summary>
-    public bool IsTelling => Rejected is not { } rejected || !Text.Span.SequenceEqual(rejected.Span);
+    public bool IsDistinguishable => Rejected is not { } rejected || !Text.Span.SequenceEqual(rejected.Span);
 
     /// <summary>Tokens in all, special tokens left out.</summary>
     public int Length => Text.Length + (Rejected?.Length ?? 0);

@@ -2,12 +2,14 @@ using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Operators;
 using Rlhf.Tokenizers;
-using Rlhf.Training.Checkpointing;
+using Rlhf.Training.Checkpoints;
 using Rlhf.Training.Optimization;
-using TorchSharp;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
@@ -105,12 +107,12 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// The pairs that something can be learnt from: those whose two texts, cut to <see cref="RewardConfig.MaxLength"/>, still differ.
     /// </summary>
     /// <param name="pairs">Prompts with a chosen and a rejected response.</param>
-    public IReadOnlyList<PreferencePair> Telling(IReadOnlyList<PreferencePair> pairs) =>
-        [.. pairs.Zip(Encode(pairs)).Where(p => p.Second.IsTelling).Select(p => p.First)];
+    public IReadOnlyList<PreferencePair> Distinguishable(IReadOnlyList<PreferencePair> pairs) =>
+        [.. pairs.Zip(Encode(pairs)).Where(p => p.Second.IsDistinguishable).Select(p => p.First)];
 
     /// <summary>
     /// Learns preferences. The model needs a single label, whose logit is the reward of prompt and response. A prompt and response that
-    /// are too long lose the beginning of the prompt first, then the end of the response; pairs that are not <see cref="Telling"/> are
+    /// are too long lose the beginning of the prompt first, then the end of the response; pairs that are not <see cref="Distinguishable"/> are
     /// left out of training (in an evaluation they count as wrong).
     /// </summary>
     /// <param name="pairs">Prompts with a chosen and a rejected response.</param>
@@ -118,7 +120,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <param name="progress">Called after each optimizer step, once its evaluation is done.</param>
     /// <param name="cancellation">Stops between steps and within an evaluation; the model then holds the weights of the last step.</param>
     /// <returns>The state after the last step.</returns>
-    /// <exception cref="ArgumentException">There is no pair, none is <see cref="Telling"/>, or the model has more than one
+    /// <exception cref="ArgumentException">There is no pair, none is <see cref="Distinguishable"/>, or the model has more than one
     /// label.</exception>
     /// <exception cref="ConfigurationException">A setting applies to labelled texts only.</exception>
     /// <exception cref="TrainingDivergedException">Loss or gradient was not finite in more than
@@ -130,7 +132,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
         if (config.RandomCropProbability > 0)
             throw new ConfigurationException(
                 ["RandomCropProbability applies to labelled texts; a cut response is not the one that was preferred."]);
-        var telling = Encode(pairs).Where(e => e.IsTelling).ToArray();
+        var telling = Encode(pairs).Where(e => e.IsDistinguishable).ToArray();
         if (telling.Length == 0 && pairs.Count > 0)
             throw new ArgumentException($"There is nothing to learn: in each of the {pairs.Count} pairs, both texts are the same in the "
                 + $"{examples.MaxLength} tokens that are read of them. Raise MaxLength, or shorten what they have in common.");
@@ -212,7 +214,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
             if (isGood)
                 optimizer.Step(learningRate);
             optimizer.ZeroGradients();
-            Allocator.ReturnWaste();
+            Allocator.ReleaseUnused();
             trainingTime += clock.Elapsed - started;
 
             // 4. Held-out data and the report.

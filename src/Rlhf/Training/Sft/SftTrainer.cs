@@ -1,10 +1,12 @@
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Runtime;
-using Rlhf.Training.Checkpointing;
+using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Operators;
+using Rlhf.Training.Checkpoints;
 using Rlhf.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -131,7 +133,7 @@ public sealed class SftTrainer : IResumable, IDisposable
             if (isGood)
                 optimizer.Step(learningRate);
             optimizer.ZeroGradients();
-            Allocator.ReturnWaste();
+            Allocator.ReleaseUnused();
             trainingTime += clock.Elapsed - started;
 
             bool evaluate = heldOut.Count > 0 && (step == totalSteps || config.EvalSteps > 0 && step % config.EvalSteps == 0);

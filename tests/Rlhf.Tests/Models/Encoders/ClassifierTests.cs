@@ -2,7 +2,6 @@ using CsCheck;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Models.Encoders;

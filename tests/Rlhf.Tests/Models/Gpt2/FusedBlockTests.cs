@@ -1,6 +1,6 @@
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using TorchSharp;
 using static TorchSharp.torch;
 

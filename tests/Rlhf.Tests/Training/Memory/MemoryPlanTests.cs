@@ -1,4 +1,4 @@
-using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;

@@ -1,4 +1,5 @@
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
@@ -413,7 +414,7 @@ public sealed class DivergenceTests
     /// <summary>A run on a tiny model, with what was left after each step.</summary>
     private sealed class Run : IDisposable
     {
-        private readonly AutoModelForCausalLMWithValueHead policy;
+        private readonly CausalLMWithValueHead policy;
         private readonly PpoRun run;
 
         public Run(string? fault, DivergenceConfig divergence, Func<PpoConfig, PpoConfig>? with = null)
@@ -429,7 +430,7 @@ public sealed class DivergenceTests
                 EosTokenId = null,
             });
             model.Initialize(1);
-            policy = AutoModelForCausalLMWithValueHead.FromModel(model, seed: 2);
+            policy = CausalLMWithValueHead.FromModel(model, seed: 2);
             var config = new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 2, Seed = 4, Divergence = divergence };
             Trainer = new PpoTrainer(with?.Invoke(config) ?? config, policy)
             {

@@ -1,4 +1,5 @@
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
@@ -14,7 +15,7 @@ public sealed class FlatnessTests
     [Fact]
     public void FiveHundredStepsLeaveTensorsAndMemoryAsTheyWere()
     {
-        using var policy = AutoModelForCausalLMWithValueHead.FromModel(Model(), seed: 2);
+        using var policy = CausalLMWithValueHead.FromModel(Model(), seed: 2);
         using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 1, Seed = 4 }, policy);
         Query[] queries = [.. Enumerable.Range(0, 16)
             .Select(i => new Query([.. Enumerable.Range(0, 1 + i % 3).Select(t => (i + t) % 17)], "q "))];

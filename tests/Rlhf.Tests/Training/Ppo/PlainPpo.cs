@@ -1,4 +1,5 @@
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
@@ -18,7 +19,7 @@ namespace Rlhf.Tests.Training.Ppo;
 internal sealed class PlainPpo : IDisposable
 {
     private readonly PpoConfig config;
-    private readonly AutoModelForCausalLMWithValueHead policy;
+    private readonly CausalLMWithValueHead policy;
     private readonly CausalLM reference;
     private readonly ITokenizer tokenizer;
     private readonly TextClassificationPipeline classifier;
@@ -30,7 +31,7 @@ internal sealed class PlainPpo : IDisposable
     private readonly TorchSharp.Modules.Parameter[] parameters;
     private double klCoef;
 
-    public PlainPpo(PpoConfig config, AutoModelForCausalLMWithValueHead policy, ITokenizer tokenizer,
+    public PlainPpo(PpoConfig config, CausalLMWithValueHead policy, ITokenizer tokenizer,
         TextClassificationPipeline classifier, IReadOnlyList<Query> queries, LengthSampler lengths)
     {
         (this.config, this.policy, this.tokenizer, this.classifier) = (config, policy, tokenizer, classifier);

@@ -1,11 +1,11 @@
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
-using Rlhf.Training;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 
@@ -156,7 +156,7 @@ public sealed class PpoRunTests
 
     private static ITokenizer Tokenizer() => Bytes;
 
-    private static AutoModelForCausalLMWithValueHead Policy()
+    private static CausalLMWithValueHead Policy()
     {
         var model = new Gpt2LMHeadModel(new Gpt2Config
         {
@@ -169,6 +169,6 @@ public sealed class PpoRunTests
             BosTokenId = null,
         });
         model.Initialize(11);
-        return AutoModelForCausalLMWithValueHead.FromModel(model, seed: 12);
+        return CausalLMWithValueHead.FromModel(model, seed: 12);
     }
 }

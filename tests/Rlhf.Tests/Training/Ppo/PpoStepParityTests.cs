@@ -1,9 +1,8 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using Rlhf.Checkpoints;
 using Rlhf.Models;
-using Rlhf.Training.Optimization;
 using Rlhf.Training.Ppo;
+using Rlhf.Weights;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -30,7 +29,7 @@ public sealed class PpoStepParityTests
         var limits = new Limits(test.GetProperty("rounding_noise"));
 
         var config = Config(test);
-        using var policy = AutoModelForCausalLMWithValueHead.FromPretrained(Fixtures.Path("ppo-step", "policy"));
+        using var policy = CausalLMWithValueHead.FromPretrained(Fixtures.Path("ppo-step", "policy"));
         using var reference = config.NumSharedLayers is null
             ? AutoModelForCausalLM.FromPretrained(Fixtures.Path("ppo-step", "reference")) : null;
         reference?.Freeze();

@@ -1,9 +1,10 @@
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
-using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using Rlhf.Tests.Evaluation;
 using Rlhf.Tests.Models;
 using Rlhf.Training.Ppo;
@@ -90,7 +91,7 @@ public sealed class SameCurveTests
         return new Query(ids, NumberTokenizer.Text(ids) + " ");
     })];
 
-    private static AutoModelForCausalLMWithValueHead Policy()
+    private static CausalLMWithValueHead Policy()
     {
         var model = new Gpt2LMHeadModel(new Gpt2Config
         {
@@ -104,7 +105,7 @@ public sealed class SameCurveTests
             BosTokenId = null,
         });
         model.Initialize(7);
-        return AutoModelForCausalLMWithValueHead.FromModel(model, seed: 8);
+        return CausalLMWithValueHead.FromModel(model, seed: 8);
     }
 
     private static TextClassificationPipeline Classifier()

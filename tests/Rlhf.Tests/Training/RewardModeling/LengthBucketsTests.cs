@@ -1,6 +1,6 @@
 using CsCheck;
+using Rlhf.Data.Batching;
 using Rlhf.Runtime;
-using Rlhf.Training.RewardModeling;
 
 namespace Rlhf.Tests.Training.RewardModeling;
 

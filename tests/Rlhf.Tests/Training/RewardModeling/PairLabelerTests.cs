@@ -15,7 +15,7 @@ public class PairLabelerTests
         ResponsePair[] pairs = [Pair("a", "bbb"), Pair("cc", "dd"), Pair("eeeee", "ff"), Pair("g", "hh")];
         var labels = PairLabeler.Label(pairs, Length, new() { TieMargin = 1 }, "somebody");
         Assert.Equal(2, labels.Ties);
-        Assert.Equal([new LabelledPair(pairs[0], PairChoice.B, "somebody", 1, 3), new(pairs[2], PairChoice.A, "somebody", 5, 2)],
+        Assert.Equal([new LabeledPair(pairs[0], PairChoice.B, "somebody", 1, 3), new(pairs[2], PairChoice.A, "somebody", 5, 2)],
             labels.Pairs);
         Assert.Equal(("bbb", "a", 3.0, 1.0), (labels.Pairs[0].Chosen, labels.Pairs[0].Rejected, labels.Pairs[0].ScoreChosen,
             labels.Pairs[0].ScoreRejected));

@@ -1,4 +1,5 @@
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;

@@ -57,7 +57,7 @@ public class RewardExampleTests
     public void A_pair_tells_something_if_its_texts_differ_where_they_are_read(string prompt, string chosen, string rejected, bool tells)
     {
         var examples = new RewardExamples(new ToyTokenizer(Words), maxLength: 8);
-        Assert.Equal(tells, examples.Encode([new PreferencePair(prompt, chosen, rejected)])[0].IsTelling);
+        Assert.Equal(tells, examples.Encode([new PreferencePair(prompt, chosen, rejected)])[0].IsDistinguishable);
     }
 
     [Fact]

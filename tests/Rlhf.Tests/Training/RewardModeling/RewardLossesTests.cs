@@ -1,6 +1,5 @@
-using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Training.RewardModeling;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.RewardModeling;

@@ -5,7 +5,6 @@ using Rlhf.Runtime;
 using Rlhf.Training;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.RewardModeling;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.RewardModeling;
@@ -130,7 +129,7 @@ public class RewardTrainerTests
         {
             using var model = Model(1);
             using var trainer = new RewardTrainer(model, Tokenizer, Config with { MaxSteps = 4, BatchSize = 8, MaxLength = 20 });
-            Assert.Equal(16, trainer.Telling(pairs).Count);
+            Assert.Equal(16, trainer.Distinguishable(pairs).Count);
             trainer.Train(pairs);
             return Weights(model);
         }

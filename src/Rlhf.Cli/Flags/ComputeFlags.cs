@@ -1,0 +1,59 @@
+using System.ComponentModel;
+using Rlhf.Cli.Settings;
+using Rlhf.Models;
+using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Operators;
+using Rlhf.Training.Memory;
+using TorchSharp;
+
+namespace Rlhf.Cli.Flags;
+
+/// <summary>Where a verb computes.</summary>
+internal sealed record ComputeFlags
+{
+    [Description("Where to compute; auto takes CUDA when there is one.")]
+    [ValueName("auto|cpu|cuda|cuda:N")]
+    public string Device { get; init; } = "auto";
+
+    [Description("CPU threads; unset: one per physical core.")]
+    [ValueName("N")]
+    public int? Threads { get; init; }
+
+    [Description("What matrices are multiplied in: float32, or bfloat16 with float32 sums and weights, faster and less exact.")]
+    public MatrixPrecision MatmulPrecision { get; init; }
+
+    [Description("Begin even if the models look too large for the memory that is free.")]
+    public bool IgnoreMemory { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Threads is < 1 or > 4096) yield return $"Threads is {Threads}; it must be at least 1, or left out.";
+        if (Device is null) yield return "Device has no value; use auto, cpu or cuda.";
+    }
+
+    /// <summary>Loads libtorch, sets the threads and finds the device.</summary>
+    public torch.Device Start()
+    {
+        LibTorch.Initialize(Threads);
+        MatrixProduct.Precision = MatmulPrecision;
+        return Devices.Resolve(Device);
+    }
+
+    /// <summary>As <see cref="Start"/>, for models that are only read and must fit into memory together.</summary>
+    /// <exception cref="ConfigurationException">They do not; the message shows the sum.</exception>
+    public torch.Device StartToRead(string task, params IEnumerable<string?> folders)
+    {
+        var device = Start();
+        CheckMemory(MemoryPlan.ForReading(task, folders.OfType<string>().Select(ModelSize.Of)), device);
+        return device;
+    }
+
+    /// <summary>Refuses models that are too large for the memory that is free, before they are loaded.</summary>
+    /// <exception cref="ConfigurationException">They are; the message shows the sum.</exception>
+    public void CheckMemory(MemoryPlan plan, torch.Device device)
+    {
+        if (!IgnoreMemory)
+            plan.ThrowIfTooLarge(MachineMemory.Available(device));
+    }
+}

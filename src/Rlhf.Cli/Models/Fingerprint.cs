@@ -1,0 +1,62 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Rlhf.Runtime.Files;
+using Rlhf.Training.Sft;
+
+namespace Rlhf.Cli.Models;
+
+/// <summary>SHA-256 of what a run works on, to notice on resuming that it has changed.</summary>
+internal static class Fingerprint
+{
+    /// <summary>What the held-out data is called, wherever it comes from.</summary>
+    public const string HeldOut = "the held-out data";
+
+    private static readonly string[] ModelFiles = [".json", ".txt", ".model", ".safetensors", ".bin"];
+
+    /// <summary>Of a model folder: the names and contents of its configuration, tokenizer and weights.</summary>
+    public static string OfModel(string folder)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var buffer = new byte[1 << 20];
+        foreach (var path in Directory.EnumerateFiles(folder).Where(f => ModelFiles.Contains(Path.GetExtension(f)))
+            .Order(StringComparer.Ordinal))
+        {
+            Add(hash, Path.GetFileName(path));
+            using var stream = RegularFile.Open(path);
+            for (int read; (read = stream.Read(buffer)) > 0;)
+                hash.AppendData(buffer, 0, read);
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Of sequences to learn, and of where in each the loss begins.</summary>
+    public static string OfExamples(IEnumerable<SftExample> examples) =>
+        OfTokens(examples.Select(e => (int[])[e.LossStart, .. e.Ids]));
+
+    /// <summary>Of rows of token ids, in their order.</summary>
+    public static string OfTokens(IEnumerable<int[]> rows)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var row in rows)
+        {
+            hash.AppendData(MemoryMarshal.AsBytes([row.Length]));
+            hash.AppendData(MemoryMarshal.AsBytes<int>(row));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Of texts, in their order.</summary>
+    public static string OfTexts(IEnumerable<string> texts)
+    {
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var text in texts)
+            Add(hash, text);
+        return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    private static void Add(IncrementalHash hash, string text)
+    {
+        hash.AppendData(MemoryMarshal.AsBytes([text.Length]));
+        hash.AppendData(MemoryMarshal.AsBytes(text.AsSpan())); // as UTF-16, which unlike UTF-8 holds every string
+    }
+}

@@ -1,0 +1,27 @@
+using Rlhf.Models;
+using Rlhf.Reporting;
+using Rlhf.Tokenizers;
+using TorchSharp;
+
+namespace Rlhf.Cli.Models;
+
+/// <summary>What several verbs ask of a language model.</summary>
+internal static class LanguageModels
+{
+    /// <summary>The token that ends a text; also checks that model and tokenizer belong together.</summary>
+    /// <exception cref="InvalidDataException">They do not, or neither names an end token.</exception>
+    public static int EndToken(string folder, CausalLM model, ITokenizer tokenizer)
+    {
+        if (tokenizer.VocabSize > model.VocabSize)
+            throw new InvalidDataException(
+                $"{folder}: the tokenizer has {tokenizer.VocabSize:N0} tokens but the model only {model.VocabSize:N0}; "
+                + "their files do not belong together.");
+        return tokenizer.EosTokenId ?? model.EosTokenId
+            ?? throw new InvalidDataException(
+                $"{folder}: neither the tokenizer nor config.json names an end token (eos_token_id).");
+    }
+
+    /// <summary>A device for people: cpu with its threads, or cuda:0.</summary>
+    public static string DeviceName(torch.Device device) =>
+        device.type == DeviceType.CPU ? $"cpu, {Numbers.Count(torch.get_num_threads(), "thread")}" : device.ToString();
+}

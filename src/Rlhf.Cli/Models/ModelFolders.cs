@@ -1,0 +1,112 @@
+using Rlhf.Hub;
+using Rlhf.Runtime;
+using Rlhf.Tracking;
+
+namespace Rlhf.Cli.Models;
+
+/// <summary>Finds model folders that the user names, and those that ship with the program.</summary>
+internal static class ModelFolders
+{
+    /// <summary>Names of what ships in models/.</summary>
+    public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedJudge = "imdb-bert-tiny",
+        ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
+
+    /// <summary>What is said of a flag that names no model but has to: the end of a sentence.</summary>
+    public const string Missing = "is missing; name a model folder, or a model of the Hub.";
+
+    /// <summary>
+    /// A model folder. The folder of a run stands for the model that it saved; where no such folder is, the name of a model that
+    /// ships stands for it, and an id such as org/name or org/name@revision for a model of the Hub, which is downloaded unless
+    /// the cache holds it.
+    /// </summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="flag">The flag that names the model.</param>
+    /// <param name="path">What it names.</param>
+    /// <param name="parts">What is needed of a model of the Hub.</param>
+    /// <exception cref="ConfigurationException">None was named, or there is no model.</exception>
+    /// <exception cref="HubException">The Hub's model cannot be had.</exception>
+    public static string Resolve(VerbContext context, string flag, string? path, HubModelParts parts = HubModelParts.All)
+    {
+        if (path is null)
+            throw new ConfigurationException([$"{flag} {Missing}"]);
+        if ((Local(path, parts) ?? Named(path)) is { } folder)
+            return HubFiles.RevisionOf(context, flag) is null ? folder : throw new ConfigurationException(
+                [$"--revision belongs to a model of the Hub; {flag} {path} is a folder here."]);
+        if (HubFiles.Model(context, flag, path, parts) is { } snapshot)
+            return snapshot;
+        throw new ConfigurationException([$"{flag} {path} {NoModel(path)}"]);
+    }
+
+    /// <summary>Why a name can be no model's, without asking the Hub: the end of a sentence; null when it can.</summary>
+    public static string? Problem(string path, HubModelParts parts = HubModelParts.All) =>
+        (Local(path, parts) ?? Named(path)) is not null || HubFiles.CanMean(HubRepoType.Model, path) ? null : NoModel(path);
+
+    /// <summary>The folder that was named, or else one that ships.</summary>
+    /// <exception cref="ConfigurationException">There is no model.</exception>
+    /// <exception cref="HubException">The Hub's model cannot be had.</exception>
+    public static string ResolveOrShipped(VerbContext context, string flag, string? path, string shipped) =>
+        path is not null || HubFiles.RevisionOf(context, flag) is not null ? Resolve(context, flag, path)
+        : Shipped(shipped) ?? throw new ConfigurationException(
+            [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
+
+    /// <summary>
+    /// The judge that was named; where reward and judge are not, the judge that ships beside the shipped reward, if there.
+    /// </summary>
+    public static string? Judge(VerbContext context, string? judge, string? rewardModel) => judge is not null
+        ? Resolve(context, "--judge", judge) : rewardModel is null ? Shipped(ShippedJudge) : null;
+
+    /// <summary>The model folder that a path names, or null.</summary>
+    public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer
+        ? Directory.Exists(path) ? path : null
+        : new[] { path, Path.Combine(path, RunFiles.Model) }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
+
+    /// <summary>Why a path is no model's, for one where <see cref="Local"/> found none: the end of a sentence.</summary>
+    public static string NoModel(string path) =>
+        File.Exists(Path.Combine(path, RunFiles.Config))
+            ? "is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
+        : Directory.Exists(path) ? "is no model folder: it holds no config.json."
+        : "does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.";
+
+    /// <summary>
+    /// A model's place for people and settings files: its folder, or for one of the Hub, org/name@commit. For one that an
+    /// installed tool carries, it is models/name: the tool's own folder goes with its version.
+    /// </summary>
+    public static string PlaceOf(string folder) =>
+        HubCache.Identify(folder) is { } known ? $"{known.Repo.Id}@{known.Commit}"
+        : Path.GetDirectoryName(folder) == Path.Combine(AppContext.BaseDirectory, "models") ? $"models/{Path.GetFileName(folder)}"
+        : folder;
+
+    /// <summary>The Hub's name of a model that came from there, or null.</summary>
+    public static string? BaseModelOf(string folder) => HubCache.Identify(folder)?.Repo.Id;
+
+    /// <summary>A model's name for people: its folder's, or that of the run that saved it.</summary>
+    public static string NameOf(string folder)
+    {
+        if (HubCache.Identify(folder) is { } known)
+            return known.Repo.Id;
+        string path = Path.GetFullPath(Path.TrimEndingDirectorySeparator(folder));
+        string name = Path.GetFileName(path);
+        return name == RunFiles.Model && Path.GetDirectoryName(path) is { } run ? Path.GetFileName(run) : name;
+    }
+
+    /// <summary>The model that ships under this name, with models/ before it or without, or null.</summary>
+    private static string? Named(string path) =>
+        (path.StartsWith("models/", StringComparison.Ordinal) ? path[7..] : path) is var name && name.Length > 0
+        && name.AsSpan().IndexOfAny("/\\") < 0 && name is not ("." or "..")
+        && Shipped(name) is { } folder && Directory.Exists(folder) ? folder : null;
+
+    /// <summary>A file or folder of models/, looked for above the current folder and above the program, or null.</summary>
+    public static string? Shipped(string name)
+    {
+        foreach (var start in (string[])[Directory.GetCurrentDirectory(), AppContext.BaseDirectory])
+            for (string? folder = start; folder is not null; folder = Path.GetDirectoryName(folder))
+            {
+                string candidate = Path.Combine(folder, "models", name);
+                if (File.Exists(candidate) || File.Exists(Path.Combine(candidate, "config.json")))
+                    return Path.GetRelativePath(Directory.GetCurrentDirectory(), candidate) is var relative
+                        && !relative.StartsWith("..", StringComparison.Ordinal)
+                        ? relative : candidate;
+            }
+        return null;
+    }
+}

@@ -1,0 +1,86 @@
+using Rlhf.Cli.Terminal;
+using Rlhf.Evaluation;
+using Spectre.Console;
+
+namespace Rlhf.Cli.Reports;
+
+/// <summary>Shows a comparison before and after training.</summary>
+internal static class ComparisonReport
+{
+    private const int RowsShown = 10, LettersShown = 160;
+
+    /// <summary>The comparison under summary.json's names.</summary>
+    public static object ToJson(EvaluationComparison comparison)
+    {
+        var s = RunSummary.Of(comparison, steps: 0, seconds: 0, modelDir: "");
+        return new
+        {
+            s.Queries,
+            s.RewardBefore,
+            s.RewardAfter,
+            s.Kl,
+            s.Distinct2Before,
+            s.Distinct2After,
+            s.PerplexityBefore,
+            s.PerplexityAfter,
+            s.JudgeBefore,
+            s.JudgeAfter,
+        };
+    }
+
+    public static void Write(Screen screen, EvaluationComparison comparison)
+    {
+        screen.Line("[bold]Held-out queries, before and after[/]");
+        screen.Write(Samples(comparison));
+        screen.Write(Numbers(comparison));
+        screen.Line(Verdict(comparison));
+        screen.Line();
+    }
+
+    private static Table Samples(EvaluationComparison comparison)
+    {
+        var table = NewTable().AddColumn("query").AddColumn("response before").AddColumn(Right("reward"))
+            .AddColumn("response after").AddColumn(Right("reward"));
+        foreach (var row in comparison.Rows.Take(RowsShown))
+            table.AddRow(
+                new Markup($"[grey]{Screen.Safe(Short(row.Query))}[/]"),
+                new Markup(Screen.Safe(Short(row.ResponseBefore))), Score(row.RewardBefore),
+                new Markup(Screen.Safe(Short(row.ResponseAfter))), Score(row.RewardAfter));
+        return table;
+    }
+
+    private static Table Numbers(EvaluationComparison comparison)
+    {
+        var table = NewTable().AddColumn("").AddColumn(Right("before")).AddColumn(Right("after"));
+        foreach (var measure in Measure.Of(comparison))
+        {
+            var (before, after, _) = measure.Texts(ProgressDisplay.Number, Signed);
+            table.AddRow(new Markup($"[grey]{Screen.Safe(measure.Name)}[/]"), new Text(before), new Text(after));
+        }
+        return table;
+    }
+
+    private static string Verdict(EvaluationComparison c)
+    {
+        var gain = c.RewardGain;
+        string direction = gain.Mean >= 0 ? "rose" : "fell";
+        string change = $"Reward {direction} by {ProgressDisplay.Number(Math.Abs(gain.Mean))} on average "
+            + $"(95 % interval {Signed(gain.MeanCi95.Low)} to {Signed(gain.MeanCi95.High)})";
+        return gain.MeanCi95.Low <= 0 && gain.MeanCi95.High >= 0
+            ? $"[yellow]{Screen.Safe(change)}: no clear change.[/]" : $"{Screen.Safe(change)}.";
+    }
+
+    private static Table NewTable() => new Table().Border(TableBorder.Simple).BorderColor(Color.Grey);
+
+    private static TableColumn Right(string title) => new TableColumn(title).RightAligned().NoWrap();
+
+    private static Markup Score(double reward) => new($"[{(reward >= 0 ? "green" : "red")}]{Signed(reward)}[/]");
+
+    private static string Short(string text)
+    {
+        string trimmed = text.Trim();
+        return trimmed.Length <= LettersShown ? trimmed : trimmed[..LettersShown] + "…";
+    }
+
+    private static string Signed(double value) => (value > 0 ? "+" : "") + ProgressDisplay.Number(value);
+}

@@ -1,0 +1,51 @@
+using Rlhf.Cli.Runs;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Models;
+using Rlhf.Tracking;
+
+namespace Rlhf.Cli.Reports;
+
+/// <summary>
+/// What fine-tuning and reward modelling say. How such a run ends: summary.json, the model's card, and the last words on the
+/// screen.
+/// </summary>
+internal static class TrainingReport
+{
+    /// <summary>Shows a warning of the library, with flags for its names of settings; nothing when it is null.</summary>
+    public static void Warn(VerbContext context, string? warning)
+    {
+        if (warning is not null)
+            context.Screen.Line($"[yellow]{Screen.Safe(context.Settings.NameFlags(warning))}[/]");
+    }
+
+    /// <summary>Logs the warnings of a step as rows of table warnings, so that they can be read later.</summary>
+    public static void Log(VerbContext context, IMetricSink sinks, long step, params IEnumerable<string?> warnings)
+    {
+        IReadOnlyList<object?>[] rows = [.. warnings.OfType<string>().Select(w => (IReadOnlyList<object?>)[context.Settings.NameFlags(w)])];
+        if (rows.Length > 0)
+            sinks.Write(new SampleTable("warnings", step, ["message"], rows));
+    }
+
+    /// <summary>Writes all three; the card's results are also what the screen shows.</summary>
+    public static void Write<T>(VerbContext context, RunFolder folder, T summary, ModelCard card,
+        double learningRate, int batchSize, long seed, TimeSpan elapsed)
+    {
+        folder.WriteSummary(summary);
+        (card with
+        {
+            Settings =
+            [
+                new("learning rate", SettingValue.Format(learningRate)),
+                new("batch size", SettingValue.Format(batchSize)),
+                new("seed", SettingValue.Format(seed)),
+            ],
+            Command = context.CommandLine,
+        }).Save(folder.Model);
+        if (context.Screen.Json)
+            context.Screen.WriteJson(summary);
+        else
+            context.Screen.Facts("Done", [.. card.Results.Select(r => (r.Key, r.Value)), ("time", ProgressDisplay.Time(elapsed)),
+                ("model", folder.Model), ("report", folder[RunFiles.Report])]);
+    }
+}

@@ -1,0 +1,117 @@
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Reporting;
+using Rlhf.Runtime;
+using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Native;
+using Rlhf.Tracking;
+
+namespace Rlhf.Cli.Runs;
+
+/// <summary>A run's run.json and report.html. That they cannot be written never ends a run.</summary>
+internal static class RunPage
+{
+    /// <summary>Notes that a process begins to work on a run.</summary>
+    public static void Begin(VerbContext context, RunFolder folder, string verb, long steps, long? resumedAfter) =>
+        Try(context, folder, () =>
+        {
+            var session = new RunSession(context.CommandLine, DateTimeOffset.UtcNow,
+                typeof(LibTorch).Assembly.GetName().Version?.ToString(3) ?? "", DeviceName(context))
+            {
+                ResumedAfter = resumedAfter,
+            };
+            var earlier = folder.Resumes ? RunInfo.Load(folder.Path)?.Sessions ?? [] : [];
+            new RunInfo(verb, steps, [.. earlier, session]).Save(folder.Path);
+        });
+
+    /// <summary>Notes how a run ended and writes its report.</summary>
+    public static void End(VerbContext context, RunFolder folder, RunState state, string? message = null) => Try(context, folder, () =>
+    {
+        if (RunInfo.Load(folder.Path) is { } info)
+            (info with { State = state, Message = message }).Save(folder.Path);
+        Write(folder.Path, folder[RunFiles.Report]);
+    });
+
+    /// <summary>Writes the report of a run's folder.</summary>
+    /// <exception cref="IOException">A file cannot be read or written.</exception>
+    public static RunData Write(string folder, string path)
+    {
+        var (run, page) = Make(folder);
+        AtomicFile.WriteAllText(path, page);
+        return run;
+    }
+
+    /// <summary>The report of a run's folder.</summary>
+    /// <exception cref="IOException">A file cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">A file may not be read.</exception>
+    public static (RunData Run, string Page) Make(string folder)
+    {
+        var run = RunData.Load(folder);
+        return (run, RunReport.Of(run, Settings(folder, run.Verb)));
+    }
+
+    // What is meant where ppo's settings name nothing: what ships with the program.
+    private static readonly Dictionary<string, string> ShippedWithPpo = new()
+    {
+        ["model"] = ModelFolders.ShippedPolicy,
+        ["reward_model"] = ModelFolders.ShippedReward,
+        ["judge"] = ModelFolders.ShippedJudge,
+        ["dataset"] = ModelFolders.ShippedQueries,
+    };
+
+    /// <summary>The settings in a run's config.yaml beside the defaults of its verb; none where it has no such file.</summary>
+    private static IReadOnlyList<RunSetting> Settings(string folder, string verb)
+    {
+        string path = Path.Combine(folder, RunFiles.Config);
+        if (!File.Exists(path))
+            return [];
+        var known = CommandLine.Create().Subcommands.OfType<VerbCommand>().FirstOrDefault(c => c.Name == verb)?.Settings.Settings
+            .ToDictionary(s => Setting.Normalize(s.Key)) ?? [];
+        try
+        {
+            return [.. YamlSettingsFile.Read(path).Select(entry => WithShipped(verb, Of(entry)))];
+        }
+        catch (ConfigurationException)
+        {
+            return []; // no file of this program
+        }
+
+        RunSetting Of(FileEntry entry)
+        {
+            var setting = known.GetValueOrDefault(Setting.Normalize(entry.Key));
+            string value = entry.IsNull ? "none" : entry.Value;
+            return new(setting?.Section ?? "", entry.Key, value, setting is null ? null
+                : setting.Default is null && !entry.IsNull ? "unset" : SettingValue.Format(setting.Default));
+        }
+    }
+
+    /// <summary>The setting with what ships in place of none, where none means that.</summary>
+    private static RunSetting WithShipped(string verb, RunSetting setting)
+    {
+        if (verb != "ppo" || !ShippedWithPpo.TryGetValue(setting.Name, out var name))
+            return setting;
+        string inFiles = $"models/{name}", shipped = inFiles + ", which ships";
+        string value = setting.Value == inFiles || setting is { Name: "dataset", Value: "none" } ? shipped : setting.Value;
+        // A judge that was not asked for is none, where the reward is not the one that ships.
+        bool isDefault = value.Replace('\\', '/').EndsWith("/" + inFiles, StringComparison.Ordinal)
+            || setting is { Name: "judge", Value: "none" };
+        return setting with { Value = value, Default = isDefault ? value : shipped };
+    }
+
+    private static string DeviceName(VerbContext context) =>
+        LanguageModels.DeviceName(Devices.Resolve(context.Settings.Get<ComputeFlags>().Device));
+
+    private static void Try(VerbContext context, RunFolder folder, Action write)
+    {
+        try
+        {
+            write();
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            context.Screen.Line($"[yellow]{Screen.Safe($"The report of {folder.Path} could not be written: {e.Message}")}[/]");
+        }
+    }
+}

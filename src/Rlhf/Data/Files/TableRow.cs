@@ -1,0 +1,46 @@
+using Rlhf.Runtime.Text;
+
+namespace Rlhf.Data.Files;
+
+/// <summary>A column that a reader wants: the names it may have, in order of preference.</summary>
+/// <param name="Role">What it is for, in messages: "text", "label".</param>
+/// <param name="Names">Accepted names; the first that the file has is read.</param>
+/// <param name="Required">Whether a file without it is refused.</param>
+/// <param name="Chosen">Whether the user named it.</param>
+internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, bool Required, bool Chosen)
+{
+    /// <summary>A column whose name the user chose, or else one of the usual names.</summary>
+    public static TableColumn Of(string role, string? chosen, bool required, params string[] usual) =>
+        new(role, chosen is null ? usual : [chosen], required || chosen is not null, chosen is not null);
+
+    /// <summary>The name among those that a file has, or null.</summary>
+    public string? Find(IReadOnlyCollection<string> available) => Names.FirstOrDefault(available.Contains);
+
+    /// <summary>Like <see cref="Find"/>, but a missing required column is an error that lists what the file has.</summary>
+    public string? FindIn(string file, IReadOnlyCollection<string> available)
+    {
+        var name = Find(available);
+        if (name is null && Required)
+            throw new InvalidDataException(
+                $"{file} has no column {string.Join(" or ", Names.Select(n => $"\"{n}\""))} for the {Role}; it has "
+                + $"{string.Join(", ", available.Take(20).Select(n => UntrustedText.Quote(n, 40)))}. "
+                + $"Name the column that holds the {Role}.");
+        return name;
+    }
+}
+
+/// <summary>One record of a table file: the wanted columns' cells (string, long, double, bool or null) and its place.</summary>
+internal readonly record struct TableRow(object?[] Cells, string File, string Unit, long Number)
+{
+    public InvalidDataException Error(string problem) => new($"{File}, {Unit} {Number}: {UntrustedText.Clean(problem, 400)}");
+
+    /// <summary>The text of a cell; a missing or other value is an error that names the row.</summary>
+    public string Text(int column, string role, int maxLength) => Cells[column] switch
+    {
+        string text when text.Length <= maxLength => text,
+        string text => throw Error($"the {role} has {text.Length:N0} characters, more than the {maxLength:N0} that are accepted; "
+            + "shorten the row or raise the limit."),
+        null => throw Error($"the {role} is missing; fill it in or remove the row."),
+        var other => throw Error($"the {role} is {other}, which is not text; choose the column that holds the {role}."),
+    };
+}

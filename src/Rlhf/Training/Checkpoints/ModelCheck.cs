@@ -1,0 +1,37 @@
+using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
+
+namespace Rlhf.Training.Checkpoints;
+
+/// <summary>Tells a model that can be gone on with from one that an update has damaged.</summary>
+public static class ModelCheck
+{
+    /// <summary>Rows of the last step that are given to the model once more.</summary>
+    internal const int Rows = 4;
+
+    /// <summary>Are all parameters finite?</summary>
+    internal static bool AreFinite(this IEnumerable<KeyValuePair<string, Parameter>> parameters)
+    {
+        using var scope = NewDisposeScope();
+        return parameters.All(p => p.Value.IsFinite());
+    }
+
+    /// <summary>Are all elements finite?</summary>
+    internal static bool IsFinite(this Tensor tensor)
+    {
+        using var scope = NewDisposeScope();
+        return tensor.isfinite().all().cpu().item<bool>();
+    }
+
+    /// <summary>Refuses a trainer whose model does not compute finite numbers any more.</summary>
+    /// <exception cref="TrainingDivergedException">It does not; nothing can be gone on with.</exception>
+    public static void RequireUsable(IResumable trainer)
+    {
+        if (!trainer.IsUsable())
+            throw new TrainingDivergedException(trainer.StepCount, "the model's own numbers are not finite after this step",
+                "Lower LearningRate, or set MaxGradNorm.", "An update was too large.", "LearningRate")
+            {
+                WeightsAreDamaged = true,
+            };
+    }
+}
