@@ -16,6 +16,7 @@ public static class LibTorch
 {
     private static readonly Lock Gate = new();
     private static bool initialized;
+    private static volatile int computing;
 
     [ModuleInitializer]
     [System.Diagnostics.CodeAnalysis.SuppressMessage("Usage", "CA2255",
@@ -31,8 +32,8 @@ public static class LibTorch
     /// Loads libtorch, tunes the allocator and sets the number of threads. Safe to call more than once;
     /// models call it by themselves.
     /// </summary>
-    /// <param name="threads">Threads for matrix products; null keeps libtorch's choice, which is the
-    /// number of physical cores.</param>
+    /// <param name="threads">Threads for matrix products; null keeps the default: one per physical core,
+    /// and no more than the process may use at once.</param>
     /// <exception cref="PlatformNotSupportedException">libtorch cannot be loaded here; the message says
     /// what is missing.</exception>
     public static void Initialize(int? threads = null)
@@ -54,11 +55,17 @@ public static class LibTorch
                         Remedy(NativeFiles.Platform, HasLibTorch(), loadFailure ?? e.GetBaseException().Message), e);
                 }
                 initialized = true;
+                // libtorch counts cores; .NET also knows a container's quota.
+                if (torch.get_num_threads() > Environment.ProcessorCount)
+                    torch.set_num_threads(Environment.ProcessorCount);
+                computing = torch.get_num_threads();
+                _ = BarrierSpin.Watch(() => computing);
             }
             if (threads is { } n)
             {
                 ArgumentOutOfRangeException.ThrowIfLessThan(n, 1, nameof(threads));
                 torch.set_num_threads(n);
+                computing = n;
             }
         }
     }
