@@ -90,7 +90,7 @@ internal static class GenerateVerb
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         int end = LanguageModels.EndToken(folder, model, tokenizer);
 
-        int[][] encoded = [.. prompts.Select(p => tokenizer.Encode(p) is { Length: > 0 } ids ? ids : [end])];
+        int[][] encoded = Encode(prompts, tokenizer, end);
         RequireFit(prompts, encoded, config.MaxNewTokens, model.MaxPositions);
         var rows = prompts.SelectMany(p => Enumerable.Repeat(p, options.Samples)).ToArray();
         var queries = encoded.SelectMany(ids => Enumerable.Repeat(ids, options.Samples)).ToArray();
@@ -105,7 +105,7 @@ internal static class GenerateVerb
                     cancellation: context.Stop);
                 for (int i = 0; i < chunk.Length; i++)
                 {
-                    string response = tokenizer.Decode(result.Responses[i], skipSpecialTokens: true);
+                    string response = tokenizer.TextOfContinuation(result.Responses[i]);
                     string prompt = rows[chunk[i]];
                     samples.Add(new(prompt, response, prompt + response, result.Responses[i].Length, result.EndedByEos[i]));
                 }
@@ -119,6 +119,9 @@ internal static class GenerateVerb
         Report(screen, options.Save, samples);
         return ExitCode.Success;
     }
+
+    internal static int[][] Encode(string[] prompts, ITokenizer tokenizer, int end) =>
+        [.. prompts.Select(p => tokenizer.OfPrompt(p, otherwise: end))];
 
     /// <summary>Refuses prompts that leave the model too few positions, before anything is written.</summary>
     private static void RequireFit(string[] prompts, int[][] encoded, int newTokens, int positions)

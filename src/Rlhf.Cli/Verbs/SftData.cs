@@ -27,8 +27,7 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
         }
         var pairs = heldOut.Split(
             (path, split, limit) => Completions(context, path, split, limit, options, dataset, config.Seed));
-        return Make(pairs, rows => [.. Encoded(rows, p => SftExample.FromCompletion(
-            Encode(tokenizer, p.Prompt), Encode(tokenizer, p.Completion), endToken, length, config.CompletionOnlyLoss))]);
+        return Make(pairs, rows => [.. Encoded(rows, pair => Example(pair, tokenizer, endToken, length, config))]);
     }
 
     private static SftData Make<T>(
@@ -50,15 +49,17 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
         return rows.Count > 0 ? rows : throw new InvalidDataException($"{path ?? dataset.Dataset} holds no rows.");
     }
 
-    private static IReadOnlyList<SftExample> Sequences(
+    internal static SftExample Example(PromptCompletion pair, ITokenizer tokenizer, int endToken, int length, SftConfig config) =>
+        SftExample.FromCompletion(
+            tokenizer.OfPrompt(pair.Prompt), tokenizer.OfContinuation(pair.Completion), endToken, length, config.CompletionOnlyLoss);
+
+    internal static IReadOnlyList<SftExample> Sequences(
         IReadOnlyList<Review> texts, ITokenizer tokenizer, int endToken, int length, SftConfig config)
     {
-        var ids = Encoded(texts, text => Encode(tokenizer, text.Text));
+        var ids = Encoded(texts, text => tokenizer.OfPrompt(text.Text));
         return config.Packing ? SftExample.Pack(ids, endToken, length) : SftExample.Truncate(ids, endToken, length);
     }
 
     private static ParallelQuery<TResult> Encoded<T, TResult>(IReadOnlyList<T> items, Func<T, TResult> encode) =>
         items.AsParallel().AsOrdered().Select(encode);
-
-    private static int[] Encode(ITokenizer tokenizer, string text) => tokenizer.Encode(text, addSpecialTokens: false);
 }

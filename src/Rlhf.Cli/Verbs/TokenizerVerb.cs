@@ -85,7 +85,7 @@ internal static class TokenizerVerb
     private static void Report(Screen screen, string folder, ITokenizer tokenizer, string[] texts, TimeSpan elapsed)
     {
         var sample = texts.Take(200).ToArray();
-        int tokens = Math.Max(1, sample.Sum(t => tokenizer.Encode(t, addSpecialTokens: false).Length));
+        int tokens = Math.Max(1, sample.Sum(t => tokenizer.OfContinuation(t).Length));
         double charactersPerToken = sample.Sum(t => (double)t.Length) / tokens;
         if (screen.Json)
             screen.WriteJson(new

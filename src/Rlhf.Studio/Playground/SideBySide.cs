@@ -138,11 +138,10 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         }
     }
 
-    private static int[] Query(string prompt, ITokenizer tokenizer, int length, int mostPositions)
+    /// <summary>Token ids of a beginning; one that leaves no room for the answer is refused.</summary>
+    internal static int[] Query(string prompt, ITokenizer tokenizer, int length, int mostPositions)
     {
-        int[] ids = tokenizer.Encode(prompt, addSpecialTokens: false);
-        if (ids.Length == 0)
-            ids = [tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? 0];
+        int[] ids = tokenizer.OfPrompt(prompt, tokenizer.StartOfText() ?? 0);
         return ids.Length + length <= mostPositions ? ids : throw new InvalidDataException(
             $"The beginning has {Numbers.Count(ids.Length, "token")} and the answer may have {length}, but the model reads {mostPositions}. "
                 + "Shorten one of them.");
@@ -175,7 +174,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
                 return new(side, "", ratio);
             ids.Add(token.Id);
             // A token may end within a character: then it waits for the rest.
-            string whole = tokenizer.Decode(ids, skipSpecialTokens: true).TrimEnd('\uFFFD');
+            string whole = tokenizer.TextOfContinuation(ids).TrimEnd('\uFFFD');
             string added = whole.Length > Text.Length ? whole[Text.Length..] : "";
             Text += added;
             return new(side, added, ratio);

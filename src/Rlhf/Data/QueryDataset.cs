@@ -7,7 +7,8 @@ namespace Rlhf.Data;
 
 /// <summary>The beginning of a text that the policy is to continue.</summary>
 /// <param name="TokenIds">Its tokens, at least one.</param>
-/// <param name="Text">Those tokens decoded, which is what a reward function sees before the response.</param>
+/// <param name="Text">Those tokens decoded, without what the tokenizer's template put before them (BOS): what a reward function sees before
+/// the response.</param>
 public sealed record Query(int[] TokenIds, string Text);
 
 /// <summary>Which rows and columns <see cref="QueryDataset.Load"/> reads.</summary>
@@ -85,21 +86,23 @@ public static class QueryDataset
     {
         if (maxTokens == 0)
             return null;
-        var ids = maxTokens is { } count ? FirstTokens(text, tokenizer, count) : tokenizer.Encode(text);
-        return ids.Length == 0 ? null : new Query(ids, tokenizer.Decode(ids));
+        var ids = maxTokens is { } count ? FirstTokens(text, tokenizer, count) : tokenizer.OfPrompt(text);
+        // BOS alone is no query.
+        return ids.Length == PromptTokens.LengthOfBeginning(tokenizer, ids) ? null : new Query(ids, tokenizer.TextOfPrompt(ids));
     }
 
     /// <summary>
-    /// The first tokens of a text. Only its beginning is tokenised when that is enough: no tokenizer of this library joins a
-    /// word with what stands before the single space in front of it, so up to there the tokens are those of the whole text.
+    /// The first tokens of a text, BOS included and at least one of the text itself. Only its beginning is tokenized where that is enough.
     /// </summary>
     private static int[] FirstTokens(string text, ITokenizer tokenizer, int count)
     {
+        count = Math.Max(count, tokenizer.Template.Before.Count + 1);
         long probe = 32L * count + 64;
-        if (probe < text.Length && WordBoundary(text, (int)probe) is > 0 and int end
-            && tokenizer.Encode(text[..end]) is var beginning && beginning.Length > count)
+        if (tokenizer.SplitsAtSpaces && probe < text.Length
+            && WordBoundary(text, (int)probe) is > 0 and int end
+            && tokenizer.OfPrompt(text[..end]) is var beginning && beginning.Length > count)
             return beginning[..count];
-        var ids = tokenizer.Encode(text);
+        var ids = tokenizer.OfPrompt(text);
         return ids.Length > count ? ids[..count] : ids;
     }
 

@@ -85,9 +85,9 @@ public sealed class ClassifierEvaluator(SequenceClassifier model, ITokenizer tok
     {
         if (CropTokens is not { } crop)
             return tokenizer.EncodeTruncated(text, model.MaxPositions);
-        int[] prefix = tokenizer.ClsTokenId is { } cls ? [cls] : [], suffix = tokenizer.SepTokenId is { } sep ? [sep] : [];
+        IReadOnlyList<int> prefix = tokenizer.Template.Before, suffix = tokenizer.Template.After;
         var ids = tokenizer.Encode(text, addSpecialTokens: false);
-        int length = Math.Min(Math.Min(crop, ids.Length), model.MaxPositions - prefix.Length - suffix.Length);
+        int length = Math.Min(Math.Min(crop, ids.Length), model.MaxPositions - prefix.Count - suffix.Count);
         int start = random.NextInt32(0, ids.Length - length + 1);
         return [.. prefix, .. ids.AsSpan(start, length), .. suffix];
     }

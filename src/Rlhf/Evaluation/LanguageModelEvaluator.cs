@@ -6,7 +6,8 @@ namespace Rlhf.Evaluation;
 
 /// <summary>Perplexity and bits per character of texts under a causal language model.</summary>
 /// <remarks>
-/// A text begins after the model's end token (which is how GPT-2 marks a new document), so that its first token counts, too.
+/// A text begins as in training: after BOS where the tokenizer adds it, else after the end token (which is how GPT-2 marks a new document),
+/// so that its first token counts, too.
 /// Texts longer than the model's limit are read in windows that overlap by half; every token is scored once, and tokens after the
 /// first window see at least half a window before them.
 /// </remarks>
@@ -23,7 +24,7 @@ public sealed class LanguageModelEvaluator
     public LanguageModelEvaluator(CausalLM model, ITokenizer tokenizer)
     {
         (this.model, this.tokenizer) = (model, tokenizer);
-        startToken = tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? model.EosTokenId;
+        startToken = tokenizer.StartOfText(model.EosTokenId);
         if (startToken >= model.VocabSize)
             throw OutsideVocabulary(startToken.Value);
     }
@@ -62,17 +63,19 @@ public sealed class LanguageModelEvaluator
         var score = default(LanguageModelScore);
         foreach (var text in texts)
         {
-            var ids = tokenizer.Encode(text, addSpecialTokens: false);
-            if (ids.Length == 0)
+            var ids = tokenizer.OfPrompt(text);
+            int given = PromptTokens.LengthOfBeginning(tokenizer, ids);
+            if (ids.Length == given)
                 continue;
             CheckIds(ids);
+            if (given == 0 && startToken is { } start)
+                (ids, given) = ([start, .. ids], 1);
             // Without a start token nothing predicts the first token, and its characters do not count.
-            var counted = startToken is null ? tokenizer.Decode(ids.Skip(1)) : text;
-            if (startToken is { } start)
-                ids = [start, .. ids];
+            var counted = given == 0 ? tokenizer.DecodeContinuation(ids.Skip(1)) : text;
+            int first = Math.Max(1, given);
             score += new LanguageModelScore(
-                0, ids.Length - 1, counted.EnumerateRunes().Count(), Encoding.UTF8.GetByteCount(counted));
-            foreach (var (begin, end, firstScored) in Windows(ids.Length, window))
+                0, ids.Length - first, counted.EnumerateRunes().Count(), Encoding.UTF8.GetByteCount(counted));
+            foreach (var (begin, end, firstScored) in Windows(ids.Length, window, first))
             {
                 rows.Add(ids[begin..end]);
                 starts.Add(firstScored - begin);
@@ -82,10 +85,13 @@ public sealed class LanguageModelEvaluator
         return score with { Nats = nats };
     }
 
-    /// <summary>Windows [Begin, End) over a text of some tokens, and the first token that each of them scores.</summary>
-    internal static IEnumerable<(int Begin, int End, int FirstScored)> Windows(int length, int window)
+    /// <summary>
+    /// Windows [Begin, End) over a text of some tokens, and the first token that each of them scores; those before
+    /// <paramref name="first"/> are never scored.
+    /// </summary>
+    internal static IEnumerable<(int Begin, int End, int FirstScored)> Windows(int length, int window, int first = 1)
     {
-        int scored = 1;
+        int scored = first;
         for (int begin = 0; scored < length; begin = scored - window / 2)
         {
             int end = Math.Min(length, begin + window);

@@ -42,7 +42,8 @@ public sealed class PolicyEvaluator(
         var texts = queries.Select((query, i) => (int[])[.. query, .. responses[i]]).ToArray();
         var refLogprobs = ReferenceEquals(policy, reference) ? generated.Logprobs
             : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.Length)], cancellation);
-        var completions = queries.Select((query, i) => new Completion(Decode(query), Decode(responses[i]))).ToArray();
+        var completions = queries.Select((query, i) => new Completion(
+            tokenizer.Decode(query, skipSpecialTokens: true), tokenizer.TextOfContinuation(responses[i]))).ToArray();
         return new(completions, responses, reward.ScoreChecked(completions), judge?.ScoreChecked(completions),
             generated.Logprobs, refLogprobs);
     }
@@ -62,6 +63,4 @@ public sealed class PolicyEvaluator(
                 "a comparison needs two models with the same tokenizer.");
         return EvaluationComparison.Of(Sample(before, before, cancellation), Sample(after, before, cancellation), Seed);
     }
-
-    private string Decode(int[] ids) => tokenizer.Decode(ids, skipSpecialTokens: true);
 }

@@ -79,9 +79,7 @@ public sealed class TextCompleter : IDisposable
     /// <exception cref="ArgumentException">Prompt and completion do not fit the model.</exception>
     public int[] Encode(string prompt, int maxNewTokens)
     {
-        int[] ids = tokenizer.Encode(prompt, addSpecialTokens: false);
-        if (ids.Length == 0)
-            ids = [tokenizer.BosTokenId ?? tokenizer.EosTokenId ?? model.EosTokenId ?? 0];
+        int[] ids = tokenizer.OfPrompt(prompt, tokenizer.StartOfText(model.EosTokenId) ?? 0);
         return (long)ids.Length + maxNewTokens <= model.MaxPositions ? ids : throw new ArgumentException(
             $"The prompt has {ids.Length} token{(ids.Length == 1 ? "" : "s")} and {maxNewTokens} more are asked for, "
             + $"but the model reads at most {model.MaxPositions}; shorten one of them.", nameof(prompt));
@@ -168,7 +166,7 @@ public sealed class TextCompleter : IDisposable
                 bool ended = id == end;
                 if (!ended)
                     ids.Add(id);
-                string certain = pending.Add(tokenizer.Decode(ids, skipSpecialTokens: true), isWhole: ended, out bool stopped);
+                string certain = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: ended, out bool stopped);
                 if (ended || stopped)
                 {
                     pieces.TryWrite(new(certain, [.. sinceLast], FinishReason.Stop));
@@ -181,7 +179,7 @@ public sealed class TextCompleter : IDisposable
                     sinceLast.Clear();
                 }
             }
-            string rest = pending.Add(tokenizer.Decode(ids, skipSpecialTokens: true), isWhole: true, out bool atStop);
+            string rest = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: true, out bool atStop);
             pieces.TryWrite(new(rest, [.. sinceLast], atStop ? FinishReason.Stop : FinishReason.Length));
             pieces.Complete();
         }

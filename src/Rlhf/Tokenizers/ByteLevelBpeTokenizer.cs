@@ -56,9 +56,12 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
     /// <summary>Stands for a byte that the vocabulary lacks; null leaves such bytes out.</summary>
     public string? UnknownToken { get; }
 
-    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids)
+    /// <inheritdoc/>
+    public override bool SplitsAtSpaces => true;
+
+    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids, bool continues)
     {
-        if (AddPrefixSpace && text[0] != ' ')
+        if (AddPrefixSpace && !continues && text[0] != ' ')
             text = string.Concat(" ", text);
         for (int at = 0; at < text.Length;)
         {

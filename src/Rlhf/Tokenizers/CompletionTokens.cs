@@ -32,7 +32,7 @@ public static class CompletionTokens
         if (first.Length < maxLength)
             return first;
         int[] whole = tokenizer.Encode(text), content = tokenizer.Encode(text, addSpecialTokens: false);
-        int before = Math.Max(0, whole.AsSpan().IndexOf(content)), room = maxLength - (whole.Length - content.Length);
+        int before = tokenizer.Template.Before.Count, room = maxLength - (whole.Length - content.Length);
         int start = WindowStart(tokenizer, prompt, content, room);
         return [.. whole[..before], .. content.Skip(start).Take(room), .. whole[(before + content.Length)..]];
     }

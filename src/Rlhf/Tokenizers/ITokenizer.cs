@@ -31,10 +31,28 @@ public interface ITokenizer
     int? SepTokenId { get; }
 
     /// <summary>
+    /// Ids that the model expects around a text, which <see cref="Encode"/> adds: [CLS] … [SEP] for BERT, BOS for Llama, none
+    /// (<see cref="SequenceTemplate.None"/>) for GPT-2.
+    /// </summary>
+    SequenceTemplate Template { get; }
+
+    /// <summary>
+    /// Words are cut at a single space between two letters, whatever stands there: the tokens of a text's beginning up to such a place
+    /// are the first tokens of the whole text, and long texts need not be read whole. The default is false, which is always right.
+    /// </summary>
+    bool SplitsAtSpaces => false;
+
+    /// <summary>
     /// Token ids of a text. With <paramref name="addSpecialTokens"/>, what the model expects around it ([CLS] … [SEP] for BERT,
     /// nothing for GPT-2).
     /// </summary>
     int[] Encode(string text, bool addSpecialTokens = true);
+
+    /// <summary>
+    /// Token ids of a text that continues another one: no special tokens, and none of what some tokenizers put before the beginning of a
+    /// text (Llama 2's first space). The default is <see cref="Encode"/> without special tokens.
+    /// </summary>
+    int[] EncodeContinuation(string text) => Encode(text, addSpecialTokens: false);
 
     /// <summary>
     /// Token ids of a text and its pair, as sequence classifiers read two texts, cut to <paramref name="maxLength"/> by
@@ -53,6 +71,13 @@ public interface ITokenizer
     /// <summary>The text of token ids. What is no valid UTF-8 becomes U+FFFD, as in Hugging Face's decoder.</summary>
     /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
     string Decode(IEnumerable<int> ids, bool skipSpecialTokens = false);
+
+    /// <summary>
+    /// The text of token ids that continue others, so that the texts of both can be joined: a space at the beginning stays, where
+    /// <see cref="Decode"/> of some tokenizers (Llama 2's) removes it. The default is <see cref="Decode"/>.
+    /// </summary>
+    /// <exception cref="ArgumentOutOfRangeException">An id is outside the vocabulary.</exception>
+    string DecodeContinuation(IEnumerable<int> ids, bool skipSpecialTokens = false) => Decode(ids, skipSpecialTokens);
 
     /// <summary>The token of an id, as the vocabulary spells it.</summary>
     string IdToToken(int id);

@@ -57,6 +57,9 @@ public abstract class PretrainedTokenizer : ITokenizer
     public int ModelMaxLength => Settings.ModelMaxLength;
 
     /// <inheritdoc/>
+    public SequenceTemplate Template => Settings.Template;
+
+    /// <inheritdoc/>
     public int? BosTokenId { get; }
 
     /// <inheritdoc/>
@@ -85,6 +88,9 @@ public abstract class PretrainedTokenizer : ITokenizer
             return [.. ids];
         return [.. Settings.Template.Before, .. ids, .. Settings.Template.After];
     }
+
+    /// <inheritdoc/>
+    public int[] EncodeContinuation(string text) => [.. EncodeContent(text, continues: true)];
 
     /// <inheritdoc/>
     public int[] EncodeTruncated(string text, int maxLength)
@@ -178,8 +184,14 @@ public abstract class PretrainedTokenizer : ITokenizer
         return text;
     }
 
+    /// <inheritdoc/>
+    public abstract bool SplitsAtSpaces { get; }
+
     /// <summary>Appends the ids of text that holds no added token.</summary>
-    private protected abstract void EncodeText(ReadOnlySpan<char> text, List<int> ids);
+    /// <param name="text">The text.</param>
+    /// <param name="ids">Where they go.</param>
+    /// <param name="continues">The text continues another one: nothing is put before its first word.</param>
+    private protected abstract void EncodeText(ReadOnlySpan<char> text, List<int> ids, bool continues);
 
     /// <summary>The text of tokens.</summary>
     private protected abstract string Join(List<string> pieces);
@@ -193,7 +205,7 @@ public abstract class PretrainedTokenizer : ITokenizer
     /// <summary>The entries of tokenizer_config.json that belong to the algorithm.</summary>
     internal abstract IEnumerable<(string Name, JsonNode? Value)> AlgorithmConfiguration();
 
-    private List<int> EncodeContent(string text)
+    private List<int> EncodeContent(string text, bool continues = false)
     {
         ArgumentNullException.ThrowIfNull(text);
         var ids = new List<int>(text.Length / 4 + 8);
@@ -201,7 +213,7 @@ public abstract class PretrainedTokenizer : ITokenizer
         {
             var token = matcher.Next(text, at, out int start, out int end);
             if (start > at)
-                EncodeText(text.AsSpan(at, start - at), ids);
+                EncodeText(text.AsSpan(at, start - at), ids, continues && at == 0);
             if (token is not null)
                 ids.Add(token.Id);
             at = end;

@@ -64,7 +64,10 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
     /// <summary>Decoding removes the space before punctuation.</summary>
     public bool CleansUpSpaces { get; }
 
-    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids)
+    /// <inheritdoc/>
+    public override bool SplitsAtSpaces => true;
+
+    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids, bool continues)
     {
         var normalized = Normalizer.Normalize(text);
         for (int at = 0; at < normalized.Length;)

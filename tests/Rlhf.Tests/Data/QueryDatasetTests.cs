@@ -15,6 +15,8 @@ public sealed class QueryDatasetTests : IDisposable
     private sealed class WordTokenizer : ITokenizer
     {
         public long CharactersRead;
+        public SequenceTemplate Template => SequenceTemplate.None;
+        public bool SplitsAtSpaces => true;
         public int VocabSize => char.MaxValue + 1;
         public int ModelMaxLength => int.MaxValue;
         public int? BosTokenId => null;

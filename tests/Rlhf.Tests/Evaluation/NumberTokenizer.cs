@@ -6,6 +6,8 @@ namespace Rlhf.Tests.Evaluation;
 /// <summary>Texts are token ids with spaces between them; there are no special tokens but an end token.</summary>
 internal sealed class NumberTokenizer(int vocabSize, int? endToken = null) : ITokenizer
 {
+    public SequenceTemplate Template => SequenceTemplate.None;
+
     public int VocabSize => vocabSize;
 
     public int ModelMaxLength => int.MaxValue;

@@ -5,6 +5,8 @@ namespace Rlhf.Tests.Rewards;
 /// <summary>A tokenizer for tests: "#3" is the fourth of the given rows; any other text is [1], an id for each character, [2].</summary>
 internal sealed class FixtureTokenizer(int vocabSize, params int[][] rows) : ITokenizer
 {
+    public SequenceTemplate Template => SequenceTemplate.None;
+
     public int VocabSize => vocabSize;
 
     public int ModelMaxLength { get; init; } = int.MaxValue;

@@ -105,7 +105,7 @@ public sealed class PpoRun
             var generationTime = clock.Elapsed;
 
             Completion[] completions = [.. batch.Zip(generated.Responses,
-                (q, r) => new Completion(q.Text, tokenizer.Decode(r, skipSpecialTokens: true)))];
+                (q, r) => new Completion(q.Text, tokenizer.TextOfContinuation(r)))];
             var scores = Score(completions, step);
             var rewardTime = clock.Elapsed;
 

@@ -118,7 +118,7 @@ public sealed class PairSampler(CausalLM model, ITokenizer tokenizer, PairSampli
         var generated = new TextGenerator(model).Generate([.. rows.Select(p => prompts[p].TokenIds)], Generation,
             lengths is null ? null : [.. rows.Select(p => lengths[p])], new RandomStream(config.Seed, "pairs/responses"),
             (long)chunk[0] * config.Samples, cancellation: cancellation);
-        var texts = generated.Responses.Select(ids => tokenizer.Decode(ids, skipSpecialTokens: true));
+        var texts = generated.Responses.Select(ids => tokenizer.TextOfContinuation(ids));
         // Answers that only differ in white space around them cannot be told apart by a reader.
         return [.. texts.Chunk(config.Samples).Select((answers, i) => answers.Where(a => !string.IsNullOrWhiteSpace(a))
             .DistinctBy(a => a.Trim()).Select(a => new Answer(new(prompts[chunk[i]].Text, a), 0)).ToArray())];

@@ -45,11 +45,11 @@ internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
     /// <summary>Most tokens of a text, special tokens included.</summary>
     public int MaxLength => maxLength;
 
-    private readonly int[] prefix = tokenizer.ClsTokenId is { } cls ? [cls] : [];
-    private readonly int[] suffix = tokenizer.SepTokenId is { } sep ? [sep] : [];
+    // What scoring puts around a text, so that a model learns what it will meet.
+    private readonly IReadOnlyList<int> prefix = tokenizer.Template.Before, suffix = tokenizer.Template.After;
 
     /// <summary>Most tokens of a text between the special tokens.</summary>
-    private int ContentLength => maxLength - prefix.Length - suffix.Length;
+    private int ContentLength => maxLength - prefix.Count - suffix.Count;
 
     public RewardExample[] Encode(IReadOnlyList<Review> reviews) =>
         [.. reviews.AsParallel().AsOrdered().Select(r => new RewardExample(Encode(r.Text), null, r.Label!.Value, ContentLength))];
@@ -58,7 +58,7 @@ internal sealed class RewardExamples(ITokenizer tokenizer, int maxLength)
         [.. pairs.AsParallel().AsOrdered().Select(p =>
             new RewardExample(Encode(p.Prompt, p.Chosen), Encode(p.Prompt, p.Rejected), p.Margin ?? 0, ContentLength))];
 
-    /// <summary>Rows [CLS] text [SEP]: the texts of all examples, then the rejected texts of all examples.</summary>
+    /// <summary>Rows with the special tokens around them ([CLS] text [SEP]): the texts of all examples, then the rejected texts of all examples.</summary>
     public PackedBatch Pack(IReadOnlyList<RewardExample> minibatch, torch.Device device)
     {
         var rejected = minibatch.Select(e => e.Rejected).OfType<TokenStretch>();

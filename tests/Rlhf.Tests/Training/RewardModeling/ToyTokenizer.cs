@@ -7,6 +7,8 @@ internal sealed class ToyTokenizer(params string[] words) : ITokenizer
 {
     private readonly string[] vocabulary = ["[PAD]", "[CLS]", "[SEP]", .. words];
 
+    public SequenceTemplate Template => SequenceTemplate.Bert(1, 2);
+
     public int VocabSize => vocabulary.Length;
 
     public int ModelMaxLength => int.MaxValue;
