@@ -19,41 +19,22 @@ internal static class SequenceLogprobs
     {
         using var noGrad = no_grad();
         var logprobs = new float[rows.Count][];
-        bool training = model.Training;
-        model.Training = false;
-        try
+        using var mode = model.InMode(training: false);
+        foreach (var batch in Batches(rows, starts, logprobs))
         {
-            foreach (var batch in Batches(rows, starts, logprobs))
-            {
-                cancellation.ThrowIfCancellationRequested();
-                var part = Of(model, [.. batch.Select(b => rows[b])], [.. batch.Select(b => starts[b])]);
-                for (int i = 0; i < batch.Length; i++)
-                    logprobs[batch[i]] = part[i];
-            }
-        }
-        finally
-        {
-            model.Training = training;
+            cancellation.ThrowIfCancellationRequested();
+            var part = Of(model, [.. batch.Select(b => TokenRow.From(rows[b], starts[b]))]);
+            for (int i = 0; i < batch.Length; i++)
+                logprobs[batch[i]] = part[i];
         }
         return logprobs;
     }
 
-    private static float[][] Of(CausalLM model, int[][] rows, int[] starts)
+    private static float[][] Of(CausalLM model, TokenRow[] rows)
     {
         using var scope = NewDisposeScope();
-        using var packed = PackedBatch.FromRows(rows, model.Device);
-        List<long> positions = [], targets = [];
-        for (int b = 0; b < rows.Length; b++)
-            for (int t = starts[b]; t < rows[b].Length; t++)
-            {
-                positions.Add(packed.Offsets[b] + t - 1);
-                targets.Add(rows[b][t]);
-            }
-        var hidden = model.Forward(packed).index_select(0, tensor(positions.ToArray(), int64, model.Device));
-        var logprobs = LmHead.Logprobs(hidden, model.LmHeadWeight, tensor(targets.ToArray(), int64, model.Device));
-        var values = logprobs.cpu().data<float>().ToArray();
-        int at = 0;
-        return [.. rows.Select((row, b) => values[at..(at += row.Length - starts[b])])];
+        using var scored = ScoredRows.Of(rows, model.Device);
+        return scored.PerRow(model.Head.Logprobs(scored.Hidden(model.Forward(scored.Batch)), scored.Targets));
     }
 
     /// <summary>Row numbers in groups of like length; rows of which nothing is wanted get their empty result at once.</summary>

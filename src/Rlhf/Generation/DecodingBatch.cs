@@ -34,18 +34,10 @@ internal sealed class DecodingBatch : IDisposable
     /// <summary>Appends one token to each unfinished row. False when no row is left.</summary>
     public bool Step(Action<int, int>? onToken = null)
     {
-        bool wasTraining = model.Training;
-        model.Training = false;
-        try
-        {
-            using var noGrad = no_grad();
-            using var scope = NewDisposeScope();
+        using (model.InMode(training: false))
+        using (no_grad())
+        using (NewDisposeScope())
             AppendTokens(NextHidden());
-        }
-        finally
-        {
-            model.Training = wasTraining;
-        }
         if (onToken is not null)
             foreach (var row in active)
                 onToken(row.Index, row.LastToken);

@@ -175,7 +175,7 @@ public sealed class TextGenerator
     /// <summary>Rows of like length together, as many as the cache may hold.</summary>
     private IEnumerable<ResponseRow[]> Split(ResponseRow[] rows)
     {
-        long tokenBytes = 2L * model.LayerCount * model.HiddenSize * model.LmHeadWeight.ElementSize;
+        long tokenBytes = 2L * model.LayerCount * model.HiddenSize * model.Head.Layer.Weight.ElementSize;
         var together = new List<ResponseRow>();
         foreach (var row in rows.OrderByDescending(r => r.CachedLength))
         {

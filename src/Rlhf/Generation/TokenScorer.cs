@@ -33,20 +33,12 @@ internal sealed class TokenScorer : IDisposable
     /// <summary>The next token's logprob after all before it.</summary>
     public float Next(int token)
     {
-        bool wasTraining = model.Training;
-        model.Training = false;
-        try
-        {
-            using var noGrad = no_grad();
-            using var scope = NewDisposeScope();
-            var logits = model.Logits(Hidden()).to(float32).cpu().reshape(-1).data<float>().ToArray();
-            last = token;
-            return (float)new Categorical(logits, new double[Categorical.BlockCount(logits.Length)]).Logprob(token);
-        }
-        finally
-        {
-            model.Training = wasTraining;
-        }
+        using var mode = model.InMode(training: false);
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        var logits = model.Logits(Hidden()).cpu().reshape(-1).data<float>().ToArray();
+        last = token;
+        return (float)new Categorical(logits, new double[Categorical.BlockCount(logits.Length)]).Logprob(token);
     }
 
     /// <inheritdoc/>

@@ -1,4 +1,3 @@
-using Rlhf.Runtime.Operators;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -26,8 +25,8 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     /// <summary>End-of-sequence token of the configuration, or null.</summary>
     public abstract int? EosTokenId { get; }
 
-    /// <summary>The output layer's weight [V, D]; tied to the input embedding in GPT-2.</summary>
-    public abstract Tensor LmHeadWeight { get; }
+    /// <summary>The output layer; tied to the input embedding in GPT-2.</summary>
+    public abstract OutputHead Head { get; }
 
     /// <summary>Hidden states after the final normalisation: [N, D] for N packed tokens.</summary>
     public abstract Tensor Forward(PackedBatch batch);
@@ -56,6 +55,6 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     /// </summary>
     internal abstract CausalLM CreateFrozenCopy(int sharedLayers);
 
-    /// <summary>Logits [.., V] of hidden states [.., D].</summary>
-    public Tensor Logits(Tensor hidden) => MatrixProduct.Of(hidden, LmHeadWeight.t(), exact: true);
+    /// <summary>Logits [R, V] of hidden states [R, D], float32; without gradient.</summary>
+    public Tensor Logits(Tensor hidden) => Head.Logits(hidden);
 }

@@ -27,6 +27,16 @@ public abstract class PretrainedModel : IDisposable
     /// <summary>Applies the configuration's dropout; false (evaluation) unless a trainer says otherwise.</summary>
     public bool Training { get; set; }
 
+    /// <summary>
+    /// Sets <see cref="Training"/> until the result is disposed, which restores what it was before: also after an exception.
+    /// </summary>
+    public IDisposable InMode(bool training)
+    {
+        var scope = new ModeScope(this, Training);
+        Training = training;
+        return scope;
+    }
+
     /// <summary>transformers' class name, such as <c>GPT2LMHeadModel</c>.</summary>
     public abstract string Architecture { get; }
 
@@ -87,6 +97,11 @@ public abstract class PretrainedModel : IDisposable
 
     /// <summary>Turns off gradients: the model will only be read.</summary>
     public void Freeze() => Parameters.RequireGradient(false);
+
+    private sealed class ModeScope(PretrainedModel model, bool before) : IDisposable
+    {
+        public void Dispose() => model.Training = before;
+    }
 
     /// <inheritdoc/>
     public virtual void Dispose()

@@ -104,24 +104,16 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     private float[][] Logits(int[][] rows, int batchSize)
     {
         var logits = new float[rows.Length][];
-        bool training = Model.Training;
-        Model.Training = false;
-        try
+        using var mode = Model.InMode(training: false);
+        using var inference = inference_mode();
+        // Rows of like length together: attention then pads little. The longest come first, so that memory is short at once or never.
+        foreach (var indices in Enumerable.Range(0, rows.Length).OrderByDescending(i => rows[i].Length).Chunk(batchSize))
         {
-            using var inference = inference_mode();
-            // Rows of like length together: attention then pads little. The longest come first, so that memory is short at once or never.
-            foreach (var indices in Enumerable.Range(0, rows.Length).OrderByDescending(i => rows[i].Length).Chunk(batchSize))
-            {
-                using var scope = NewDisposeScope();
-                using var batch = PackedBatch.FromRows([.. indices.Select(i => rows[i])], Model.Device);
-                var values = Model.Forward(batch).to(float32).cpu().data<float>().ToArray();
-                for (int b = 0; b < indices.Length; b++)
-                    logits[indices[b]] = values[(b * Model.Labels.Count)..((b + 1) * Model.Labels.Count)];
-            }
-        }
-        finally
-        {
-            Model.Training = training;
+            using var scope = NewDisposeScope();
+            using var batch = PackedBatch.FromRows([.. indices.Select(i => rows[i])], Model.Device);
+            var values = Model.Forward(batch).to(float32).cpu().data<float>().ToArray();
+            for (int b = 0; b < indices.Length; b++)
+                logits[indices[b]] = values[(b * Model.Labels.Count)..((b + 1) * Model.Labels.Count)];
         }
         return logits;
     }

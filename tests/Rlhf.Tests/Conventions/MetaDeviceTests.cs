@@ -1,5 +1,6 @@
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
+using Rlhf.Models.Layers;
 using Rlhf.Runtime.Operators;
 using Rlhf.Tests.Models;
 using Rlhf.Training.Ppo;
@@ -51,18 +52,19 @@ public sealed class MetaDeviceTests
         using var scope = NewDisposeScope();
         // Several chunks.
         int v = 60_000;
-        long n = LmHead.ChunkRows(v) + 5;
+        long n = OutputHead.ChunkRows(v) + 5;
         var weight = new Parameter(zeros([v, 4], float32, META));
+        var head = new OutputHead(new Linear("lm_head", weight));
         Tensor hidden = zeros([n, 4], float32, META), targets = zeros([n], int64, META), share = Meta(n);
-        var head = LmHead.ForwardBackward(hidden, weight, targets, (start, logprobs) =>
+        var pass = head.ForwardBackward(hidden, targets, (start, logprobs) =>
             PpoMath.PolicyLoss(logprobs, Meta(logprobs.shape[0]), Meta(logprobs.shape[0]),
                 share.narrow(0, start, logprobs.shape[0]), 0.2).Gradient,
             withEntropy: true);
-        Assert.Equal(hidden.shape, head.HiddenGradient.shape);
+        Assert.Equal(hidden.shape, pass.HiddenGradient.shape);
         Assert.Equal(weight.shape, weight.grad!.shape);
-        Assert.Equal([n], head.Entropy!.shape);
-        Assert.Equal([n], LmHead.FullKl(hidden, weight, hidden, weight, targets).Kl.shape);
-        Assert.Equal([n], LmHead.Logprobs(hidden, weight, targets).shape);
+        Assert.Equal([n], pass.Entropy!.shape);
+        Assert.Equal([n], head.FullKl(hidden, head, hidden, targets).Kl.shape);
+        Assert.Equal([n], head.Logprobs(hidden, targets).shape);
         Assert.Equal([n], PpoMath.ValueLoss(Meta(n), Meta(n), Meta(n), share, 0.2).Gradient.shape);
     }
 

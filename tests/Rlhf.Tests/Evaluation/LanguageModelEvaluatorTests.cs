@@ -115,7 +115,7 @@ public class LanguageModelEvaluatorTests
         });
         model.Initialize(1);
         using var noGrad = torch.no_grad();
-        model.LmHeadWeight.zero_();
+        model.Head.Layer.Weight.zero_();
         return model;
     }
 }

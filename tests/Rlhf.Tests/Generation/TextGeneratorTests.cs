@@ -235,7 +235,7 @@ public sealed class TextGeneratorTests : IDisposable
         Assert.Contains("every token", forbidden.Message);
         using (no_grad())
         using (NewDisposeScope())
-            model.PretrainedModel.LmHeadWeight[9].fill_(float.NaN);
+            model.PretrainedModel.Head.Layer.Weight[9].fill_(float.NaN);
         var diverged = Assert.Throws<ArithmeticException>(() => Generate(Sampling, queries: [[5]]));
         Assert.Contains("Row 0, response token 0", diverged.Message);
     }

@@ -66,7 +66,7 @@ public sealed class Gpt2ParityTests
             if (columns.Length < 2)
                 continue;
             var targets = tensor(columns.Skip(1).Select(t => (long)ids[b][t]).ToArray());
-            var actual = LmHead.Logprobs(hidden.narrow(0, batch.Offsets[b], columns.Length - 1), model.LmHeadWeight, targets);
+            var actual = model.Head.Logprobs(hidden.narrow(0, batch.Offsets[b], columns.Length - 1), targets);
             AssertClose(logprobs[b].index_select(0, tensor(columns.SkipLast(1).Select(t => (long)t).ToArray())), actual, Tolerance);
         }
     }
@@ -133,7 +133,7 @@ public sealed class Gpt2ParityTests
                     targets.Add(labels[b][t]);
                 }
         var hidden = model.Forward(batch).index_select(0, tensor(positions.ToArray()));
-        var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, tensor(targets.ToArray()), (_, l) =>
+        var pass = model.Head.ForwardBackward(hidden, tensor(targets.ToArray()), (long _, Tensor l) =>
             full_like(l, -1.0 / targets.Count));
         hidden.backward([pass.HiddenGradient]);
 

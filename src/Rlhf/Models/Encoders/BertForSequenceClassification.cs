@@ -1,3 +1,4 @@
+using Rlhf.Models.Layers;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models.Encoders;

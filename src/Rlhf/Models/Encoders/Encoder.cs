@@ -1,5 +1,6 @@
-using TorchSharp.Modules;
+using Rlhf.Models.Layers;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Models.Encoders;
 

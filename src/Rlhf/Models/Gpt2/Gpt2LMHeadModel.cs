@@ -1,5 +1,6 @@
-using TorchSharp.Modules;
+using Rlhf.Models.Layers;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Models.Gpt2;
 
@@ -28,6 +29,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
         blocks = Enumerable.Range(0, config.NLayer).Select(i => new Gpt2Block(config, i, Parameters)).ToArray();
         lnWeight = Parameters.Add("transformer.ln_f.weight", config.NEmbd);
         lnBias = Parameters.Add("transformer.ln_f.bias", config.NEmbd);
+        Head = new OutputHead(new Linear("lm_head", wte));
     }
 
     /// <summary>The configuration.</summary>
@@ -52,7 +54,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
     public override int? EosTokenId => Config.EosTokenId;
 
     /// <inheritdoc/>
-    public override Tensor LmHeadWeight => wte;
+    public override OutputHead Head { get; }
 
     /// <inheritdoc/>
     public override Tensor Forward(PackedBatch batch) => Forward(batch, null);

@@ -147,15 +147,18 @@ public static class MatrixProduct
         : Precision == MatrixPrecision.Bfloat16 ? sum.add_(Of(a, b))
         : UsesOneDnn(a) ? Script.Value.Invoke("add_product", sum, a, b, null) : sum.addmm_(a, b);
 
-    /// <summary>x [M, K] · weight [K, N] + bias [N], differentiable: transformers' Conv1D.</summary>
-    public static Tensor Conv1D(Tensor x, Tensor weight, Tensor bias) => Affine(x, weight, bias, isTransposed: false);
+    /// <summary>x [M, K] · weight [K, N] + bias [N], if any, differentiable: transformers' Conv1D.</summary>
+    public static Tensor Conv1D(Tensor x, Tensor weight, Tensor? bias = null) => Affine(x, weight, bias, isTransposed: false);
 
-    /// <summary>x [M, K] · weightᵀ + bias [N] for a weight [N, K], differentiable: torch's Linear.</summary>
-    public static Tensor Linear(Tensor x, Tensor weight, Tensor bias) => Affine(x, weight, bias, isTransposed: true);
+    /// <summary>x [M, K] · weightᵀ + bias [N], if any, for a weight [N, K], differentiable: torch's Linear.</summary>
+    public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias = null) => Affine(x, weight, bias, isTransposed: true);
 
-    private static Tensor Affine(Tensor x, Tensor weight, Tensor bias, bool isTransposed) =>
-        is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias.requires_grad)
-            ? AffineFunction.apply(x, weight, bias, isTransposed) : Of(x, isTransposed ? weight.t() : weight, bias);
+    private static Tensor Affine(Tensor x, Tensor weight, Tensor? bias, bool isTransposed)
+    {
+        if (!is_grad_enabled() || !x.requires_grad && !weight.requires_grad && bias is not { requires_grad: true })
+            return Of(x, isTransposed ? weight.t() : weight, bias);
+        return bias is null ? AffineFunction.apply(x, weight, isTransposed) : AffineFunction.apply(x, weight, isTransposed, bias);
+    }
 
     /// <summary>
     /// For an <see cref="OperatorScript"/>: <c>product(a, b, bias)</c> is a · b and the bias, if any; <c>add_product(sum, a, b, bias)</c>
@@ -191,8 +194,9 @@ public static class MatrixProduct
 
         public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
         {
-            var (x, weight, bias, isTransposed) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2], (bool)vars[3]);
-            ctx.save_for_backward([x, weight, bias]);
+            var (x, weight, isTransposed) = ((Tensor)vars[0], (Tensor)vars[1], (bool)vars[2]);
+            var bias = vars.Length > 3 ? (Tensor)vars[3] : null;
+            ctx.save_for_backward(bias is null ? [x, weight] : [x, weight, bias]);
             ctx.save_data(nameof(isTransposed), isTransposed);
             return Of(x, isTransposed ? weight.t() : weight, bias);
         }
@@ -200,7 +204,7 @@ public static class MatrixProduct
         public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
         {
             var saved = ctx.get_saved_variables();
-            return BackwardPass.Guard(saved[0].requires_grad ? () => saved[0].shape : null, grad_output, inputs: 4,
+            return BackwardPass.Guard(saved[0].requires_grad ? () => saved[0].shape : null, grad_output, inputs: saved.Count + 1,
                 () => Gradients(ctx, saved, grad_output));
         }
 
@@ -208,11 +212,11 @@ public static class MatrixProduct
         {
             using var noGrad = no_grad();
             using var scope = NewDisposeScope();
-            var (x, weight, bias) = (saved[0], saved[1], saved[2]);
+            var (x, weight) = (saved[0], saved[1]);
             bool isTransposed = (bool)ctx.get_data(nameof(isTransposed));
             if (weight.requires_grad)
                 weight.grad = isTransposed ? Accumulate(weight.grad, grad_output.t(), x) : Accumulate(weight.grad, x.t(), grad_output);
-            if (bias.requires_grad)
+            if (saved.Count > 2 && saved[2] is { requires_grad: true } bias)
             {
                 var gradient = grad_output.sum([0L]);
                 bias.grad = bias.grad is { } sum ? sum.add_(gradient) : gradient;

@@ -135,7 +135,7 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
     /// <summary>Three tensors of the head's chunk.</summary>
     private static MemoryItem Logits(ModelSize model, long tokens)
     {
-        long chunk = Math.Min(tokens, LmHead.ChunkRows(model.VocabSize));
+        long chunk = Math.Min(tokens, OutputHead.ChunkRows(model.VocabSize));
         return new("logits", $"{chunk:N0} tokens × {model.VocabSize:N0}, three at a time", 3 * chunk * model.VocabSize * FloatBytes);
     }
 

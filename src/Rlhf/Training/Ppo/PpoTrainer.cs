@@ -117,7 +117,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         using var scope = NewDisposeScope();
         using var batch = PackedBatch.FromRows(lastRows, Model.Device);
         var hidden = Model.PretrainedModel.Forward(batch);
-        return LmHead.Logprobs(hidden, Model.PretrainedModel.LmHeadWeight, batch.InputIds).IsFinite() && Model.Values(hidden).IsFinite();
+        return Model.PretrainedModel.Head.Logprobs(hidden, batch.InputIds).IsFinite() && Model.Values(hidden).IsFinite();
     }
 
     /// <summary>One PPO step on responses whose logprobs and values are computed anew, as TRL does.</summary>
@@ -287,17 +287,17 @@ public sealed class PpoTrainer : IResumable, IDisposable
                     selected.Scatter(Model.Values(hidden), values);
                 if (full)
                 {
-                    var (kl, policy, reference) = LmHead.FullKl(
-                        hidden, Model.PretrainedModel.LmHeadWeight, refHidden, ReferenceModel.LmHeadWeight, selected.Targets);
+                    var (kl, policy, reference) =
+                        Model.PretrainedModel.Head.FullKl(hidden, ReferenceModel.Head, refHidden, selected.Targets);
                     selected.Scatter(kl, kls);
                     selected.Scatter(reference, refLogprobs);
                     if (!known)
                         selected.Scatter(policy, logprobs);
                     continue;
                 }
-                selected.Scatter(LmHead.Logprobs(hidden, Model.PretrainedModel.LmHeadWeight, selected.Targets), logprobs);
+                selected.Scatter(Model.PretrainedModel.Head.Logprobs(hidden, selected.Targets), logprobs);
             }
-            selected.Scatter(LmHead.Logprobs(refHidden, ReferenceModel.LmHeadWeight, selected.Targets), refLogprobs);
+            selected.Scatter(ReferenceModel.Head.Logprobs(refHidden, selected.Targets), refLogprobs);
         }
         if (!full)
             for (int i = 0; i < kls.Length; i++)
@@ -345,7 +345,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
                     while (update.Count < chunks.Length && (update.Count == 0 || update[^1].NonFinite is null))
                     {
                         var selected = rows.Select(chunks[update.Count], Model.Device);
-                        update.Add(ForwardBackward(selected, batch, isFirst: update.Count == 0, clock));
+                        update.Add(ForwardBackward(selected, batch, clock));
                         AfterBackward?.Invoke(update[^1]);
                     }
                     TrainingFaults.AfterBackward(Faults, StepCount + 1, optimizer, isLate: !IsBetweenSteps);
@@ -377,7 +377,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
     }
 
     /// <summary>Adds the gradient of one minibatch.</summary>
-    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, bool isFirst, PhaseClock clock)
+    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, PhaseClock clock)
     {
         using var owned = selected;
         using var scope = NewDisposeScope();
@@ -394,15 +394,20 @@ public sealed class PpoTrainer : IResumable, IDisposable
         var hidden = PpoFaults.Hidden(Faults, StepCount + 1, selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch)));
         var values = Model.Values(hidden);
         start = clock.Add("time/ppo/optimize/forward", start);
-        var headWeight = Model.PretrainedModel.LmHeadWeight;
-        // Where the ratio guard takes the minibatch's gradient away, what was accumulated before it must stay.
-        var gradientBefore = !isFirst && headWeight.requires_grad ? headWeight.grad?.clone() : null;
-        var head = LmHead.ForwardBackward(hidden, headWeight, selected.Targets, (first, logprobs) =>
+        var outputHead = Model.PretrainedModel.Head;
+        PolicyLoss Policy(long first, Tensor logprobs)
         {
             long r = logprobs.shape[0];
             return PpoMath.PolicyLoss(logprobs, oldLogprobs.narrow(0, first, r), advantages.narrow(0, first, r),
-                weight.narrow(0, first, r), Config.ClipRange).Gradient * scale;
-        }, withEntropy: true);
+                weight.narrow(0, first, r), Config.ClipRange);
+        }
+        // Where minibatches add up, the ratio guard decides before the head's gradient is added to what others left there.
+        var head = Config.GradientAccumulationSteps > 1
+            ? outputHead.ForwardBackward(hidden, selected.Targets,
+                all => Policy(0, all.Logprobs) is var loss && StepSummary.MeanRatio(loss, weight) > Config.RatioThreshold
+                    ? null : loss.Gradient * scale, withEntropy: true)
+            : outputHead.ForwardBackward(hidden, selected.Targets,
+                (first, logprobs) => Policy(first, logprobs).Gradient * scale, withEntropy: true);
         clock.Add("time/ppo/optimize/head", start);
 
         MiniBatchStatistics statistics;
@@ -419,8 +424,8 @@ public sealed class PpoTrainer : IResumable, IDisposable
             {
                 head.HiddenGradient.zero_();
                 valueGradient.zero_();
-                if (headWeight.requires_grad && headWeight.grad is { } gradient)
-                    _ = gradientBefore is null ? gradient.zero_() : gradient.copy_(gradientBefore);
+                if (Config.GradientAccumulationSteps == 1)
+                    outputHead.Layer.ZeroGradients();
             }
         }
         start = Stopwatch.GetTimestamp();

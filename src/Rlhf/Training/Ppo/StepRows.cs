@@ -80,18 +80,9 @@ internal sealed class StepRows
     public SelectedRows Select(int[] rows, Device device)
     {
         int longest = ids.Max(r => r.Length);
-        var batch = PackedBatch.FromRows(rows.Select(b => ids[b]).ToArray(), device,
+        var scored = ScoredRows.Of([.. rows.Select(b => TokenRow.From(ids[b], queryLengths[b]))], device,
             compatibility.PositionsCountPadding ? rows.Select(b => longest - ids[b].Length).ToArray() : null);
-        List<int> tokens = [];
-        List<long> positions = [], targets = [];
-        for (int i = 0; i < rows.Length; i++)
-            for (int t = queryLengths[rows[i]]; t < ids[rows[i]].Length; t++)
-            {
-                tokens.Add(Offsets[rows[i]] + t - queryLengths[rows[i]]);
-                positions.Add(batch.Offsets[i] + t - 1);
-                targets.Add(ids[rows[i]][t]);
-            }
-        return new SelectedRows(batch, [.. tokens], [.. positions], [.. targets]);
+        return new SelectedRows(scored, [.. rows.SelectMany(b => Enumerable.Range(Offsets[b], Offsets[b + 1] - Offsets[b]))]);
     }
 
     /// <summary>
@@ -138,26 +129,16 @@ internal sealed class StepRows
 }
 
 /// <summary>Rows of a step as one packed batch; r of the step's R response tokens are among them.</summary>
-internal sealed class SelectedRows : IDisposable
+internal sealed class SelectedRows(ScoredRows rows, int[] tokens) : IDisposable
 {
-    private readonly int[] tokens;
-    private readonly Tensor positions;
-
-    public SelectedRows(PackedBatch batch, int[] tokens, long[] positions, long[] targets)
-    {
-        (Batch, this.tokens) = (batch, tokens);
-        this.positions = tensor(positions, int64, batch.Device).DetachFromDisposeScope();
-        Targets = tensor(targets, int64, batch.Device).DetachFromDisposeScope();
-    }
-
     /// <summary>Query + response of each row.</summary>
-    public PackedBatch Batch { get; }
+    public PackedBatch Batch => rows.Batch;
 
     /// <summary>The response tokens [r].</summary>
-    public Tensor Targets { get; }
+    public Tensor Targets => rows.Targets;
 
     /// <summary>Hidden states [r, D] at the positions that predict the response tokens.</summary>
-    public Tensor ResponseHidden(Tensor hidden) => hidden.index_select(0, positions);
+    public Tensor ResponseHidden(Tensor hidden) => rows.Hidden(hidden);
 
     /// <summary>Which of the step's R response tokens they are [r].</summary>
     public IReadOnlyList<int> Tokens => tokens;
@@ -176,10 +157,5 @@ internal sealed class SelectedRows : IDisposable
 
     public Tensor ToDevice(float[] values) => tensor(values, float32, Batch.Device);
 
-    public void Dispose()
-    {
-        Batch.Dispose();
-        positions.Dispose();
-        Targets.Dispose();
-    }
+    public void Dispose() => rows.Dispose();
 }

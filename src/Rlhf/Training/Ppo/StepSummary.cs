@@ -80,6 +80,10 @@ internal static class StepSummary
         };
     }
 
+    /// <summary>Masked mean of the ratio of new to old probabilities: what the ratio guard looks at.</summary>
+    public static double MeanRatio(PolicyLoss policy, Tensor weight) =>
+        policy.Ratio.mul(weight).sum(float64).cpu().item<double>();
+
     private static IEnumerable<string> Warnings(PpoConfig config, StepRows rows, List<MiniBatchStatistics> miniBatches)
     {
         int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);

@@ -248,9 +248,8 @@ public sealed class RewardTrainer : IResumable, IDisposable
     {
         using var scope = NewDisposeScope();
         using var batch = examples.Pack(minibatch, model.Device);
-        model.Training = true;
+        using var mode = model.InMode(training: true);
         var logits = model.Forward(batch);
-        model.Training = false;
         var (loss, correct) = objective(logits, minibatch);
         BackwardPass.Run(() => (loss / countOfStep).backward());
         return (loss.cpu().item<float>(), correct.cpu().item<long>(), batch.TokenCount);

@@ -1,3 +1,5 @@
+using Rlhf.Models;
+
 namespace Rlhf.Training.Sft;
 
 /// <summary>One sequence to learn.</summary>
@@ -8,6 +10,9 @@ public sealed record SftExample(int[] Ids, int LossStart = 1)
 {
     /// <summary>Tokens that the loss counts.</summary>
     public int LossTokens => Math.Max(0, Ids.Length - Math.Max(1, LossStart));
+
+    /// <summary>The sequence and which of its tokens the loss counts.</summary>
+    public TokenRow ToRow() => TokenRow.From(Ids, LossStart);
 
     /// <summary>
     /// Joins texts, each followed by the end token, and cuts the stream into sequences of

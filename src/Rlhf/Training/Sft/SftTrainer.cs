@@ -158,10 +158,9 @@ public sealed class SftTrainer : IResumable, IDisposable
         foreach (var minibatch in heldOut.Chunk(config.BatchSize))
         {
             using var scope = NewDisposeScope();
-            using var batch = PackedBatch.FromRows(minibatch.Select(e => e.Ids).ToArray(), model.Device);
-            var (positions, targets) = LossPositions(minibatch, batch);
-            var hidden = model.Forward(batch).index_select(0, positions);
-            sum -= LmHead.Logprobs(hidden, model.LmHeadWeight, targets).sum().cpu().ToDouble();
+            using var rows = ScoredRows.Of([.. minibatch.Select(e => e.ToRow())], model.Device);
+            var hidden = rows.Hidden(model.Forward(rows.Batch));
+            sum -= model.Head.Logprobs(hidden, rows.Targets).sum().cpu().ToDouble();
         }
         return sum / heldOut.Sum(e => (long)e.LossTokens);
     }
@@ -187,30 +186,12 @@ public sealed class SftTrainer : IResumable, IDisposable
     private double ForwardBackward(SftExample[] minibatch, int lossTokens)
     {
         using var scope = NewDisposeScope();
-        using var batch = PackedBatch.FromRows(minibatch.Select(e => e.Ids).ToArray(), model.Device);
-        var (positions, targets) = LossPositions(minibatch, batch);
-        model.Training = true;
-        var hidden = model.Forward(batch).index_select(0, positions);
-        model.Training = false;
-        var pass = LmHead.ForwardBackward(hidden, model.LmHeadWeight, targets,
-            (_, logprobs) => full_like(logprobs, -1.0 / lossTokens));
+        using var rows = ScoredRows.Of([.. minibatch.Select(e => e.ToRow())], model.Device);
+        using var mode = model.InMode(training: true);
+        var hidden = rows.Hidden(model.Forward(rows.Batch));
+        var pass = model.Head.ForwardBackward(hidden, rows.Targets, (long _, Tensor logprobs) => full_like(logprobs, -1.0 / lossTokens));
         BackwardPass.Run(() => hidden.backward([pass.HiddenGradient]));
         return -pass.Logprobs.sum().cpu().ToDouble() / lossTokens;
-    }
-
-    /// <summary>Packed positions whose next token counts, and those tokens.</summary>
-    private static (Tensor Positions, Tensor Targets) LossPositions(SftExample[] minibatch, PackedBatch batch)
-    {
-        int count = minibatch.Sum(e => e.LossTokens), at = 0;
-        var positions = new long[count];
-        var targets = new long[count];
-        for (int b = 0; b < minibatch.Length; b++)
-            for (int t = Math.Max(1, minibatch[b].LossStart); t < minibatch[b].Ids.Length; t++)
-            {
-                positions[at] = batch.Offsets[b] + t - 1;
-                targets[at++] = minibatch[b].Ids[t];
-            }
-        return (tensor(positions, int64, batch.Device), tensor(targets, int64, batch.Device));
     }
 
     private void Check(IReadOnlyList<SftExample> examples)

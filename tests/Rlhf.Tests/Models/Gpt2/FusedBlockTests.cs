@@ -59,7 +59,7 @@ public sealed class FusedBlockTests
             using var shortcuts = new Shortcuts(fused, with);
             using var noGrad = no_grad();
             using var model = Model(activation);
-            Assert.Equal(fused, Gpt2FusedBlock.Supports(model.Config, model.LmHeadWeight));
+            Assert.Equal(fused, Gpt2FusedBlock.Supports(model.Config, model.Head.Layer.Weight));
             using var batch = Batch(Lengths(isUniform));
             using var cache = model.CreateCache(batch.RowCount, 11);
             List<Tensor> results = [model.Prefill(batch, cache)];
@@ -84,7 +84,7 @@ public sealed class FusedBlockTests
     {
         using var shortcuts = new Shortcuts(fusedBlocks: true, MatrixLibrary.Default);
         using var relu = Model("relu");
-        Assert.False(Gpt2FusedBlock.Supports(relu.Config, relu.LmHeadWeight));
+        Assert.False(Gpt2FusedBlock.Supports(relu.Config, relu.Head.Layer.Weight));
     }
 
     private static void AssertSame(MatrixLibrary library, string activation, int[][] batches, Func<string, bool> trains)

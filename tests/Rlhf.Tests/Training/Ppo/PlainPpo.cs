@@ -156,7 +156,7 @@ internal sealed class PlainPpo : IDisposable
     }
 
     /// <summary>Logits [T, V] of all positions.</summary>
-    private static Tensor Logits(CausalLM model, Tensor hidden) => hidden.matmul(model.LmHeadWeight.t());
+    private static Tensor Logits(CausalLM model, Tensor hidden) => hidden.matmul(model.Head.Layer.Weight.t());
 
     private static double[] Doubles(Tensor values) => [.. values.data<float>().Select(v => (double)v)];
 
