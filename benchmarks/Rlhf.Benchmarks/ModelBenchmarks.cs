@@ -1,6 +1,7 @@
 using BenchmarkDotNet.Attributes;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
+using Rlhf.Models.Layers;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Operators;
@@ -98,7 +99,8 @@ public class Head
     public void Chunks()
     {
         using var scope = NewDisposeScope();
-        LmHead.ForwardBackward(hidden, weight, targets, (start, logprobs) => coefficients.narrow(0, start, logprobs.shape[0]));
+        new OutputHead(new Linear("lm_head", weight))
+            .ForwardBackward(hidden, targets, (start, logprobs) => coefficients.narrow(0, start, logprobs.shape[0]));
     }
 }
 
