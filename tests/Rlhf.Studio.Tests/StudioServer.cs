@@ -27,7 +27,7 @@ public sealed class StudioServer : IAsyncDisposable
         {
             AllowAutoRedirect = false,
             UseCookies = false,
-            ConnectTimeout = TimeSpan.FromSeconds(10),
+            ConnectTimeout = TimeSpan.FromMinutes(2),
         })
         {
             BaseAddress = Address,
@@ -35,7 +35,7 @@ public sealed class StudioServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
-        await app.StopAsync(new CancellationTokenSource(TimeSpan.FromSeconds(2)).Token);
+        await app.StopAsync(new CancellationTokenSource(TimeSpan.FromMinutes(1)).Token);
         await app.DisposeAsync();
     }
 

@@ -28,7 +28,7 @@ public sealed class Chromium : IAsyncDisposable
         await starting.WaitAsync();
         try
         {
-            Assertions.SetDefaultExpectTimeout(30_000); // CI's machines do other things, too
+            Assertions.SetDefaultExpectTimeout(180_000); // CI's machines do other things, too
             playwright ??= await Playwright.CreateAsync();
             browser ??= await playwright.Chromium.LaunchAsync(new()
             {
@@ -51,7 +51,7 @@ public sealed class Chromium : IAsyncDisposable
             ColorScheme = scheme,
             ReducedMotion = ReducedMotion.Reduce,
         });
-        context.SetDefaultTimeout(30_000);
+        context.SetDefaultTimeout(180_000);
         var page = await context.NewPageAsync();
         page.Console += (_, message) =>
         {

@@ -96,7 +96,7 @@ public sealed class LabelPageTests(Chromium chromium, ToyModels toys)
         await page.GetByRole(AriaRole.Button, new() { Name = "Train it now" }).ClickAsync();
         await page.GetByRole(AriaRole.Button, new() { Name = "Train", Exact = true }).ClickAsync();
         await Assertions.Expect(page.Locator("[data-run=reward-pairs-labelled] [data-state=finished]"))
-            .ToBeVisibleAsync(new() { Timeout = 60_000 });
+            .ToBeVisibleAsync(new() { Timeout = 300_000 });
         Assert.True(studio.Service<RunCatalog>().Find("reward-pairs-labelled")!.HasModel);
         Assert.Empty(errors);
     }

@@ -32,7 +32,7 @@ public sealed class LiveRunTests(Chromium chromium, ToyModels toys)
             var page = await chromium.PageAsync(errors);
             await page.OpenAsync(studio.Address);
             var row = page.Locator("[data-run=live]");
-            await Assertions.Expect(row.Locator("[data-state=running]")).ToBeVisibleAsync(new() { Timeout = 60_000 });
+            await Assertions.Expect(row.Locator("[data-state=running]")).ToBeVisibleAsync(new() { Timeout = 300_000 });
             long step = await Step(row, 0);
             await Step(row, step); // it grows
 
@@ -41,14 +41,14 @@ public sealed class LiveRunTests(Chromium chromium, ToyModels toys)
             Assert.False(training.HasExited);
             await row.GetByRole(AriaRole.Button, new() { Name = "Stop" }).ClickAsync();
             await page.GetByRole(AriaRole.Button, new() { Name = "Stop the run" }).ClickAsync();
-            await Assertions.Expect(row.Locator("[data-state=stopped]")).ToBeVisibleAsync(new() { Timeout = 60_000 });
+            await Assertions.Expect(row.Locator("[data-state=stopped]")).ToBeVisibleAsync(new() { Timeout = 300_000 });
             await training.WaitForExitAsync(TestContext.Current.CancellationToken);
             long stoppedAt = studio.Service<RunCatalog>().Find("live")!.Step;
             Assert.Equal(stoppedAt, studio.Service<RunCatalog>().Find("live")!.Checkpoint);
 
             await row.GetByRole(AriaRole.Button, new() { Name = "Resume" }).ClickAsync();
             await page.GetByRole(AriaRole.Button, new() { Name = "Resume the run" }).ClickAsync();
-            await Assertions.Expect(row.Locator("[data-state=running]")).ToBeVisibleAsync(new() { Timeout = 60_000 });
+            await Assertions.Expect(row.Locator("[data-state=running]")).ToBeVisibleAsync(new() { Timeout = 300_000 });
             studio.Service<RunCatalog>().Refresh();
             resumed = studio.Service<RunCatalog>().Find("live")!.Holder!.ProcessId;
             Assert.NotEqual(training.Id, resumed);
@@ -75,7 +75,7 @@ public sealed class LiveRunTests(Chromium chromium, ToyModels toys)
     /// <summary>Waits until the row shows a later step, and returns it.</summary>
     private static async Task<long> Step(ILocator row, long after)
     {
-        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromSeconds(60); await Task.Delay(100))
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < TimeSpan.FromMinutes(5); await Task.Delay(100))
             if (long.TryParse((await row.Locator(".run-step").InnerTextAsync()).Split('/')[0].Trim(), NumberStyles.AllowThousands,
                 CultureInfo.InvariantCulture, out long step) && step > after)
                 return step;

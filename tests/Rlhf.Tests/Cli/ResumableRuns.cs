@@ -39,7 +39,7 @@ internal static class ResumableRuns
         var waiting = Stopwatch.StartNew();
         while (!process.HasExited && (!File.Exists(metrics) || File.ReadLines(metrics).Count() < steps))
         {
-            Assert.True(waiting.Elapsed < TimeSpan.FromMinutes(5), $"{run} has not logged {steps} steps in five minutes.");
+            Assert.True(waiting.Elapsed < RlhfCommand.Limit, $"{run} has not logged {steps} steps within {RlhfCommand.Limit}.");
             Thread.Sleep(2);
         }
     }

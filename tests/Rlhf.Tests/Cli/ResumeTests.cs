@@ -239,7 +239,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         process.StandardOutput.Close();
         process.StandardError.Close();
         ResumableRuns.Signal(process, "HUP");
-        Assert.True(process.WaitForExit(TimeSpan.FromMinutes(2)));
+        Assert.True(process.WaitForExit(RlhfCommand.Limit));
         Assert.Equal(0, process.ExitCode);
         Assert.Equal(60, File.ReadLines(toys.PathOf("terminal", "metrics.jsonl")).Count());
     }
@@ -272,22 +272,17 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             ResumableRuns.WaitForSteps(process, run, 12);
             string filler = Path.Combine(disk.Path, "filler");
             Assert.Throws<IOException>(() => File.WriteAllBytes(filler, new byte[2 << 20]));
-            // Enough steps for the page of metrics.jsonl that was begun before, however busy the machine is.
-            var (used, waited) = (process.TotalProcessorTime, Stopwatch.StartNew());
-            while (!process.HasExited && process.TotalProcessorTime - used < TimeSpan.FromSeconds(1.5)
-                && waited.Elapsed < TimeSpan.FromMinutes(1))
-            {
-                Thread.Sleep(100);
-                process.Refresh();
-            }
+            // Both have been refused: a checkpoint, and the lines of metrics.jsonl beyond the page that was begun before.
+            string output = RlhfCommand.ReadUntil(process.StandardOutput, "Metrics could not be written");
+            string error = RlhfCommand.ReadUntil(process.StandardError, "could not be saved");
             Assert.False(process.HasExited);
             File.Delete(filler);
             ResumableRuns.WaitForSteps(process, run, File.ReadLines(Path.Combine(run, "metrics.jsonl")).Count() + 3);
             ResumableRuns.Signal(process, "KILL");
             var result = RlhfCommand.Finish(process);
             Assert.Matches(@"step \d+ could not be saved in .*checkpoints: .*(No space|not enough space|full).* The checkpoint of step \d+ is whole",
-                result.Error);
-            Assert.Single(Regex.Matches(result.Output, "Metrics could not be written to metrics.jsonl"));
+                error + result.Error);
+            Assert.Single(Regex.Matches(output + result.Output, "Metrics could not be written to metrics.jsonl"));
             // No step is missing: the lines were kept until there was room again.
             int[] steps = [.. File.ReadLines(Path.Combine(run, "metrics.jsonl"))
                 .Select(l => JsonDocument.Parse(l).RootElement.GetProperty("step").GetInt32())];

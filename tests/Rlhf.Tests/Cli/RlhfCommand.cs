@@ -14,7 +14,8 @@ public sealed record CommandResult(int ExitCode, string Output, string Error)
 /// <summary>Runs the built command as a process of its own, the way a user does.</summary>
 public static class RlhfCommand
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(3);
+    /// <summary>After which a command hangs: no busy machine is this slow.</summary>
+    public static readonly TimeSpan Limit = TimeSpan.FromMinutes(15);
 
     public static CommandResult Run(string folder, params string[] arguments)
     {
@@ -61,6 +62,20 @@ public static class RlhfCommand
 
     private static bool IsOfTheHub(string variable) => variable.StartsWith("HF_", StringComparison.Ordinal)
         || variable is "HUGGING_FACE_HUB_TOKEN" or "HUGGINGFACE_HUB_CACHE" or "TRANSFORMERS_OFFLINE";
+
+    /// <summary>Reads lines until one holds this, and returns them all; fails when the stream ends before.</summary>
+    public static string ReadUntil(StreamReader stream, string text)
+    {
+        var all = new StringBuilder();
+        while (stream.ReadLine() is { } line)
+        {
+            all.AppendLine(line);
+            if (line.Contains(text, StringComparison.Ordinal))
+                return all.ToString();
+        }
+        Assert.Fail($"\"{text}\" never came: {all}");
+        return "";
+    }
 
     public static CommandResult Finish(Process process)
     {

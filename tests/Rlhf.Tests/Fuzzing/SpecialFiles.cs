@@ -6,7 +6,7 @@ namespace Rlhf.Tests.Fuzzing;
 /// <summary>Makes what is no regular file, and reads it without waiting for ever.</summary>
 internal static partial class SpecialFiles
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     /// <summary>"pipe", "link to a pipe", "socket", "device" (a link to /dev/zero) or "link to a file".</summary>
     public static void Make(string path, string kind)

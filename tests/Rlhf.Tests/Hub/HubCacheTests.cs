@@ -98,13 +98,19 @@ public sealed class HubCacheTests : HubTestBase
         string name = HubServer.Sha256(Random(20_000)) + ".lock";
         string file = System.IO.Path.Combine(CacheFolder, ".locks", "models--org--toy", name);
         Directory.CreateDirectory(System.IO.Path.GetDirectoryName(file)!);
-        using var holder = System.Diagnostics.Process.Start("/usr/bin/flock", [file, "sleep", "0.7"]);
-        while (!File.Exists(file))
-            await Task.Delay(10);
-        await Task.Delay(100); // it has the lock now
-        using var hub = Client(o => o with { TimeProvider = TimeProvider.System });
-        await hub.DownloadModelAsync(Id);
-        Assert.True(holder.HasExited, "The file came while another process held its lock.");
+        using var holder = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo(
+            "/usr/bin/flock", [file, "sh", "-c", "echo locked; read end"])
+        { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        Assert.Equal("locked", await holder.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken));
+
+        using var hub = Client();
+        var download = hub.DownloadModelAsync(Id);
+        // What the client waits for between two looks at a lock. Without the lock it would end instead.
+        while (!download.IsCompleted && !Time.Waits.Contains(TimeSpan.FromMilliseconds(100)))
+            await Task.Delay(5, TestContext.Current.CancellationToken);
+        Assert.False(download.IsCompleted, "The file came while another process held its lock.");
+        holder.StandardInput.Close();
+        await download;
     }
 
     [Fact]

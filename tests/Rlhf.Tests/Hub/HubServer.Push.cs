@@ -66,7 +66,7 @@ internal sealed partial class HubServer
         Json(context, new { url = $"{Endpoint}{owner}/{name}" }, new());
     }
 
-    private static void Branch(HttpListenerContext context, ServerRepo repo, string name)
+    private void Branch(HttpListenerContext context, ServerRepo repo, string name)
     {
         Body(context, "application/json");
         if (repo.Branches.ContainsKey(name))
@@ -75,7 +75,7 @@ internal sealed partial class HubServer
         Json(context, new { }, new());
     }
 
-    private static void Preupload(HttpListenerContext context, ServerRepo repo, string revision)
+    private void Preupload(HttpListenerContext context, ServerRepo repo, string revision)
     {
         var files = Body(context, "application/json").GetProperty("files").EnumerateArray().ToArray();
         Require(files.Length is > 0 and <= MostFiles, "at most 256 files at once");

@@ -61,6 +61,7 @@ internal sealed partial class HubServer : IDisposable
     private readonly List<(string Match, Queue<Fault> Faults)> faults = [];
     private readonly ConcurrentQueue<string> violations = new();
     private readonly Lock gate = new();
+    private readonly ManualResetEventSlim closing = new();
 
     public HubServer()
     {
@@ -122,6 +123,7 @@ internal sealed partial class HubServer : IDisposable
 
     public void Dispose()
     {
+        closing.Set();
         hub.Close();
         cdn.Close();
     }
@@ -205,7 +207,7 @@ internal sealed partial class HubServer : IDisposable
     }
 
     // HttpListenerResponse.Abort would still send an answer; the connection must be reset without one.
-    private static void Reset(HttpListenerContext context)
+    private void Reset(HttpListenerContext context)
     {
         const BindingFlags Hidden = BindingFlags.Instance | BindingFlags.NonPublic;
         var connection = typeof(HttpListenerContext).GetProperty("Connection", Hidden)?.GetValue(context);
@@ -333,7 +335,7 @@ internal sealed partial class HubServer : IDisposable
             AnswerUpload(context, parts);
     }
 
-    private static void Send(HttpListenerContext context, byte[] content, Fault fault)
+    private void Send(HttpListenerContext context, byte[] content, Fault fault)
     {
         var (request, response) = (context.Request, context.Response);
         Replace(response, fault);
@@ -363,7 +365,8 @@ internal sealed partial class HubServer : IDisposable
         {
             response.OutputStream.Write(body, 0, count);
             response.OutputStream.Flush();
-            Thread.Sleep(fault.Silent ? 1500 : 30);
+            if (fault.Silent)
+                closing.Wait(); // until the test is over: the client has to give up
             response.Abort();
             return;
         }
@@ -411,7 +414,7 @@ internal sealed partial class HubServer : IDisposable
         }, new());
     }
 
-    private static void Json(HttpListenerContext context, object value, Fault fault)
+    private void Json(HttpListenerContext context, object value, Fault fault)
     {
         context.Response.ContentType = "application/json; charset=utf-8";
         Send(context, JsonSerializer.SerializeToUtf8Bytes(value), fault);

@@ -38,8 +38,8 @@ public abstract class HubTestBase : IDisposable
         Endpoint = Server.Endpoint,
         CacheFolder = CacheFolder,
         TimeProvider = Time,
-        EtagTimeout = TimeSpan.FromSeconds(20),
-        DownloadTimeout = TimeSpan.FromSeconds(20),
+        EtagTimeout = TimeSpan.FromMinutes(5),
+        DownloadTimeout = TimeSpan.FromMinutes(5),
     };
 
     private protected static byte[] Text(string text) => Encoding.UTF8.GetBytes(text);
