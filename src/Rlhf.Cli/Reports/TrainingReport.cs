@@ -3,6 +3,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
 using Rlhf.Tracking;
+using Rlhf.Training.Loop;
 
 namespace Rlhf.Cli.Reports;
 
@@ -13,18 +14,18 @@ namespace Rlhf.Cli.Reports;
 internal static class TrainingReport
 {
     /// <summary>Shows a warning of the library, with flags for its names of settings; nothing when it is null.</summary>
-    public static void Warn(VerbContext context, string? warning)
+    public static void Warn(VerbContext context, object? warning)
     {
         if (warning is not null)
-            context.Screen.Line($"[yellow]{Screen.Safe(context.Settings.NameFlags(warning))}[/]");
+            context.Screen.Line($"[yellow]{Screen.Safe(context.Settings.NameFlags(warning.ToString()!))}[/]");
     }
 
     /// <summary>Logs the warnings of a step as rows of table warnings, so that they can be read later.</summary>
-    public static void Log(VerbContext context, IMetricSink sinks, long step, params IEnumerable<string?> warnings)
+    public static void Log(VerbContext context, IMetricSink sinks, long step, params IEnumerable<TrainingWarning?> warnings)
     {
-        IReadOnlyList<object?>[] rows = [.. warnings.OfType<string>().Select(w => (IReadOnlyList<object?>)[context.Settings.NameFlags(w)])];
+        IReadOnlyList<object?>[] rows = [.. warnings.OfType<TrainingWarning>().Select(w => (IReadOnlyList<object?>)[w.Kind, context.Settings.NameFlags(w.Text)])];
         if (rows.Length > 0)
-            sinks.Write(new SampleTable("warnings", step, ["message"], rows));
+            sinks.Write(new SampleTable("warnings", step, ["kind", "message"], rows));
     }
 
     /// <summary>Writes all three; the card's results are also what the screen shows.</summary>

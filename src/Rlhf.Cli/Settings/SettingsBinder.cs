@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Reflection;
 using System.Text.RegularExpressions;
 using Rlhf.Runtime;
 
@@ -27,7 +28,7 @@ internal sealed class SettingsBinder
         foreach (var name in hide)
             if (typeof(T).GetProperty(name) is null)
                 throw new ArgumentException($"{typeof(T).Name} has no property {name}.", nameof(hide));
-        var settings = typeof(T).GetProperties()
+        var settings = InOrder(typeof(T))
             .Where(p => p.SetMethod is { IsPublic: true } && !hide.Contains(p.Name))
             .Select(p => new Setting(section, p, p.GetValue(defaults)))
             .ToArray();
@@ -37,6 +38,14 @@ internal sealed class SettingsBinder
                     nameof(defaults));
         groups.Add(new(typeof(T), () => Copy(defaults), settings, record => validate?.Invoke((T)record) ?? []));
         return this;
+    }
+
+    /// <summary>A record's properties as they are declared, those of its base records first.</summary>
+    private static IEnumerable<PropertyInfo> InOrder(Type record)
+    {
+        static MethodInfo First(PropertyInfo property) => property.GetMethod!.GetBaseDefinition();
+        static int Depth(Type? type) => type is null ? 0 : 1 + Depth(type.BaseType);
+        return record.GetProperties().OrderBy(p => Depth(First(p).DeclaringType)).ThenBy(p => First(p).MetadataToken);
     }
 
     /// <summary>Adds what concerns several records.</summary>

@@ -259,7 +259,7 @@ internal static class PpoVerb
         TrainingReport.Log(context, sinks, step.Step, step.Statistics.Warnings);
         sinks.Write(step.Metrics);
         foreach (var warning in step.Statistics.Warnings)
-            if (warned.Add(string.Concat(warning.Where(char.IsLetter).Take(24)))) // one of a kind, whatever its numbers
+            if (warned.Add(warning.Kind)) // one of a kind, whatever its numbers
                 TrainingReport.Warn(context, $"Step {step.Step}: {warning}");
         display.Report(step.Step,
             ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)), ("KL", ProgressDisplay.Number(step.Statistics.Kl)));

@@ -13,6 +13,7 @@ using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.RewardModeling;
@@ -92,7 +93,7 @@ internal static class RewardVerb
 
     private static int Train<T>(
         VerbContext context, string source, Rows<T> rows, Func<RewardTrainer, Rows<T>, Rows<T>> select,
-        Func<RewardTrainer, Rows<T>, Action<RewardProgress>, RewardProgress> training,
+        Func<RewardTrainer, Rows<T>, Action<TrainProgress>, TrainProgress> training,
         Func<SequenceClassifier, ITokenizer, Rows<T>, PairReport.Outcome?> finish)
     {
         var options = context.Settings.Get<RewardFlags>();
@@ -112,7 +113,7 @@ internal static class RewardVerb
         folder.WriteConfig(context, "reward", mayChange: MayChange(config));
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
-        long perStep = (long)config.BatchSize * config.GradientAccumulationSteps;
+        long perStep = config.ExamplesPerStep;
         long steps = config.TotalSteps(rows.Train.Count);
         screen.Facts("Reward model",
         [
@@ -136,7 +137,7 @@ internal static class RewardVerb
                 [options.Pairs is null ? "--dataset" : "--pairs"] = Fingerprint.OfTexts(rows.Train.Select(r => r!.ToString()!)),
                 [Fingerprint.HeldOut] = Fingerprint.OfTexts(rows.HeldOut.Select(r => r!.ToString()!)),
             });
-        RewardEvaluation? evaluation = null;
+        TrainEvaluation? evaluation = null;
         var last = checkpoints.Train("Training", steps, source, (display, sinks) => training(trainer, rows, state =>
         {
             evaluation = state.Evaluation ?? evaluation;
@@ -243,29 +244,16 @@ internal static class RewardVerb
             ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),
     ];
 
-    private static void Report(ProgressDisplay display, IMetricSink sinks, RewardProgress state, RewardEvaluation? evaluation)
+    private static void Report(ProgressDisplay display, IMetricSink sinks, TrainProgress state, TrainEvaluation? evaluation)
     {
-        var scalars = new Dictionary<string, double>
-        {
-            ["train/loss"] = state.Loss,
-            ["train/accuracy"] = state.Accuracy,
-            ["train/epoch"] = state.Epoch,
-            ["train/learning_rate"] = state.LearningRate,
-            ["train/grad_norm"] = state.GradNorm,
-            ["train/num_tokens"] = state.Tokens,
-            ["train/guard/skipped_steps"] = state.Warning is null ? 0 : 1,
-            ["train/tokens_per_second"] = state.TokensPerSecond,
-        };
-        if (state.Evaluation is { } now)
-            (scalars["eval/loss"], scalars["eval/accuracy"]) = (now.Loss, now.Accuracy);
-        sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, scalars));
+        sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, state.Scalars()));
         List<(string, string)> shown =
         [
-            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("accuracy", Percent(state.Accuracy)),
+            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("accuracy", Percent(state.Metrics["accuracy"])),
             ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
         ];
         if (evaluation is not null)
-            shown.Add(("held-out accuracy", Percent(evaluation.Accuracy)));
+            shown.Add(("held-out accuracy", Percent(evaluation.Metrics["accuracy"])));
         display.Report(state.Step, [.. shown]);
     }
 
@@ -283,11 +271,11 @@ internal static class RewardVerb
     }
 
     private static void Finish(
-        VerbContext context, RunFolder folder, string source, RewardConfig config, RewardProgress last, PairReport.Outcome? pairs)
+        VerbContext context, RunFolder folder, string source, RewardConfig config, TrainProgress last, PairReport.Outcome? pairs)
     {
         var (moments, measured) = (pairs?.Moments, pairs?.Evaluation);
         var summary = new Summary(last.Step, last.Elapsed.TotalSeconds, last.Tokens, last.Loss, last.Evaluation?.Loss,
-            last.Evaluation?.Accuracy, last.Evaluation?.Examples, folder.Model)
+            last.Evaluation?.Metrics["accuracy"], last.Evaluation?.Examples, folder.Model)
         {
             Normalization = moments is null ? null : new { Shift = -moments.Mean, moments.StandardDeviation },
             HeldOutPairs = measured is null ? null : PairReport.ToJson(measured),
@@ -300,7 +288,7 @@ internal static class RewardVerb
         if (measured is not null)
             results.AddRange(PairReport.Facts(measured).Select(f => KeyValuePair.Create(f.Name, f.Value)));
         else if (last.Evaluation is { } evaluation)
-            results.Add(new("accuracy on held-out data", $"{Percent(evaluation.Accuracy)} of {evaluation.Examples:N0}"));
+            results.Add(new("accuracy on held-out data", $"{Percent(evaluation.Metrics["accuracy"])} of {evaluation.Examples:N0}"));
         if (moments is not null)
             results.Add(new("reward on training answers", $"mean 0, shifted by {ProgressDisplay.Number(-moments.Mean, 3)}; "
                 + $"standard deviation {ProgressDisplay.Number(moments.StandardDeviation, 3)}"));

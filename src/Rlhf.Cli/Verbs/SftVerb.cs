@@ -11,6 +11,7 @@ using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Sft;
@@ -98,7 +99,7 @@ internal static class SftVerb
         var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
-        long perStep = config.SequencesPerStep(texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
+        long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open("sft", context);
         folder.WriteConfig(context, "sft", mayChange: MayChange(config));
         if (folder.SayIfFinished(screen))
@@ -131,7 +132,7 @@ internal static class SftVerb
                 TrainingReport.Log(context, sinks, state.Step, state.Warning);
                 Report(display, sinks, state);
                 TrainingReport.Warn(context, state.Warning);
-                checkpoints.AfterStep(state.BadStepsInARow == 0, -state.EvalLoss);
+                checkpoints.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
             }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         Finish(context, folder, source, config, last);
@@ -152,31 +153,23 @@ internal static class SftVerb
             ? [nameof(SftConfig.MaxSteps), nameof(SftConfig.NumTrainEpochs)] : Array.Empty<string>(),
     ];
 
-    private static void Report(ProgressDisplay display, IMetricSink sinks, SftProgress state)
+    private static void Report(ProgressDisplay display, IMetricSink sinks, TrainProgress state)
     {
-        var scalars = new Dictionary<string, double>
-        {
-            ["train/loss"] = state.Loss,
-            ["train/learning_rate"] = state.LearningRate,
-            ["train/grad_norm"] = state.GradNorm,
-            ["train/num_tokens"] = state.Tokens,
-            ["train/guard/skipped_steps"] = state.Warning is null ? 0 : 1,
-            ["train/tokens_per_second"] = state.TokensPerSecond,
-        };
-        if (state.EvalLoss is { } evalLoss)
-            (scalars["eval/loss"], scalars["eval/perplexity"]) = (evalLoss, Math.Exp(evalLoss));
+        var scalars = new Dictionary<string, double>(state.Scalars());
+        if (state.Evaluation is { } evaluation)
+            scalars["eval/perplexity"] = evaluation.Perplexity;
         sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, scalars));
         List<(string, string)> shown =
         [
             ("loss", ProgressDisplay.Number(state.Loss, 3)), ("perplexity", ProgressDisplay.Number(Math.Exp(state.Loss), 1)),
             ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
         ];
-        if (state.EvalPerplexity is { } perplexity)
+        if (state.Evaluation?.Perplexity is { } perplexity)
             shown.Add(("held-out perplexity", ProgressDisplay.Number(perplexity, 1)));
         display.Report(state.Step, [.. shown]);
     }
 
-    private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, SftProgress last)
+    private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, TrainProgress last)
     {
         var summary = new
         {
@@ -184,8 +177,8 @@ internal static class SftVerb
             Seconds = last.Elapsed.TotalSeconds,
             last.Tokens,
             last.Loss,
-            last.EvalLoss,
-            last.EvalPerplexity,
+            EvalLoss = last.Evaluation?.Loss,
+            EvalPerplexity = last.Evaluation?.Perplexity,
             ModelDir = folder.Model,
         };
         List<KeyValuePair<string, string>> results =
@@ -194,7 +187,7 @@ internal static class SftVerb
             new("tokens", last.Tokens.ToString("N0", CultureInfo.InvariantCulture)),
             new("training loss of the last step (nats per token)", ProgressDisplay.Number(last.Loss, 4)),
         ];
-        if (last.EvalPerplexity is { } perplexity)
+        if (last.Evaluation?.Perplexity is { } perplexity)
             results.Add(new("perplexity on held-out text", ProgressDisplay.Number(perplexity, 2)));
         var card = new ModelCard(ModelFolders.NameOf(source) + ", fine-tuned",
             "A causal language model after supervised fine-tuning with Rlhf (rlhf sft).")

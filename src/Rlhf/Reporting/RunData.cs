@@ -115,7 +115,7 @@ public sealed record RunData
         {
             if (row.Texts.GetValueOrDefault("table") == "warnings" && row.Texts.TryGetValue("message", out var message))
             {
-                string kind = string.Concat(message.Where(char.IsLetter).Take(24)); // whatever its numbers
+                string kind = row.Texts.GetValueOrDefault("kind", message);
                 if (warnings.TryGetValue(kind, out var known))
                     warnings[kind] = known with { Count = known.Count + 1 };
                 else if (warnings.Count < MostWarnings)

@@ -1,5 +1,3 @@
-using Rlhf.Runtime;
-
 namespace Rlhf.Tracking;
 
 /// <summary>A sink's failure, told to whoever watches a <see cref="MetricTracker"/>.</summary>
@@ -47,9 +45,6 @@ public sealed class MetricTracker : IMetricSink
     /// <inheritdoc/>
     public string Name => "all sinks";
 
-    /// <summary>Faults that tests put into the run.</summary>
-    internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
-
     /// <summary>Names of the sinks that are still used.</summary>
     public IReadOnlyList<string> ActiveSinks
     {
@@ -61,12 +56,7 @@ public sealed class MetricTracker : IMetricSink
     }
 
     /// <inheritdoc/>
-    public void Write(MetricRecord record) => ForEach(sink =>
-    {
-        if (Faults.Strikes(FaultPlan.ThrowingSink, record.Step))
-            throw new IOException("a fault put there by a test.");
-        sink.Write(record);
-    });
+    public void Write(MetricRecord record) => ForEach(sink => sink.Write(record));
 
     /// <inheritdoc/>
     public void Write(SampleTable table) => ForEach(sink => sink.Write(table));

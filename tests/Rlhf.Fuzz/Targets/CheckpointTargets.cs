@@ -1,8 +1,7 @@
 using System.Text.Json;
 using Rlhf.Training.Checkpoints;
 using Rlhf.Training.Ppo;
-using Rlhf.Training.RewardModeling;
-using Rlhf.Training.Sft;
+using Rlhf.Training.Loop;
 
 namespace Rlhf.Fuzz;
 
@@ -64,7 +63,7 @@ internal static class CheckpointTargets
         File.WriteAllBytes(Path.Combine(folder, "trainer_state.json"), input);
         var state = Checkpoint.ReadState(folder);
         _ = state.Elapsed + TimeSpan.FromDays(1);
-        foreach (var read in (Func<JsonElement, long>[])[s => SftTrainer.ReadState(s)?.Step ?? 0, s => RewardTrainer.ReadState(s)?.Step ?? 0,
+        foreach (var read in (Func<JsonElement, long>[])[s => TrainProgress.Read(s)?.Step ?? 0,
             s => PpoTrainer.ReadState(s).Step])
             try
             {

@@ -47,7 +47,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         string[] command = ["reward", "--model", "classifier", "--dataset", "reviews.csv", "--max-steps", "4", "--batch-size", "8",
             "--save-every", "100", "--threads", "1"];
         toys.Succeed([.. command, "--output", "evaluated"]);
-        using (var process = RlhfCommand.Start(toys.Folder, new Dictionary<string, string> { ["RLHF_FAULT"] = "stop-in-evaluation@4" },
+        using (var process = RlhfCommand.StartWithFaults(toys.Folder, "stop-in-evaluation@4",
             [.. command, "--output", "interrupted"]))
             Assert.Equal(130, RlhfCommand.Finish(process).ExitCode);
         Assert.Equal(["checkpoint-4"], Directory.GetDirectories(toys.PathOf("interrupted", "checkpoints")).Select(p => Path.GetFileName(p)));

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
+using Rlhf.Faults;
 
 namespace Rlhf.Tests.Cli;
 
@@ -59,6 +60,13 @@ public static class RlhfCommand
         process.StandardInput.Close();
         return process;
     }
+
+    /// <summary>Starts the command with faults in it (<see cref="FaultPlan"/>).</summary>
+    public static Process StartWithFaults(string folder, string faults, params string[] arguments) => Start(folder, new()
+    {
+        ["DOTNET_STARTUP_HOOKS"] = Path.Combine(AppContext.BaseDirectory, "Rlhf.Faults.dll"),
+        [FaultPlan.Variable] = faults,
+    }, arguments);
 
     private static bool IsOfTheHub(string variable) => variable.StartsWith("HF_", StringComparison.Ordinal)
         || variable is "HUGGING_FACE_HUB_TOKEN" or "HUGGINGFACE_HUB_CACHE" or "TRANSFORMERS_OFFLINE";

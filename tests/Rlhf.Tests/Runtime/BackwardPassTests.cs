@@ -1,3 +1,4 @@
+using Rlhf.Faults;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime.Operators;
@@ -25,7 +26,7 @@ public sealed class BackwardPassTests
             {
                 using var batch = PackedBatch.FromRows([[1, 2, 3], [4, 5]]);
                 var hidden = model.Forward(batch);
-                BackwardPass.FailNext();
+                FaultyTraining.FailNextBackwardPass();
                 var error = Assert.Throws<InvalidOperationException>(() => BackwardPass.Run(() => hidden.sum().backward()));
                 Assert.Contains("fault", error.Message, StringComparison.Ordinal);
                 foreach (var parameter in model.Parameters.Tensors)
@@ -46,7 +47,7 @@ public sealed class BackwardPassTests
     {
         using var scope = NewDisposeScope();
         Tensor x = ones([2, 3]).requires_grad_(), weight = ones([3, 4]).requires_grad_(), bias = zeros([4]).requires_grad_();
-        BackwardPass.FailNext();
+        FaultyTraining.FailNextBackwardPass();
         MatrixProduct.Conv1D(x, weight, bias).sum().backward();
         Assert.True(x.grad!.isnan().all().ToBoolean());
     }

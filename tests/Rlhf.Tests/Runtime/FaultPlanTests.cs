@@ -1,3 +1,4 @@
+using Rlhf.Faults;
 using Rlhf.Runtime;
 
 namespace Rlhf.Tests.Runtime;
@@ -25,5 +26,5 @@ public sealed class FaultPlanTests
     [InlineData("nan-loss@one")]
     [InlineData("nan-loss,")]
     public void APlanThatCannotBeReadIsRefused(string plan) =>
-        Assert.Contains("RLHF_FAULT", Assert.Throws<ConfigurationException>(() => FaultPlan.Parse(plan)).Message, StringComparison.Ordinal);
+        Assert.Contains(FaultPlan.Variable, Assert.Throws<ConfigurationException>(() => FaultPlan.Parse(plan)).Message, StringComparison.Ordinal);
 }

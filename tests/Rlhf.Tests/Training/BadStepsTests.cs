@@ -1,7 +1,7 @@
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
-using Rlhf.Runtime;
+using Rlhf.Faults;
 using Rlhf.Tests.Evaluation;
 using Rlhf.Training;
 using Rlhf.Training.RewardModeling;
@@ -26,7 +26,7 @@ public sealed class BadStepsTests
         trainer.Train(Texts, [], p =>
         {
             weights.Add(Numbers(model.Parameters.Tensors));
-            warnings.Add(p.Warning);
+            warnings.Add(p.Warning?.Text);
         });
         Assert.Equal(weights[1], weights[2]);
         Assert.NotEqual(weights[2], weights[3]);
@@ -63,7 +63,7 @@ public sealed class BadStepsTests
         });
         model.Initialize(1);
         using var trainer = new RewardTrainer(model, new NumberTokenizer(17), new RewardConfig { BatchSize = 2, MaxSteps = 12 });
-        trainer.Faults = FaultPlan.Parse(fault);
+        trainer.Hooks = new FaultyTraining(FaultPlan.Parse(fault));
         Review[] reviews = [.. Enumerable.Range(0, 8).Select(i => new Review($"{i} {i + 1}", i % 2))];
         List<bool> skipped = [];
         var run = () => trainer.Train(reviews, progress: p => skipped.Add(p.Warning is not null));
@@ -89,7 +89,7 @@ public sealed class BadStepsTests
     }
 
     private static SftTrainer Sft(CausalLM model, string? fault, int steps = 20) =>
-        new(model, new SftConfig { BatchSize = 2, MaxSteps = steps }) { Faults = FaultPlan.Parse(fault) };
+        new(model, new SftConfig { BatchSize = 2, MaxSteps = steps }) { Hooks = new FaultyTraining(FaultPlan.Parse(fault)) };
 
     private static float[] Numbers(IEnumerable<torch.Tensor> tensors) => [.. tensors.SelectMany(t => t.data<float>().ToArray())];
 }

@@ -14,7 +14,6 @@ internal static class BackwardPass
     [ThreadStatic] private static bool isRunning;
     [ThreadStatic] private static Exception? failure;
     private static Exception? failureElsewhere;
-    [ThreadStatic] private static bool failsNext;
 
     /// <summary>Runs libtorch's backward pass, and throws what a function within it caught.</summary>
     public static void Run(Action backward)
@@ -36,8 +35,9 @@ internal static class BackwardPass
         }
     }
 
-    /// <summary>Makes the next function on this thread throw, for tests.</summary>
-    public static void FailNext() => failsNext = true;
+    /// <summary>Called as a backward function on this thread begins; what it throws is the function's failure. Only tests set it.</summary>
+    [field: ThreadStatic]
+    internal static Action? Entering { get; set; }
 
     /// <summary>
     /// The body of a backward function with a single gradient to return. When it throws, that is remembered, and the gradient is
@@ -52,11 +52,7 @@ internal static class BackwardPass
         var gradients = new List<Tensor>(new Tensor[inputs]);
         try
         {
-            if (failsNext)
-            {
-                failsNext = false;
-                throw new InvalidOperationException("A fault in a backward pass, put there by a test.");
-            }
+            Entering?.Invoke();
             // After one failure the others would only fail too, or write into a gradient that is thrown away.
             gradients[0] = (failure is null ? body() : null)!;
         }

@@ -10,7 +10,7 @@ namespace Rlhf.Training.Checkpoints;
 /// <summary>One checkpoint of a run: a model folder that also holds the optimizer's moments and the trainer's numbers.</summary>
 /// <remarks>
 /// <c>model.safetensors</c> and the other files of the model in float32, so that the folder loads like any model;
-/// <c>optimizer.safetensors</c> with <c>exp_avg.NAME</c>, <c>exp_avg_sq.NAME</c> and <c>step.NAME</c>;
+/// or the files that the trainer names (<see cref="IResumable.Files"/>), such as an adapter's; <c>optimizer.safetensors</c> with <c>exp_avg.NAME</c>, <c>exp_avg_sq.NAME</c> and <c>step.NAME</c>;
 /// <c>trainer_state.json</c>; <c>manifest.json</c>.
 /// </remarks>
 /// <param name="Folder">Its folder.</param>
@@ -18,7 +18,7 @@ namespace Rlhf.Training.Checkpoints;
 /// <param name="Score">How good the run was then, larger is better; null: not known.</param>
 public sealed record Checkpoint(string Folder, long Step, double? Score)
 {
-    private const string OptimizerFile = "optimizer.safetensors", StateFile = "trainer_state.json";
+    private const string NumbersFile = "trainer_state.json";
     private const long MostStateBytes = 16 << 20;
 
     /// <summary>Writes all files but the manifest's into a folder that exists.</summary>
@@ -26,9 +26,10 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
         string folder, IResumable trainer, Action<string> saveModel, IReadOnlyDictionary<string, string> inputs, TimeSpan elapsed)
     {
         saveModel(folder);
-        SafeTensors.Save(Path.Combine(folder, OptimizerFile), Moments(trainer));
+        foreach (var file in trainer.Files.Where(f => !IsThere(folder, f.Name)))
+            SafeTensors.Save(Path.Combine(folder, file.Name), file.Tensors);
         var state = new CheckpointState(inputs, elapsed, JsonSerializer.SerializeToElement(trainer.CaptureState(), CheckpointJson.Options));
-        AtomicFile.WriteAllText(Path.Combine(folder, StateFile), JsonSerializer.Serialize(state, CheckpointJson.Options) + "\n");
+        AtomicFile.WriteAllText(Path.Combine(folder, NumbersFile), JsonSerializer.Serialize(state, CheckpointJson.Options) + "\n");
     }
 
     /// <summary>Brings a trainer to where it stood, after every file has been compared with the manifest.</summary>
@@ -55,15 +56,16 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
         manifest.Verify(Folder);
         if (manifest.Step != Step)
             throw new InvalidDataException($"{Folder}: the manifest is that of step {manifest.Step}, not of step {Step}.");
-        foreach (var needed in (string[])[StateFile, OptimizerFile])
-            if (manifest.Files.All(f => f.Name != needed))
+        string[] listed = [.. manifest.Files.Select(f => f.Name)];
+        foreach (var needed in trainer.Files.Select(f => f.Name).Where(name => name != StateFile.Model).Prepend(NumbersFile))
+            if (!listed.Contains(needed))
                 throw new InvalidDataException($"{Folder}: the manifest lists no {needed}.");
         var state = ReadState(Folder);
         ConfigurationException.ThrowIfAny([.. state.Inputs.Where(i => inputs.TryGetValue(i.Key, out var now) && now != i.Value)
             .Select(i => $"{i.Key}: the content is not what the run began with. A run goes on with the same models and data; "
                 + "begin a new run in another folder instead.")]);
-        using var files = new Files(Folder);
-        foreach (var (source, name, tensor) in files.Tensors(trainer))
+        using var files = new Files(Folder, trainer);
+        foreach (var (source, name, tensor) in files.Tensors)
             if (!source.Names.Contains(name) || !source.Shape(name).SequenceEqual(tensor.shape))
                 throw new InvalidDataException($"{source.Path} holds no tensor {name} of this model's shape.");
         return state;
@@ -73,7 +75,7 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
     /// <exception cref="InvalidDataException">It is missing or damaged.</exception>
     internal static CheckpointState ReadState(string folder)
     {
-        string path = Path.Combine(folder, StateFile);
+        string path = Path.Combine(folder, NumbersFile);
         var state = CheckpointJson.Read<CheckpointState>(path, MostStateBytes);
         return CheckpointJson.IsSound(state.Elapsed) && state.Inputs.Values.All(v => v is not null) ? state
             : throw new InvalidDataException($"{path} is damaged: it holds numbers that no run saves.");
@@ -83,8 +85,8 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
     internal void TakeTensors(IResumable trainer)
     {
         using var noGrad = no_grad();
-        using var files = new Files(Folder);
-        foreach (var (source, name, tensor) in files.Tensors(trainer))
+        using var files = new Files(Folder, trainer);
+        foreach (var (source, name, tensor) in files.Tensors)
             source.ReadInto(name, tensor);
     }
 
@@ -105,31 +107,33 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
         {
             trainer.RestoreState(before);
             throw new InvalidDataException(
-                $"{Path.Combine(Folder, StateFile)} does not hold what this trainer saves: {UntrustedText.Clean(e.Message)}", e);
+                $"{Path.Combine(Folder, NumbersFile)} does not hold what this trainer saves: {UntrustedText.Clean(e.Message)}", e);
         }
     }
 
-    private sealed class Files(string folder) : IDisposable
+    /// <summary>A model's weights may also be in shards or in PyTorch's format, as in any model folder.</summary>
+    private static bool IsThere(string folder, string file) => File.Exists(Path.Combine(folder, file))
+        || file == StateFile.Model && WeightFiles.FileNames.Any(name => File.Exists(Path.Combine(folder, name)));
+
+    private sealed class Files : IDisposable
     {
-        private readonly IWeightSource weights = WeightFiles.Open(folder);
-        private readonly IWeightSource optimizer = WeightFiles.OpenFile(Path.Combine(folder, OptimizerFile));
+        private readonly List<IWeightSource> sources = [];
+        private readonly List<(IWeightSource Source, string Name, Tensor Tensor)> tensors = [];
 
-        public IEnumerable<(IWeightSource Source, string Name, Tensor Tensor)> Tensors(IResumable trainer) =>
-            trainer.ResumableParameters.Select(p => (weights, p.Key, (Tensor)p.Value))
-                .Concat(Moments(trainer).Select(m => (optimizer, m.Key, m.Value)));
-
-        public void Dispose()
+        public Files(string folder, IResumable trainer)
         {
-            weights.Dispose();
-            optimizer.Dispose();
+            foreach (var file in trainer.Files)
+            {
+                var source = file.Name == StateFile.Model ? WeightFiles.Open(folder) : WeightFiles.OpenFile(Path.Combine(folder, file.Name));
+                sources.Add(source);
+                tensors.AddRange(file.Tensors.Select(t => (source, t.Key, t.Value)));
+            }
         }
-    }
 
-    private static IEnumerable<KeyValuePair<string, Tensor>> Moments(IResumable trainer) => trainer.Optimizer.States.SelectMany(s =>
-        (KeyValuePair<string, Tensor>[])
-        [
-            new("exp_avg." + s.Name, s.FirstMoment), new("exp_avg_sq." + s.Name, s.SecondMoment), new("step." + s.Name, s.Steps),
-        ]);
+        public IReadOnlyList<(IWeightSource Source, string Name, Tensor Tensor)> Tensors => tensors;
+
+        public void Dispose() => sources.ForEach(s => s.Dispose());
+    }
 }
 
 /// <param name="Inputs">What the run works on: fingerprints of models and data, by name.</param>

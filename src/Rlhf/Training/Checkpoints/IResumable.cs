@@ -1,7 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Rlhf.Training.Optimization;
-using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Training.Checkpoints;
 
@@ -16,27 +14,26 @@ public interface IResumable
 
     /// <summary>
     /// Steps whose progress was reported; one less than <see cref="StepCount"/> where a stop came between a step and the end of its evaluation,
-    /// which a run that goes on makes up. By default all.
+    /// which a resumed run makes up. By default all.
     /// </summary>
     long ReportedSteps => StepCount;
 
     /// <summary>
-    /// False after a step that failed when it had changed weights already: what the trainer holds is then nothing that a run can
-    /// go on from. A step that fails before leaves the trainer as it was. True by default.
+    /// False after a step that failed when it had changed weights already: a run cannot be resumed from what the trainer then holds. A step that fails before leaves the trainer as it was. True by default.
     /// </summary>
     bool IsBetweenSteps => true;
 
     /// <summary>
     /// Does the model still compute finite numbers? After an update that was too large it may not, although no weight is NaN or infinite
-    /// itself; no run can go on from there. By default: are all parameters finite?
+    /// itself; no run can be resumed from there. By default: are all tensors of <see cref="Files"/> finite?
     /// </summary>
-    bool IsUsable() => ResumableParameters.AreFinite();
+    bool IsUsable() => Files.All(file => file.Tensors.All(t => t.Value.IsFinite()));
 
-    /// <summary>All parameters, under the names that the saved model gives them.</summary>
-    IEnumerable<KeyValuePair<string, Parameter>> ResumableParameters { get; }
-
-    /// <summary>The optimizer, for its moments.</summary>
-    Adam Optimizer { get; }
+    /// <summary>
+    /// The files that hold its tensors: the model's, or an adapter's alone, and the optimizer's. A checkpoint holds them all; those that
+    /// saving the model does not write are written from these tensors.
+    /// </summary>
+    IReadOnlyList<StateFile> Files { get; }
 
     /// <summary>The numbers of the run, such as the step, the KL coefficient and running means.</summary>
     JsonNode CaptureState();

@@ -3,7 +3,7 @@ using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Training.Checkpoints;
 
-/// <summary>Tells a model that can be gone on with from one that an update has damaged.</summary>
+/// <summary>Checks whether a model is still usable after an update.</summary>
 public static class ModelCheck
 {
     /// <summary>Rows of the last step that are given to the model once more.</summary>
@@ -24,7 +24,7 @@ public static class ModelCheck
     }
 
     /// <summary>Refuses a trainer whose model does not compute finite numbers any more.</summary>
-    /// <exception cref="TrainingDivergedException">It does not; nothing can be gone on with.</exception>
+    /// <exception cref="TrainingDivergedException">It does not; the run cannot be resumed from here.</exception>
     public static void RequireUsable(IResumable trainer)
     {
         if (!trainer.IsUsable())

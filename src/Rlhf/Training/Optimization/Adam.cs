@@ -9,7 +9,7 @@ namespace Rlhf.Training.Optimization;
 /// kernel, reached through TorchScript.
 /// </summary>
 /// <remarks>Kingma and Ba 2015; Loshchilov and Hutter 2019. PPO uses it without decay, as TRL does.</remarks>
-public sealed class Adam : IDisposable
+public sealed class Adam : IOptimizer
 {
     private const string Script = """
         def adam(p: List[Tensor], g: List[Tensor], m: List[Tensor], v: List[Tensor], t: List[Tensor], lr: float, b1: float, b2: float, d: float, e: float) -> int:
@@ -36,7 +36,7 @@ public sealed class Adam : IDisposable
     /// </summary>
     private const long KeptGradient = 16 << 20;
 
-    private readonly State[] states;
+    private readonly Moments[] states;
 
     /// <summary>Makes the moments, all zero.</summary>
     /// <param name="parameters">What to train, under the names that <see cref="States"/> reports; those
@@ -53,7 +53,7 @@ public sealed class Adam : IDisposable
     {
         (Beta1, Beta2, Epsilon, WeightDecay) = (beta1, beta2, epsilon, weightDecay);
         decays ??= (_, p) => p.dim() >= 2;
-        states = parameters.Where(p => p.Value.requires_grad).Select(p => new State(p.Key, p.Value, decays(p.Key, p.Value)))
+        states = parameters.Where(p => p.Value.requires_grad).Select(p => new Moments(p.Key, p.Value, decays(p.Key, p.Value)))
             .ToArray();
         if (states.Length == 0)
             throw new ArgumentException("There is no parameter to train: all are frozen.");
@@ -72,9 +72,16 @@ public sealed class Adam : IDisposable
     public double WeightDecay { get; }
 
     /// <summary>The moments of each parameter; the tensors are the optimizer's own.</summary>
-    public IReadOnlyList<State> States => states;
+    public IReadOnlyList<Moments> States => states;
 
-    /// <summary>Applies the gradients that the parameters hold.</summary>
+    /// <inheritdoc/>
+    public IReadOnlyList<KeyValuePair<string, Parameter>> Parameters => [.. states.Select(s => KeyValuePair.Create(s.Name, s.Parameter))];
+
+    /// <summary>exp_avg.NAME, exp_avg_sq.NAME and step.NAME of each parameter.</summary>
+    public IEnumerable<KeyValuePair<string, Tensor>> State => states.SelectMany(s => (KeyValuePair<string, Tensor>[])
+        [new("exp_avg." + s.Name, s.FirstMoment), new("exp_avg_sq." + s.Name, s.SecondMoment), new("step." + s.Name, s.Steps)]);
+
+    /// <inheritdoc/>
     public void Step(double learningRate)
     {
         using var noGrad = no_grad();
@@ -91,9 +98,7 @@ public sealed class Adam : IDisposable
         }
     }
 
-    /// <summary>
-    /// The norm of all gradients together; scales them down to <paramref name="maxNorm"/> when it is given and they are longer.
-    /// </summary>
+    /// <inheritdoc/>
     /// <remarks>torch.nn.utils.clip_grad_norm_: the factor is maxNorm / (norm + 1e-6), at most 1.</remarks>
     public double ClipGradients(double? maxNorm)
     {
@@ -135,9 +140,9 @@ public sealed class Adam : IDisposable
         ScriptArguments.Call(arguments, prepared => Compiled.Value.invoke(name, prepared));
 
     /// <summary>The optimizer's memory of one parameter.</summary>
-    public sealed class State : IDisposable
+    public sealed class Moments : IDisposable
     {
-        internal State(string name, Parameter parameter, bool decays)
+        internal Moments(string name, Parameter parameter, bool decays)
         {
             (Name, Parameter, Decays) = (name, parameter, decays);
             FirstMoment = zeros_like(parameter, requires_grad: false).DetachFromDisposeScope();

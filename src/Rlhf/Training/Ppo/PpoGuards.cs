@@ -1,3 +1,5 @@
+using Rlhf.Training.Loop;
+
 namespace Rlhf.Training.Ppo;
 
 /// <summary>
@@ -17,7 +19,7 @@ internal sealed class PpoGuards
 
     private readonly PpoConfig config;
     private readonly BadSteps badSteps;
-    private readonly List<string> warnings = [];
+    private readonly List<TrainingWarning> warnings = [];
     private readonly Dictionary<string, double> counts = [];
     private long step;
     private bool isBad;
@@ -33,7 +35,7 @@ internal sealed class PpoGuards
     }
 
     /// <summary>What was found in this step.</summary>
-    public IReadOnlyList<string> Warnings => [.. warnings];
+    public IReadOnlyList<TrainingWarning> Warnings => [.. warnings];
 
     /// <summary>What was found in this step, as metrics.</summary>
     public IReadOnlyDictionary<string, double> Counts => new Dictionary<string, double>(counts)
@@ -213,8 +215,8 @@ internal sealed class PpoGuards
         if (before > 0)
             return; // one sentence a kind
         string what = char.ToUpperInvariant(finding.What[0]) + finding.What[1..];
-        warnings.Add($"{(finding.What.StartsWith("objective", StringComparison.Ordinal) ? finding.What : what)}. {consequence}"
-            + $"{finding.Cause} {finding.Advice}");
+        warnings.Add(new(finding.Name, $"{(finding.What.StartsWith("objective", StringComparison.Ordinal) ? finding.What : what)}. {consequence}"
+            + $"{finding.Cause} {finding.Advice}"));
     }
 
     /// <summary>Counts a bad step once, however much of it is left out or tolerated.</summary>

@@ -6,6 +6,7 @@ using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
+using Rlhf.Training.Loop;
 
 namespace Rlhf.Training.Ppo;
 
@@ -115,7 +116,7 @@ public sealed class PpoRun
             if (statistics.LargestRatioRow is { } row)
                 statistics = statistics with
                 {
-                    Warnings = [.. statistics.Warnings, $"The largest ratio was that of sample {row}: {completions[row].Quoted()}."],
+                    Warnings = [.. statistics.Warnings, new("largest_ratio", $"The largest ratio was that of sample {row}: {completions[row].Quoted()}.")],
                 };
 
             var metrics = new Dictionary<string, double>(statistics.Scalars())
@@ -152,6 +153,6 @@ public sealed class PpoRun
     }
 
     private IReadOnlyList<float> Score(Completion[] completions, long step) =>
-        RewardChecks.Check(reward.Name, completions, PpoFaults.Scores(trainer.Faults, step, reward.Score(completions)),
+        RewardChecks.Check(reward.Name, completions, trainer.Hooks.Scores(step, reward.Score(completions)),
             requireFinite: trainer.Config.Divergence.NonFiniteRewardAction == GuardAction.Stop);
 }

@@ -1,3 +1,5 @@
+using Rlhf.Training.Loop;
+
 namespace Rlhf.Training.Ppo;
 
 /// <summary>Means over the counted tokens of one minibatch, under TRL's names.</summary>
@@ -105,7 +107,7 @@ public sealed record PpoStatistics
     public IReadOnlyDictionary<string, double> Guards { get; init; } = new Dictionary<string, double>();
 
     /// <summary>What looks wrong, each with its likely cause and the setting to change.</summary>
-    public required IReadOnlyList<string> Warnings { get; init; }
+    public required IReadOnlyList<TrainingWarning> Warnings { get; init; }
 
     /// <summary>Mean of the scores as they were given (env/reward_mean).</summary>
     public double RewardMean => Scores.Average(s => (double)s);

@@ -6,10 +6,10 @@ using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Operators;
 using Rlhf.Training.Checkpoints;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Optimization;
 using TorchSharp;
 using static TorchSharp.torch;
-using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Training.Ppo;
 
@@ -94,17 +94,21 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <summary>Watches for divergence.</summary>
     internal PpoGuards Guards { get; }
 
-    /// <summary>Faults that tests put into the run.</summary>
-    internal FaultPlan Faults { get; set; } = FaultPlan.Environment;
+    /// <summary>Where tests look on.</summary>
+    internal TrainingHooks Hooks { get; set; } = TrainingHooks.Default;
 
     /// <summary>The optimizer, for its moments.</summary>
-    public Adam Optimizer => optimizer;
+    internal Adam Optimizer => optimizer;
 
     /// <inheritdoc/>
     public bool IsBetweenSteps { get; private set; } = true;
 
     /// <inheritdoc/>
-    IEnumerable<KeyValuePair<string, Parameter>> IResumable.ResumableParameters => Model.NamedParameters;
+    public IReadOnlyList<StateFile> Files =>
+    [
+        new(StateFile.Model, Model.NamedParameters.Select(p => KeyValuePair.Create(p.Key, (Tensor)p.Value))),
+        new(StateFile.Optimizer, optimizer.State),
+    ];
 
     /// <inheritdoc/>
     public bool IsUsable()
@@ -168,7 +172,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
 
         var scoresUsed = ScaleScores(scores, rows.Kept);
         var (logprobs, values, refLogprobs, kls) = ForwardPasses(rows, rollout);
-        PpoFaults.BeforeUpdates(Faults, StepCount + 1, logprobs, kls);
+        Hooks.BeforeUpdates(StepCount + 1, logprobs, kls);
         bool trains = Guards.CheckBeforeUpdates(rows, logprobs, values, refLogprobs, kls, scores);
         clock.Finish("time/ppo/forward_pass");
 
@@ -348,7 +352,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
                         update.Add(ForwardBackward(selected, batch, clock));
                         AfterBackward?.Invoke(update[^1]);
                     }
-                    TrainingFaults.AfterBackward(Faults, StepCount + 1, optimizer, isLate: !IsBetweenSteps);
+                    Hooks.AfterBackward(StepCount + 1, isFirst: IsBetweenSteps, optimizer);
                     long start = Stopwatch.GetTimestamp();
                     bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
                     double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
@@ -382,7 +386,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         using var owned = selected;
         using var scope = NewDisposeScope();
         float[] maskOnHost = selected.Gather(batch.Mask), advantagesOnHost = selected.Gather(batch.Advantages);
-        PpoFaults.BeforeForward(Faults, StepCount + 1, advantagesOnHost);
+        Hooks.BeforeForward(StepCount + 1, advantagesOnHost);
         double counted = Math.Max(1, maskOnHost.Sum());
         var weight = selected.ToDevice(maskOnHost).div_(counted);
         Tensor oldLogprobs = selected.ToDevice(selected.Gather(batch.Logprobs));
@@ -391,7 +395,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         double scale = 1.0 / Config.GradientAccumulationSteps;
 
         long start = Stopwatch.GetTimestamp();
-        var hidden = PpoFaults.Hidden(Faults, StepCount + 1, selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch)));
+        var hidden = Hooks.Hidden(StepCount + 1, selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch)));
         var values = Model.Values(hidden);
         start = clock.Add("time/ppo/optimize/forward", start);
         var outputHead = Model.PretrainedModel.Head;

@@ -1,3 +1,4 @@
+using Rlhf.Training.Loop;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;
@@ -84,15 +85,15 @@ internal static class StepSummary
     public static double MeanRatio(PolicyLoss policy, Tensor weight) =>
         policy.Ratio.mul(weight).sum(float64).cpu().item<double>();
 
-    private static IEnumerable<string> Warnings(PpoConfig config, StepRows rows, List<MiniBatchStatistics> miniBatches)
+    private static IEnumerable<TrainingWarning> Warnings(PpoConfig config, StepRows rows, List<MiniBatchStatistics> miniBatches)
     {
         int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
         if (skipped > 0)
-            yield return $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold "
-                + $"({config.RatioThreshold}) and were skipped: the policy moved too far within a step. Lower LearningRate or PpoEpochs.";
+            yield return new("ratio_threshold", $"{skipped} of {miniBatches.Count} minibatches had a mean ratio over RatioThreshold "
+                + $"({config.RatioThreshold}) and were skipped: the policy moved too far within a step. Lower LearningRate or PpoEpochs.");
         int counted = (int)rows.Mask.Sum(), responses = rows.Kept.Length;
         if (counted < 2 * responses)
-            yield return $"{responses} responses have {counted} counted tokens in all: advantages over so few tokens are "
-                + "mostly noise. Ask for longer responses (MaxNewTokens, MinNewTokens).";
+            yield return new("few_tokens", $"{responses} responses have {counted} counted tokens in all: advantages over so few tokens are "
+                + "mostly noise. Ask for longer responses (MaxNewTokens, MinNewTokens).");
     }
 }

@@ -1,11 +1,13 @@
 using Rlhf.Data;
 using Rlhf.Data.Batching;
+using Rlhf.Faults;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tests.Evaluation;
 using Rlhf.Training;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -60,9 +62,9 @@ public sealed class DivergenceTests
         Assert.Equal([0d, 1, 0], progress.Select(p => Math.Min(1, p.Metrics.Scalars["ppo/guard/" + metric])));
         Assert.Equal([0d, 4, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/skipped_minibatches"]));
         Assert.Equal([0d, 1, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/bad_steps_in_a_row"]));
-        string warning = Assert.Single(progress[1].Statistics.Warnings, w => w.Contains(what, StringComparison.Ordinal));
+        string warning = Assert.Single(progress[1].Statistics.Warnings, w => w.Text.Contains(what, StringComparison.Ordinal)).Text;
         Assert.Contains("left out", warning, StringComparison.Ordinal);
-        Assert.DoesNotContain(progress[2].Statistics.Warnings, w => w.Contains(what, StringComparison.Ordinal));
+        Assert.DoesNotContain(progress[2].Statistics.Warnings, w => w.Text.Contains(what, StringComparison.Ordinal));
         // What was left out has no numbers; what is left has finite ones.
         Assert.DoesNotContain("ppo/loss/total", progress[1].Metrics.Scalars.Keys);
         Assert.All(progress.SelectMany(p => p.Metrics.Scalars), s => Assert.True(double.IsFinite(s.Value), s.Key));
@@ -159,7 +161,7 @@ public sealed class DivergenceTests
         Assert.Equal([0d, 1, 1, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/" + metric]));
         Assert.Equal([0d, 1, 2, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/bad_steps_in_a_row"]));
         Assert.All(progress, p => Assert.Equal(0, p.Metrics.Scalars["ppo/guard/skipped_minibatches"]));
-        Assert.Contains("learnt from all the same; more than MaxBadSteps (2) such steps", progress[1].Statistics.Warnings[0],
+        Assert.Contains("learnt from all the same; more than MaxBadSteps (2) such steps", progress[1].Statistics.Warnings[0].Text,
             StringComparison.Ordinal);
         using var longer = new Run(fault + "@2-", tolerates);
         Assert.Equal(4, Assert.Throws<TrainingDivergedException>(() => longer.Train(9)).Step);
@@ -226,7 +228,7 @@ public sealed class DivergenceTests
         Assert.Equal(strikes ? 1 : 0, guards.Counts["ppo/guard/kl_limit"]);
         Assert.Equal(!strikes || kl > 0, trains); // a KL far below zero is no penalty and pulls nothing back
         if (strikes)
-            Assert.Contains(FormattableString.Invariant($"objective/kl is {kl:F1}, "), guards.Warnings[0], StringComparison.Ordinal);
+            Assert.Contains(FormattableString.Invariant($"objective/kl is {kl:F1}, "), guards.Warnings[0].Text, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -235,7 +237,7 @@ public sealed class DivergenceTests
         using var run = new Run("nan-reward@2", Skips);
         var progress = run.Train(3);
         Assert.Equal(1, progress[1].Metrics.Scalars["ppo/guard/nonfinite_rewards"]);
-        Assert.Contains("of sample 0", progress[1].Statistics.Warnings[0], StringComparison.Ordinal);
+        Assert.Contains("of sample 0", progress[1].Statistics.Warnings[0].Text, StringComparison.Ordinal);
         Assert.All(progress[1].Metrics.Scalars, s => Assert.True(double.IsFinite(s.Value), s.Key));
         var batch = progress[1].Statistics.Batch;
         Assert.All(batch.Row(batch.Mask, 0).ToArray(), m => Assert.Equal(0, m));
@@ -384,7 +386,7 @@ public sealed class DivergenceTests
         using var run = new Run("throwing-backward@2", new());
         Assert.Throws<InvalidOperationException>(() => run.Train(3));
         Assert.Equal(run.Weights[0], run.WeightsNow());
-        run.Trainer.Faults = FaultPlan.None;
+        run.Trainer.Hooks = new TrainingHooks();
         run.Train(3);
     }
 
@@ -434,7 +436,7 @@ public sealed class DivergenceTests
             var config = new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 2, Seed = 4, Divergence = divergence };
             Trainer = new PpoTrainer(with?.Invoke(config) ?? config, policy)
             {
-                Faults = FaultPlan.Parse(fault),
+                Hooks = new FaultyTraining(FaultPlan.Parse(fault)),
             };
             Query[] queries = [.. Enumerable.Range(0, 16).Select(i => new Query([i % 17, (i + 3) % 17], "q "))];
             int calls = 0;

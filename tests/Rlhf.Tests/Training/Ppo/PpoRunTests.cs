@@ -57,7 +57,7 @@ public sealed class PpoRunTests
         using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 1, MiniBatchSize = 1 }, policy);
         var statistics = trainer.Step([[1, 2]], [[3]], [1f]);
         Assert.All(statistics.Scalars(), s => Assert.True(double.IsFinite(s.Value), s.Key));
-        Assert.Contains(statistics.Warnings, w => w.Contains("1 counted tokens", StringComparison.Ordinal));
+        Assert.Contains(statistics.Warnings, w => w.Text.Contains("1 counted tokens", StringComparison.Ordinal));
     }
 
     [Fact]

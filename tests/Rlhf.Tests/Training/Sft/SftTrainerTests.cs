@@ -1,7 +1,9 @@
+using System.Text.Json;
 using CsCheck;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
 using Rlhf.Training;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Sft;
 using TorchSharp;
@@ -30,13 +32,13 @@ public sealed class SftTrainerTests
         using var model = Model();
         using var trainer = new SftTrainer(model, new SftConfig { LearningRate = 1e-2, BatchSize = 8, MaxSteps = 120, EvalSteps = 40 });
         var data = Enumerable.Range(0, 32).Select(i => new SftExample([.. Enumerable.Range(0, 12).Select(t => (i + t) % 16)])).ToArray();
-        List<SftProgress> progress = [];
+        List<TrainProgress> progress = [];
         var end = trainer.Train(data, data[..8], progress.Add);
         Assert.Equal(120, end.Step);
         // Before: about ln 17 = 2.83. The next token is certain, so that the loss can reach 0.
         Assert.InRange(progress[0].Loss, 2.5, 3.2);
-        Assert.InRange(end.EvalLoss!.Value, 0, 0.2);
-        Assert.Equal([40L, 80L, 120L], progress.Where(p => p.EvalLoss is not null).Select(p => p.Step));
+        Assert.InRange(end.Evaluation!.Loss, 0, 0.2);
+        Assert.Equal([40L, 80L, 120L], progress.Where(p => p.Evaluation is not null).Select(p => p.Step));
     }
 
     [Fact]
@@ -63,7 +65,7 @@ public sealed class SftTrainerTests
         using var model = Model();
         using var trainer = new SftTrainer(model, new SftConfig { MaxSteps = 3, BatchSize = 2, EvalSteps = 1 });
         SftExample[] data = [new([1, 2, 3, 4]), new([5, 6, 7, 8, 9])];
-        List<SftProgress> progress = [];
+        List<TrainProgress> progress = [];
         var end = trainer.Train(data, data, progress.Add);
         Assert.Equal([9L, 18, 27], progress.Select(p => p.Tokens));
         Assert.All(progress, p => Assert.True(p.TrainingTime > TimeSpan.Zero && p.TrainingTime < p.Elapsed));
@@ -89,17 +91,21 @@ public sealed class SftTrainerTests
     }
 
     [Theory]
-    [InlineData(10, 4, 1, 3, 6)] // two whole batches an epoch
-    [InlineData(11, 2, 2, 2.5, 5)]
+    [InlineData(10, 4, 1, 3, 9)] // 4, 4 and 2 sequences an epoch
+    [InlineData(11, 2, 2, 2.5, 8)]
     [InlineData(3, 16, 1, 2, 2)] // fewer than a batch
     [InlineData(10, 4, 1, 0.1, 1)]
-    public void AnEpochHasWholeStepsOnly(int sequences, int batch, int accumulation, double epochs, long steps)
+    public void AnEpochTakesEverySequenceOnceAndItsLastStepWhatIsLeft(int sequences, int batch, int accumulation, double epochs, long steps)
     {
         using var model = Model();
         var config = new SftConfig { BatchSize = batch, GradientAccumulationSteps = accumulation, NumTrainEpochs = epochs };
         using var trainer = new SftTrainer(model, config);
         Assert.Equal(steps, config.TotalSteps(sequences));
         Assert.Equal(steps, trainer.Train([.. Enumerable.Range(0, sequences).Select(i => new SftExample([i, i + 1, i + 2]))], []).Step);
+        long wholeEpochs = Math.Max(1, (long)epochs);
+        using var whole = new SftTrainer(model, config with { NumTrainEpochs = wholeEpochs });
+        var end = whole.Train([.. Enumerable.Range(0, sequences).Select(i => new SftExample([i, i + 1, i + 2]))]);
+        Assert.Equal((3 * sequences * wholeEpochs, (double)wholeEpochs), (end.Tokens, end.Epoch));
     }
 
     [Fact]
@@ -150,6 +156,83 @@ public sealed class SftTrainerTests
         using var cancel = new CancellationTokenSource();
         var end = trainer.Train([new SftExample([1, 2, 3])], [], p => { if (p.Step == 3) cancel.Cancel(); }, cancel.Token);
         Assert.Equal(3, end.Step);
+    }
+
+    [Fact]
+    public void AnEvaluationCanBeStoppedAndIsMadeUpByTheResumedRun()
+    {
+        SftExample[] data = [.. Enumerable.Range(0, 6).Select(i => new SftExample([i, i + 1, i + 2]))];
+        var config = new SftConfig { BatchSize = 2, MaxSteps = 4, EvalSteps = 2 };
+        using var wholeModel = Model();
+        using var whole = new SftTrainer(wholeModel, config);
+        List<double?> expected = [], reported = [];
+        whole.Train(data, data, p => expected.Add(p.Evaluation?.Loss));
+
+        using var model = Model();
+        using var trainer = new SftTrainer(model, config);
+        using var cancel = new CancellationTokenSource();
+        trainer.Hooks = new Stopping(cancel);
+        var stopped = trainer.Train(data, data, p => reported.Add(p.Evaluation?.Loss), cancel.Token);
+        Assert.Equal((2L, true, 1L), (stopped.Step, stopped.EvaluationIsDue, trainer.ReportedSteps));
+        Assert.Throws<OperationCanceledException>(() => trainer.Evaluate(data, cancel.Token));
+
+        using var resumed = new SftTrainer(model, config);
+        resumed.RestoreState(JsonSerializer.SerializeToElement(trainer.CaptureState()));
+        foreach (var (from, to) in trainer.Files[1].Tensors.Zip(resumed.Files[1].Tensors))
+            to.Value.copy_(from.Value);
+        resumed.Train(data, data, p => reported.Add(p.Evaluation?.Loss));
+        Assert.Equal(expected, reported);
+        Assert.Equal(2, expected.Count(loss => loss is not null));
+    }
+
+    private sealed class Stopping(CancellationTokenSource cancel) : TrainingHooks
+    {
+        public override void BeforeEvaluation(long step, CancellationToken cancellation) => cancel.Cancel();
+    }
+
+    [Fact]
+    public void AForwardPassThatThrowsLeavesTheModelInEvaluationMode()
+    {
+        using var model = Model();
+        using var trainer = new SftTrainer(model, new SftConfig());
+        Assert.ThrowsAny<Exception>(() => trainer.Train([new SftExample([1, 2, 99])]));
+        Assert.False(model.Training);
+    }
+
+    [Fact]
+    public void StepsOfOnesOwnAreThoseOfTheLoop()
+    {
+        SftExample[] data = [new([1, 2, 3, 4]), new([5, 6, 7, 8, 9])];
+        double[] Losses(Func<SftTrainer, IEnumerable<TrainProgress>> steps)
+        {
+            using var model = Model();
+            using var trainer = new SftTrainer(model, new SftConfig { MaxSteps = 3, BatchSize = 2 });
+            return [.. steps(trainer).Select(p => p.Loss)];
+        }
+        List<TrainProgress> ofLoop = [];
+        double[] losses = Losses(trainer =>
+        {
+            trainer.Train(data, [], ofLoop.Add);
+            return ofLoop;
+        });
+        // The order within the one minibatch of an epoch changes the sum's rounding alone.
+        foreach (var (a, b) in losses.Zip(Losses(trainer => Enumerable.Range(0, 3).Select(_ => trainer.Step(data, 3)).ToArray())))
+            Assert.Equal(a, b, 1e-5);
+    }
+
+    [Fact]
+    public void CheckpointsBeforeTheCommonLoopAreRead()
+    {
+        using var model = Model();
+        using var trainer = new SftTrainer(model, new SftConfig());
+        trainer.RestoreState(JsonSerializer.Deserialize<JsonElement>("""
+            {"step": 7, "total_steps": 9, "loss": 2.5, "learning_rate": 0.001, "grad_norm": 1.5, "tokens": 700,
+             "elapsed": "00:01:00", "eval_loss": 2.25, "bad_steps_in_a_row": 0, "training_time": "00:00:50",
+             "tokens_per_second": 14, "warning": null, "eval_perplexity": 9.49}
+            """));
+        Assert.Equal(7, trainer.StepCount);
+        var saved = trainer.CaptureState();
+        Assert.Equal((2.25, 700L), (saved["evaluation"]!["loss"]!.GetValue<double>(), saved["tokens"]!.GetValue<long>()));
     }
 
     [Fact]

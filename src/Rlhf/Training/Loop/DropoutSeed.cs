@@ -1,7 +1,7 @@
 using Rlhf.Runtime;
 using TorchSharp;
 
-namespace Rlhf.Training;
+namespace Rlhf.Training.Loop;
 
 /// <summary>Makes dropout a function of the run's seed and the step, so that a run can be continued.</summary>
 internal static class DropoutSeed

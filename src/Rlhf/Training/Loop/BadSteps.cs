@@ -1,10 +1,10 @@
-namespace Rlhf.Training;
+namespace Rlhf.Training.Loop;
 
 /// <summary>
 /// Counts the steps in a row whose numbers were bad: those that could not be trained on, which changes neither weights nor moments, and
-/// those that were tolerated. Too many in a row stop the run, because what would mend it does not happen.
+/// those that were tolerated. Too many in a row stop the run, because it is not recovering.
 /// </summary>
-/// <param name="most">Bad steps in a row that a run goes on after.</param>
+/// <param name="most">Most bad steps in a row after which a run continues.</param>
 internal sealed class BadSteps(int most)
 {
     /// <summary>What each trainer says of the setting.</summary>
@@ -25,7 +25,7 @@ internal sealed class BadSteps(int most)
     /// </summary>
     public bool CanFinish(long totalSteps) => InARow < 2 && InARow < totalSteps;
 
-    /// <summary>Takes a step of supervised fine-tuning or reward modelling: is it good?</summary>
+    /// <summary>Takes a step of supervised fine-tuning or reward modeling: is it good?</summary>
     /// <exception cref="TrainingDivergedException">It is not, and there were too many such steps, or the run would end with
     /// them.</exception>
     public bool Accept(long step, long totalSteps, double loss, double gradNorm, double learningRate, double? maxGradNorm)
@@ -45,7 +45,7 @@ internal sealed class BadSteps(int most)
     }
 
     /// <summary>What to say of a step that was left out.</summary>
-    public static string Warning(long step, double loss, double gradNorm) =>
+    public static TrainingWarning Warning(long step, double loss, double gradNorm) => new("bad_step",
         $"Step {step} was left out: the loss is {loss} and the gradient norm {gradNorm}. Weights and moments are as they were. "
-        + "If it happens again, lower LearningRate.";
+        + "If it happens again, lower LearningRate.");
 }

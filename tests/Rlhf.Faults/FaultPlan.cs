@@ -1,10 +1,11 @@
 using System.Globalization;
+using Rlhf.Runtime;
 
-namespace Rlhf.Runtime;
+namespace Rlhf.Faults;
 
 /// <summary>
-/// Faults that tests put into a run, at steps that they choose: the environment variable RLHF_FAULT, such as
-/// <c>nan-gradient@7</c> (step 7), <c>nan-loss@3-5</c>, <c>kl-explosion@10-</c> (from 10 on) or <c>throwing-sink</c> (every
+/// Faults that tests put into a run, at steps that they choose: in the built command by an environment variable, such as
+/// <c>nan-gradient@7</c> (step 7), <c>nan-loss@3-5</c>, <c>kl-explosion@10-</c> (from 10 on) or <c>nan-reward</c> (every
 /// step), with commas between several.
 /// </summary>
 internal sealed class FaultPlan
@@ -12,12 +13,13 @@ internal sealed class FaultPlan
     public const string NanLoss = "nan-loss", NanGradient = "nan-gradient", LateNanGradient = "late-nan-gradient", NanLogit = "nan-logit",
         NanReward = "nan-reward", KlExplosion = "kl-explosion", NegativeKl = "negative-kl", EntropyCollapse = "entropy-collapse",
         EqualRewards = "equal-rewards",
-        ThrowingBackward = "throwing-backward", ThrowingSink = "throwing-sink", StopInEvaluation = "stop-in-evaluation";
+        ThrowingBackward = "throwing-backward", StopInEvaluation = "stop-in-evaluation";
+
+    /// <summary>The variable that the built command's faults are read from.</summary>
+    public const string Variable = "RLHF_TEST_FAULTS";
 
     private static readonly string[] Known = [NanLoss, NanGradient, LateNanGradient, NanLogit, NanReward, KlExplosion, NegativeKl,
-        EntropyCollapse, EqualRewards, ThrowingBackward, ThrowingSink, StopInEvaluation];
-
-    private static readonly Lazy<FaultPlan> OfEnvironment = new(() => Parse(System.Environment.GetEnvironmentVariable("RLHF_FAULT")));
+        EntropyCollapse, EqualRewards, ThrowingBackward, StopInEvaluation];
 
     private readonly (string Fault, long First, long Last)[] entries;
 
@@ -25,10 +27,6 @@ internal sealed class FaultPlan
 
     /// <summary>No faults.</summary>
     public static FaultPlan None { get; } = new([]);
-
-    /// <summary>What RLHF_FAULT says; nothing when it is not set.</summary>
-    /// <exception cref="ConfigurationException">It cannot be read.</exception>
-    public static FaultPlan Environment => OfEnvironment.Value;
 
     /// <summary>Reads a plan.</summary>
     /// <exception cref="ConfigurationException">A fault is unknown, or its steps are no numbers.</exception>
@@ -55,7 +53,7 @@ internal sealed class FaultPlan
             if (steps.Length <= 2 && TryRead(steps[0], out long first) && (open | TryRead(steps[^1], out long last)))
                 return (parts[0], first, open ? long.MaxValue : last);
         }
-        throw new ConfigurationException([$"RLHF_FAULT: '{entry}' is no fault; use FAULT@STEP, FAULT@FIRST-LAST or FAULT with one of "
+        throw new ConfigurationException([$"{Variable}: '{entry}' is no fault; use FAULT@STEP, FAULT@FIRST-LAST or FAULT with one of "
             + $"{string.Join(", ", Known)}, or leave it unset."]);
     }
 
