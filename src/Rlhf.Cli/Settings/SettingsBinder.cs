@@ -252,7 +252,7 @@ internal sealed class BoundSettings(
             lines.Add("# " + section.Key);
             foreach (var setting in section)
             {
-                object? value = setting.Property.GetValue(records[setting.Property.DeclaringType!]);
+                object? value = setting.Property.GetValue(records[setting.Property.ReflectedType!]);
                 if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
                     value = later;
                 if (value is string text && pins?.GetValueOrDefault($"{setting.Flag} {text}") is { } pinned)
