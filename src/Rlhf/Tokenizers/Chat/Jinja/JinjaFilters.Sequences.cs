@@ -236,13 +236,9 @@ internal static partial class JinjaFilters
         bool sensitive = IsTrue(x[1]);
         var attribute = Or(x[2]);
         var all = PyIteration.ToList(value, run.Budget);
-        // Several attributes, between commas, are compared one after the other.
-        if (attribute is string several && several.Contains(','))
-        {
-            var parts = several.Split(',');
-            return PyCompare.Sort(all, item => new List<object?>(parts.Select(y => Key(run, item, y, sensitive))), IsTrue(x[0]), run.Budget);
-        }
-        return PyCompare.Sort(all, item => Key(run, item, attribute, sensitive), IsTrue(x[0]), run.Budget);
+        // Keys are lists, which ask for equality before order: what has no order may still be sorted among its like.
+        object?[] parts = attribute is string several ? several.Split(',') : [attribute];
+        return PyCompare.Sort(all, item => new List<object?>(parts.Select(y => Key(run, item, y, sensitive))), IsTrue(x[0]), run.Budget);
     }
 
     private static object? Sum(JinjaRun run, object? value, PyArguments arguments)

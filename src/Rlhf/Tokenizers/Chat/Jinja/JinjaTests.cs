@@ -29,8 +29,8 @@ internal static class JinjaTests
         ["divisibleby"] = (x, a, b) => PyCompare.Equal(PyMath.Apply("%", x, a.Bind("divisibleby", 1, "num")[0], b), 0L, b),
         ["sameas"] = (x, a, _) => IsSame(x, a.Bind("sameas", 1, "other")[0]),
         ["in"] = (x, a, b) => PyIteration.Contains(a.Bind("in", 1, "seq")[0], x, b),
-        ["filter"] = (x, a, _) => a.Bind("filter", 0).Length == 0 && x is string name && JinjaFilters.Exists(name),
-        ["test"] = (x, a, _) => a.Bind("test", 0).Length == 0 && x is string name && Exists(name),
+        ["filter"] = (x, a, b) => a.Bind("filter", 0).Length == 0 && Known(x, b) is { } name && JinjaFilters.Exists(name),
+        ["test"] = (x, a, b) => a.Bind("test", 0).Length == 0 && Known(x, b) is { } name && Exists(name),
         ["=="] = Compared("=="),
         ["eq"] = Compared("=="),
         ["equalto"] = Compared("=="),
@@ -53,6 +53,13 @@ internal static class JinjaTests
     /// <exception cref="JinjaException">There is no such test, or the value does not fit it.</exception>
     public static bool Holds(JinjaRun run, string name, object? value, PyArguments arguments) => Tests.TryGetValue(name, out var test)
         ? test(value, arguments, run.Budget) : throw new JinjaException($"No test named '{name}'.");
+
+    /// <summary>A name to be looked up; what cannot be one, such as a list, is an error.</summary>
+    private static string? Known(object? value, JinjaBudget budget)
+    {
+        _ = PyCompare.Hash(value, budget);
+        return value as string;
+    }
 
     private static Test Of(string name, Func<object?, bool> holds) => (x, a, _) => a.Bind(name, 0).Length == 0 && holds(x);
 

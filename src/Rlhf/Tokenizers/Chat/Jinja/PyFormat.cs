@@ -68,7 +68,7 @@ internal static class PyFormat
             text.Append(Convert(source[i], named ? value : Next(), spec, markup, budget));
             budget.Allocate(text.Length > JinjaBudget.MaxLength ? text.Length : 0);
         }
-        if (next < arguments.Length && !byName && values is not (PyDict or List<object?>))
+        if (next < arguments.Length && !byName && values is not (PyDict or List<object?> or PyRange or PyUndefined))
             throw JinjaException.Type("not all arguments converted during string formatting");
         budget.Allocate(text.Length);
         return markup ? new PyMarkup(text.ToString()) : text.ToString();
