@@ -1,8 +1,12 @@
 using System.ComponentModel;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
 using Rlhf.Data;
+using Rlhf.Data.Files;
+using Rlhf.Reporting;
 using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Flags;
@@ -67,27 +71,72 @@ internal sealed record DatasetFlags
     /// <param name="path">Other data than --dataset, from --eval-dataset.</param>
     /// <param name="split">Another split than --split.</param>
     public (string Path, string? Split) Locate(VerbContext context, string? path = null, string? split = null) =>
-        HubFiles.Dataset(context, path is null ? "--dataset" : "--eval-dataset", path ?? Dataset
-            ?? throw new ConfigurationException([Missing]), split ?? Split, Subset);
+        Announced(context, HubFiles.Dataset(context, path is null ? "--dataset" : "--eval-dataset", path ?? Dataset
+            ?? throw new ConfigurationException([Missing]), split ?? Split, Subset));
+
+    /// <summary>Says which files are read where a path stands for several splits, or files are left out.</summary>
+    internal static (string Path, string? Split) Announced(VerbContext context, (string Path, string? Split) located)
+    {
+        if (Directory.Exists(located.Path) ? AclImdb.FindRoot(located.Path) is null : !File.Exists(located.Path))
+        {
+            var selection = DataFiles.Select(located.Path, located.Split);
+            string[] left = [.. selection.Splits.Where(split => split != selection.Split),
+                .. selection.Others.Count > 0 ? [Numbers.Count(selection.Others.Count, "file") + " that no split is told of"] : (string[])[]];
+            if (selection.Split is not null && left.Length > 0)
+                context.Screen.Line(Screen.Safe($"{located.Path}: split {selection.Split}, "
+                    + $"{string.Join(", ", selection.Files.Take(3).Select(file => Path.GetRelativePath(RootOf(located.Path), file)))}"
+                    + (selection.Files.Count > 3 ? $" and {selection.Files.Count - 3:N0} more" : "") + $"; not read: {string.Join(", ", left)}"));
+        }
+        return located;
+
+        static string RootOf(string path) => Directory.Exists(path) ? path : Path.GetDirectoryName(path) is { Length: > 0 } parent ? parent : ".";
+    }
 
     /// <summary>The texts in an order drawn from the seed.</summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="seed">Decides the order, and which texts are drawn.</param>
+    /// <param name="path">Other data than --dataset, from --eval-dataset.</param>
+    /// <param name="split">Another split than --split.</param>
+    /// <param name="limit">Another bound than --max-texts.</param>
+    /// <param name="labels">Names of the classes; null where labels are not used, and so not read.</param>
     public IReadOnlyList<Review> Load(
-        VerbContext context, long seed, string? path = null, string? split = null, int? limit = null)
+        VerbContext context, long seed, string? path = null, string? split = null, int? limit = null, IReadOnlyList<string>? labels = null)
     {
         var (source, chosen) = Locate(context, path, split);
-        var reviews = ReviewDataset.Load(source, new ReviewReadOptions
+        var reviews = ReviewDataset.Load(source, ReadOptions(chosen, limit, labels) with
         {
-            Split = chosen,
-            TextColumn = TextColumn,
-            LabelColumn = LabelColumn,
-            LongerThan = LongerThan,
-            LineBreaks = LineBreaks,
-            Limit = limit ?? MaxTexts,
             // Other data, to evaluate on, is taken whole.
             Part = path is null && split is null ? ReadPart() : null,
             ShuffleSeed = seed,
         });
-        return reviews.Count > 0 ? reviews : throw new InvalidDataException($"{source} holds no text"
-            + (LongerThan is { } bound ? $" of more than {bound} characters; lower --longer-than." : "."));
+        return reviews.Count > 0 ? reviews : throw Empty(source);
     }
+
+    /// <summary>The texts in the source's order with the other columns of a table, to write them again.</summary>
+    public IReadOnlyList<(Review Review, IReadOnlyList<KeyValuePair<string, JsonNode?>>? Columns)> LoadRows(VerbContext context, long seed)
+    {
+        var (source, chosen) = Locate(context);
+        (Review, IReadOnlyList<KeyValuePair<string, JsonNode?>>?)[] rows = [.. ReviewDataset.StreamRows(source, ReadOptions(chosen, null, null) with
+        {
+            Part = ReadPart(),
+            ShuffleSeed = MaxTexts is null ? null : seed,
+            InSourceOrder = true,
+        }, keepsColumns: true)];
+        return rows.Length > 0 ? rows : throw Empty(source);
+    }
+
+    private InvalidDataException Empty(string source) => new($"{source} holds no text"
+        + (LongerThan is { } bound ? $" of more than {bound} characters; lower --longer-than." : "."));
+
+    private ReviewReadOptions ReadOptions(string? split, int? limit, IReadOnlyList<string>? labels) => new()
+    {
+        Split = split,
+        TextColumn = TextColumn,
+        LabelColumn = LabelColumn,
+        ReadsLabels = labels is not null,
+        LabelNames = labels,
+        LongerThan = LongerThan,
+        LineBreaks = LineBreaks,
+        Limit = limit ?? MaxTexts,
+    };
 }

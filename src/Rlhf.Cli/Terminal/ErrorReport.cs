@@ -2,7 +2,6 @@ using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
-using Rlhf.Tokenizers.Chat;
 using Rlhf.Training;
 
 namespace Rlhf.Cli.Terminal;
@@ -27,7 +26,7 @@ internal static class ErrorReport
         if (error is OperationCanceledException)
             return ExitCode.Interrupted;
         bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException
-            or UnauthorizedAccessException or ChatTemplateException
+            or UnauthorizedAccessException
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException
             // What generation throws on weights that are damaged; its subclasses (overflow, division) are not meant.
             || error.GetType() == typeof(ArithmeticException);

@@ -2,12 +2,14 @@ using System.ComponentModel;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Rewards;
+using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
 
 namespace Rlhf.Cli.Verbs;
@@ -20,12 +22,13 @@ internal sealed record ClassifyFlags
     [ModelInput]
     public string? Model { get; init; }
 
-    [Description("File for the labelled texts: JSON lines with text, label and score (the label's probability).")]
+    [Description("File for the labelled texts: JSON lines with the columns of the data set, label and score, in the data set's order.")]
     [ValueName("FILE")]
     public string? Out { get; init; }
 
-    [Description("Keep only texts whose label has at least this probability.")]
-    public double MinScore { get; init; }
+    [Description("Keep only texts whose label has at least this probability; default: all texts.")]
+    [ValueName("P")]
+    public double? MinScore { get; init; }
 
     [Description("Texts that are computed together.")]
     public int BatchSize { get; init; } = 32;
@@ -35,7 +38,7 @@ internal sealed record ClassifyFlags
 
     public IEnumerable<string> Validate()
     {
-        if (!(MinScore is >= 0 and <= 1)) yield return $"MinScore is {MinScore}; it is a probability, from 0 to 1.";
+        if (MinScore is not (null or >= 0 and <= 1)) yield return $"MinScore is {MinScore}; it is a probability, from 0 to 1.";
         if (BatchSize < 1) yield return $"BatchSize is {BatchSize}; it must be at least 1.";
     }
 }
@@ -51,7 +54,7 @@ internal static class ClassifyVerb
         ["rlhf classify --dataset imdb --split unsupervised --min-score 0.9 --out labelled.jsonl"],
         new SettingsBinder()
             .Add("Classifier", new ClassifyFlags(), o => o.Validate())
-            .Add("Data", new DatasetFlags(), o => o.Validate())
+            .Add("Data", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
             .Add("Compute", new ComputeFlags(), o => o.Validate())
             .Check(DatasetFlags.Needed)
             .Check(s => PairsVerb.OutProblems(s.Get<ClassifyFlags>().Out, s.Get<ClassifyFlags>().Overwrite)),
@@ -62,46 +65,59 @@ internal static class ClassifyVerb
         var options = context.Settings.Get<ClassifyFlags>();
         string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedReward);
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
-        var reviews = context.Settings.Get<DatasetFlags>().Load(context, seed: 0);
+        var rows = context.Settings.Get<DatasetFlags>().LoadRows(context, seed: 0);
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Classifying with {folder}", folder);
         using var pipeline = TextClassificationPipeline.FromPretrained(folder, device);
+        if (options.MinScore is not null && !pipeline.GivesProbabilities)
+            throw new ConfigurationException(
+                [$"--min-score is a probability, and {folder} is a regression model, whose scores are none; leave it out and filter {file} by score."]);
         var counts = new SortedDictionary<string, int>(StringComparer.Ordinal);
-        AtomicFile.Write(file, stream => ProgressDisplay.Run(context.Screen, "Classifying", "text", reviews.Count, display =>
+        int blank = 0;
+        AtomicFile.Write(file, stream => ProgressDisplay.Run(context.Screen, "Classifying", "text", rows.Count, display =>
         {
             int done = 0;
-            foreach (var chunk in reviews.Where(r => !string.IsNullOrWhiteSpace(r.Text)).Chunk(ChunkTexts))
+            foreach (var chunk in rows.Chunk(ChunkTexts))
             {
                 context.Stop.ThrowIfCancellationRequested();
-                Write(stream, chunk, pipeline.Classify([.. chunk.Select(r => r.Text)], topK: 1, batchSize: options.BatchSize),
-                    options.MinScore, counts);
+                string[] texts = [.. chunk.Select(r => r.Review.Text).Where(text => !string.IsNullOrWhiteSpace(text))];
+                var labels = new Queue<LabelScore>(pipeline.Classify(texts, topK: 1, batchSize: options.BatchSize).Select(scores => scores[0]));
+                foreach (var (review, columns) in chunk)
+                {
+                    // A text without a word has no label, and stays in its place all the same.
+                    LabelScore? label = string.IsNullOrWhiteSpace(review.Text) ? null : labels.Dequeue();
+                    blank += label is null ? 1 : 0;
+                    if (options.MinScore is { } least && !(label?.Score >= least))
+                        continue;
+                    stream.Write(Encoding.UTF8.GetBytes(Line(review, columns, label).ToJsonString(Writing) + "\n"));
+                    if (label is { } known)
+                        counts[known.Label] = counts.GetValueOrDefault(known.Label) + 1;
+                }
                 display.Report(done += chunk.Length);
             }
             return done;
         }));
+        int uncertain = rows.Count - blank - counts.Values.Sum();
         if (context.Screen.Json)
-            context.Screen.WriteJson(new { File = file, Texts = reviews.Count, Labelled = counts });
+            context.Screen.WriteJson(new { File = file, Texts = rows.Count, Labelled = counts });
         else
             context.Screen.Facts(file,
             [
-                ("texts", $"{reviews.Count:N0}"),
+                ("texts", $"{rows.Count:N0}"),
                 .. counts.Select(c => (c.Key, $"{c.Value:N0}")),
-                ("left out as uncertain", $"{reviews.Count - counts.Values.Sum():N0}"),
+                .. options.MinScore is null ? [] : ((string, string)[])[("left out as uncertain", $"{uncertain:N0}")],
+                .. blank == 0 ? [] : ((string, string)[])[("without a word", $"{blank:N0}")],
             ]);
         return ExitCode.Success;
     }
 
-    private static void Write(
-        Stream stream, Review[] texts, IReadOnlyList<IReadOnlyList<LabelScore>> labels, double minScore,
-        SortedDictionary<string, int> counts)
+    /// <summary>A row as it was, with its label and score behind; its own columns of these names are called original_label and original_score.</summary>
+    internal static JsonObject Line(Review review, IReadOnlyList<KeyValuePair<string, JsonNode?>>? columns, LabelScore? label)
     {
-        for (int i = 0; i < texts.Length; i++)
-        {
-            var (label, score) = labels[i][0];
-            if (score < minScore)
-                continue;
-            string line = JsonSerializer.Serialize(new { text = texts[i].Text, label, score = Math.Round(score, 4) }, Writing) + "\n";
-            stream.Write(Encoding.UTF8.GetBytes(line));
-            counts[label] = counts.GetValueOrDefault(label) + 1;
-        }
+        var line = new JsonObject { ["text"] = review.Text };
+        foreach (var (name, value) in columns ?? [])
+            line[name is "label" or "score" or "text" ? "original_" + name : name] = value?.DeepClone();
+        line["label"] = label?.Label;
+        line["score"] = label is { } known ? Math.Round(known.Score, 4) : null;
+        return line;
     }
 }

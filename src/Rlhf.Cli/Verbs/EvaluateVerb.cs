@@ -113,6 +113,7 @@ internal static class EvaluateVerb
         new SettingsBinder()
             .Add("What", new EvaluateFlags(), o => o.Validate())
             .Add("Data", new DatasetFlags(), o => o.Validate())
+            .Add("Pairs", new PairColumnFlags())
             .Add("Queries of a comparison", new QueryFlags(), o => o.Validate(), hide: nameof(QueryFlags.EvalSplit))
             .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), nameof(GenerationConfig.MaxNewTokens))
             .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
@@ -125,6 +126,10 @@ internal static class EvaluateVerb
         var options = settings.Get<EvaluateFlags>();
         if (options.Model is null && settings.Get<HubFlags>().Revision is not null)
             yield return "--revision belongs to --model; other models take theirs as org/name@NAME.";
+        foreach (var problem in settings.Get<PairColumnFlags>().ProblemsWithout(options.Pairs))
+            yield return problem;
+        if (options.Classifier is null && settings.Get<DatasetFlags>().LabelColumn is not null)
+            yield return "--label-column belongs to --classifier; nothing else reads labels.";
         if ((options.Classifier ?? options.Model) is not null && settings.Get<DatasetFlags>().Dataset is null)
             yield return DatasetFlags.Missing;
     }
@@ -166,11 +171,11 @@ internal static class EvaluateVerb
         LanguageModels.EndToken(beforeFolder, before, tokenizer);
         var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         using var rewardModel = reward as IDisposable;
-        var judge = judgeFolder is null ? null : AutoReward.FromPretrained(judgeFolder, device);
+        var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, options.RewardLabel);
         using var judgeModel = judge as IDisposable;
         screen.Facts("Comparison",
         [
-            ("before", beforeFolder), ("after", afterFolder), ("reward", rewardFolder),
+            ("before", beforeFolder), ("after", afterFolder), ("reward", Scorers.Describe(rewardFolder, reward)),
             ("queries", $"{queries.Length:N0} of {source}"),
             ("device", LanguageModels.DeviceName(device)),
         ]);
@@ -187,12 +192,9 @@ internal static class EvaluateVerb
 
     private static void MeasurePairs(VerbContext context, string path)
     {
-        var (options, data, screen) = (context.Settings.Get<EvaluateFlags>(), context.Settings.Get<DatasetFlags>(),
-            context.Screen);
+        var (options, screen) = (context.Settings.Get<EvaluateFlags>(), context.Screen);
         string folder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        var (source, split) = HubFiles.Dataset(context, "--pairs", path, data.Split, data.Subset);
-        var pairs = PreferenceDataset.Load(source,
-            new() { Split = split, Limit = data.MaxTexts, ShuffleSeed = options.Seed });
+        var pairs = context.Settings.Get<PairColumnFlags>().Load(context, "--pairs", path, null, null, options.Seed);
         if (pairs.Count == 0)
             throw new InvalidDataException($"{path} holds no pair.");
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
@@ -212,7 +214,8 @@ internal static class EvaluateVerb
     private static void MeasureClassifier(VerbContext context, string folder)
     {
         var (options, screen) = (context.Settings.Get<EvaluateFlags>(), context.Screen);
-        var reviews = context.Settings.Get<DatasetFlags>().Load(context, options.Seed);
+        var reviews = context.Settings.Get<DatasetFlags>().Load(
+            context, options.Seed, labels: AutoModelForSequenceClassification.Labels(folder));
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForSequenceClassification.FromPretrained(folder, device);

@@ -45,7 +45,7 @@ internal sealed record PpoFlags
     [ModelInput]
     public string? RewardModel { get; init; }
 
-    [Description("Label whose logit is the reward; unset: POSITIVE.")]
+    [Description("Label whose logit is the reward; default: the one label that says positive.")]
     [ValueName("NAME")]
     public string? RewardLabel { get; init; }
 
@@ -124,7 +124,7 @@ internal static class PpoVerb
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
         var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         using var rewardModel = reward as IDisposable;
-        var judge = judgeFolder is null ? null : AutoReward.FromPretrained(judgeFolder, device);
+        var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, options.RewardLabel);
         using var judgeModel = judge as IDisposable;
 
         long steps = options.Steps ?? train.Length / config.BatchSize;
@@ -138,6 +138,7 @@ internal static class PpoVerb
             [nameof(PpoFlags.Model)] = ModelFolders.PlaceOf(policyFolder),
             [nameof(PpoFlags.RewardModel)] = ModelFolders.PlaceOf(rewardFolder),
             [nameof(PpoFlags.Judge)] = judgeFolder is null ? null : ModelFolders.PlaceOf(judgeFolder),
+            [nameof(PpoFlags.RewardLabel)] = Scorers.LabelOf(reward),
             [nameof(PpoFlags.Steps)] = steps,
             [nameof(DatasetFlags.LongerThan)] = dataset.LongerThan,
         }, MayChange(config));
@@ -147,7 +148,8 @@ internal static class PpoVerb
         [
             ("model", ModelFolders.PlaceOf(policyFolder)),
             .. refFolder is null ? Array.Empty<(string, string)>() : [("reference", ModelFolders.PlaceOf(refFolder))],
-            ("reward", ModelFolders.PlaceOf(rewardFolder)),
+            ("reward", Scorers.Describe(rewardFolder, reward)),
+            .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
             ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. Plan(policy, config, steps, train, lengths),
             .. context.ConfigFile is { } file ? [("settings", file)] : Array.Empty<(string, string)>(),
@@ -186,7 +188,7 @@ internal static class PpoVerb
         // What the policy was before training is the reference, unless that is another model.
         using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
         var comparison = Compare(context, evaluator, before ?? trainer.ReferenceModel, trainer.Model.PretrainedModel);
-        Finish(context, folder, policyFolder, rewardFolder, trainer, checkpoints.Elapsed, comparison);
+        Finish(context, folder, policyFolder, rewardFolder, Scorers.LabelOf(reward), trainer, checkpoints.Elapsed, comparison);
         if (comparison is not null)
             folder.MarkFinished();
         RunPage.End(context, folder, comparison is not null ? RunState.Finished : RunState.Stopped);
@@ -282,12 +284,13 @@ internal static class PpoVerb
     }
 
     private static void Finish(
-        VerbContext context, RunFolder folder, string policyFolder, string rewardFolder, PpoTrainer trainer, TimeSpan elapsed,
+        VerbContext context, RunFolder folder, string policyFolder, string rewardFolder, string? rewardLabel, PpoTrainer trainer, TimeSpan elapsed,
         EvaluationComparison? comparison)
     {
         var (config, screen) = (trainer.Config, context.Screen);
         new ModelCard(ModelFolders.NameOf(policyFolder) + ", aligned by PPO",
-            $"A causal language model aligned to the reward model {ModelFolders.NameOf(rewardFolder)} with Rlhf (rlhf ppo). "
+            $"A causal language model aligned to {(rewardLabel is null ? "" : $"the label {rewardLabel} of ")}"
+            + $"the reward model {ModelFolders.NameOf(rewardFolder)} with Rlhf (rlhf ppo). "
             + "The weights hold TRL's value head beside the language model.")
         {
             PipelineTag = "text-generation",

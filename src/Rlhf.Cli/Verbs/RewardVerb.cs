@@ -64,6 +64,7 @@ internal static class RewardVerb
         new SettingsBinder()
             .Add("Model", new RewardFlags(), o => o.Validate())
             .Add("Data", new DatasetFlags(), o => o.Validate())
+            .Add("Pairs", new PairColumnFlags())
             .Add("Evaluation", new HeldOutFlags { MaxEvalTexts = 2000 }, o => o.Validate())
             .Add("Training", new RewardConfig(), c => c.Validate())
             .Add("Run", new OutputFlags())
@@ -72,7 +73,8 @@ internal static class RewardVerb
             .Add("Hub", new HubFlags(), o => o.Validate())
             .Add("Compute", new ComputeFlags(), o => o.Validate())
             .Check(s => (s.Get<DatasetFlags>().Dataset is null) == (s.Get<RewardFlags>().Pairs is null)
-                ? ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."] : []),
+                ? ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."] : [])
+            .Check(s => s.Get<PairColumnFlags>().ProblemsWithout(s.Get<RewardFlags>().Pairs)),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("reward", command));
 
@@ -85,7 +87,7 @@ internal static class RewardVerb
             ? Train(context, source, LoadPairs(context, pairs), (t, rows) => TellingPairs(context, t, rows), (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (model, tokenizer, rows) =>
                 PairReport.Finish(model, tokenizer, rows.Train, rows.HeldOut, options.NormalizeReward ?? true))
-            : Train(context, source, LoadReviews(context), (_, rows) => rows, (t, rows, report) =>
+            : Train(context, source, LoadReviews(context, source), (_, rows) => rows, (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (_, _, _) => null);
     }
 
@@ -176,29 +178,23 @@ internal static class RewardVerb
             .Select(text => tokenizer.EncodeTruncated(text, longest).Length).DefaultIfEmpty(1)];
     }
 
-    private static Rows<Review> LoadReviews(VerbContext context)
+    private static string[] NamesOf(string labels) => labels.Split(',', StringSplitOptions.TrimEntries);
+
+    private static Rows<Review> LoadReviews(VerbContext context, string source)
     {
+        var labels = context.Settings.Get<RewardFlags>().NewHead is { } names ? NamesOf(names) : AutoModelForSequenceClassification.Labels(source);
         var (data, seed) = (context.Settings.Get<DatasetFlags>(), context.Settings.Get<RewardConfig>().Seed);
         var (train, heldOut) = context.Settings.Get<HeldOutFlags>().Split(
-            (path, split, limit) => data.Load(context, seed, path, split, limit));
+            (path, split, limit) => data.Load(context, seed, path, split, limit, labels));
         return new(train, heldOut);
     }
 
     private static Rows<PreferencePair> LoadPairs(VerbContext context, string pairs)
     {
-        var (data, seed) = (context.Settings.Get<DatasetFlags>(), context.Settings.Get<RewardConfig>().Seed);
+        long seed = context.Settings.Get<RewardConfig>().Seed;
         var (train, heldOut) = context.Settings.Get<HeldOutFlags>().SplitByPrompt(
-            (path, split, limit) =>
-            {
-                var (source, chosen) = HubFiles.Dataset(context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs,
-                    split ?? data.Split, data.Subset);
-                return PreferenceDataset.Load(source, new PreferenceReadOptions
-                {
-                    Split = chosen,
-                    Limit = limit ?? data.MaxTexts,
-                    ShuffleSeed = seed,
-                });
-            });
+            (path, split, limit) => context.Settings.Get<PairColumnFlags>().Load(
+                context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs, split, limit, seed));
         if (heldOut.Count == 0 && context.Settings.Get<HeldOutFlags>().EvalFraction > 0)
             context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
                 + "Raise --eval-fraction or name --eval-dataset.[/]");
@@ -227,7 +223,7 @@ internal static class RewardVerb
     {
         if (options.NewHead is { } labels)
             return AutoModelForSequenceClassification.FromPretrained(folder, device,
-                new NewHead([.. labels.Split(',', StringSplitOptions.TrimEntries)], config.Seed));
+                new NewHead(NamesOf(labels), config.Seed));
         if (options.Pairs is not null && AutoModelForSequenceClassification.Labels(folder).Count != 1)
             return AutoModelForSequenceClassification.FromPretrained(folder, device, NewHead.Scalar(config.Seed));
         return AutoModelForSequenceClassification.FromPretrained(folder, device);

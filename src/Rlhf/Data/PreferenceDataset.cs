@@ -1,9 +1,13 @@
-using System.Globalization;
 using Rlhf.Data.Files;
 
 namespace Rlhf.Data;
 
 /// <summary>Reads preference pairs from JSONL, CSV, TSV or parquet: a file, a pattern or a folder.</summary>
+/// <remarks>
+/// Columns are <c>chosen</c> and <c>rejected</c> with an optional <c>prompt</c> and <c>margin</c>, the usual other names of these
+/// (<c>response_j</c> and <c>response_k</c>, <c>chosen_response</c> and <c>rejected_response</c>, <c>question</c>, …), or two answers and a column that says which of
+/// them is better (<c>answer_0</c>, <c>answer_1</c> and <c>label</c>, …). Rows where neither is better hold no preference and are left out.
+/// </remarks>
 public static class PreferenceDataset
 {
     /// <summary>The pairs of a source, in its order unless <see cref="DataReadOptions.ShuffleSeed"/> is set.</summary>
@@ -18,26 +22,9 @@ public static class PreferenceDataset
         ArgumentException.ThrowIfNullOrEmpty(path);
         options ??= new PreferenceReadOptions();
         options.Validate();
-        TableColumn[] columns =
-        [
-            TableColumn.Of("chosen answer", options.ChosenColumn, required: true, "chosen"),
-            TableColumn.Of("rejected answer", options.RejectedColumn, required: true, "rejected"),
-            TableColumn.Of("prompt", options.PromptColumn, required: false, "prompt"),
-            TableColumn.Of("margin", options.MarginColumn, required: false, "margin"),
-        ];
+        var columns = PairColumns.Of(options);
         var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength);
-        return options.Take(rows.Select(row => Pair(row, options.MaxTextLength)));
-    }
-
-    private static PreferencePair Pair(TableRow row, int maxLength)
-    {
-        var chosen = row.Text(0, "chosen answer", maxLength);
-        var rejected = row.Text(1, "rejected answer", maxLength);
-        var margin = Margin(row, row.Cells[3]);
-        if (row.Cells[2] is not null)
-            return new PreferencePair(row.Text(2, "prompt", maxLength), chosen, rejected, margin);
-        int length = CommonPrompt(chosen, rejected);
-        return new PreferencePair(chosen[..length], chosen[length..], rejected[length..], margin);
+        return options.Take(rows.Select(row => PairColumns.Pair(row, options.MaxTextLength)).OfType<PreferencePair>());
     }
 
     /// <summary>
@@ -55,17 +42,6 @@ public static class PreferenceDataset
             length--;
         return length > 0 && char.IsHighSurrogate(chosen[length - 1]) ? length - 1 : length;
     }
-
-    private static double? Margin(TableRow row, object? cell) => cell switch
-    {
-        null or "" => null,
-        long whole => whole,
-        double number when double.IsFinite(number) => number,
-        string text when double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out double number)
-            && double.IsFinite(number) => number,
-        _ => throw row.Error($"the margin {Convert.ToString(cell, CultureInfo.InvariantCulture)} is not a finite number; "
-            + "correct it or leave it out."),
-    };
 }
 
 /// <summary>Reads prompts with their completions from JSONL, CSV, TSV or parquet: a file, a pattern or a folder.</summary>
@@ -85,8 +61,9 @@ public static class PromptCompletionDataset
         options.Validate();
         TableColumn[] columns =
         [
-            TableColumn.Of("prompt", options.PromptColumn, required: true, "prompt"),
-            TableColumn.Of("completion", options.CompletionColumn, required: true, "completion"),
+            TableColumn.Of("prompt", options.PromptColumn, required: true, "prompt") with { Setting = nameof(options.PromptColumn) },
+            TableColumn.Of("completion", options.CompletionColumn, required: true, "completion")
+                with { Setting = nameof(options.CompletionColumn) },
         ];
         var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength);
         return options.Take(rows.Select(row => new PromptCompletion(

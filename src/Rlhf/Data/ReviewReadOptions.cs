@@ -24,6 +24,15 @@ public sealed record ReviewReadOptions : DataReadOptions
     /// <summary>Column of the label; null: <c>label</c>, else <c>sentiment</c>, else reviews have no label.</summary>
     public string? LabelColumn { get; init; }
 
+    /// <summary>Whether labels are read; without them, a label column may hold anything. Default true.</summary>
+    public bool ReadsLabels { get; init; } = true;
+
+    /// <summary>
+    /// Names of the classes by number, such as a classifier's labels: a label column may hold these words (in any case) besides numbers. Null: numbers,
+    /// and the words positive and negative.
+    /// </summary>
+    public IReadOnlyList<string>? LabelNames { get; init; }
+
     /// <summary>Keep only texts of more than this many characters (code points, as Python counts); the lesson: 200.</summary>
     public int? LongerThan { get; init; }
 
@@ -42,6 +51,8 @@ public sealed record ReviewReadOptions : DataReadOptions
             yield return problem;
         if (LongerThan < 0)
             yield return $"LongerThan is {LongerThan}; it must be 0 or more, or null for all texts.";
+        if (!ReadsLabels && LabelColumn is not null)
+            yield return "LabelColumn is given, but no labels are read here; leave it out.";
         if (MaxArchiveBytes < 1)
             yield return $"MaxArchiveBytes is {MaxArchiveBytes}; it must be positive.";
     }

@@ -74,6 +74,9 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
                 .Take(topK ?? int.MaxValue)])];
     }
 
+    /// <summary>Whether scores of <see cref="FunctionToApply.Default"/> are probabilities; those of a regression model are not.</summary>
+    public bool GivesProbabilities => Model.ProblemType != ProblemTypes.Regression;
+
     /// <summary>Raw logits of each text, by label index.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="batchSize">Texts that are computed together.</param>

@@ -14,10 +14,26 @@ public class RewardTests
     private static readonly Completion[] Samples = [new("ab", "c"), new("b", "cdef"), new("", "x")];
 
     [Theory]
+    [InlineData("toxic,insult,threat")]
+    [InlineData("1 star,2 stars,3 stars,4 stars,5 stars")]
+    [InlineData("LABEL_0,LABEL_1,LABEL_2")]
+    [InlineData("very negative,negative,neutral,positive,very positive")]
+    [InlineData("entailment,neutral,contradiction")]
+    public void Where_no_label_is_clearly_the_good_one_the_labels_are_listed(string labels)
+    {
+        using var pipeline = Pipeline(labels.Split(','));
+        string refused = Assert.Throws<ArgumentException>(() => new ClassifierReward(pipeline)).Message;
+        Assert.Equal($"It is not clear which label of the classifier is the reward; name it with RewardLabel: {labels.Replace(",", ", ", StringComparison.Ordinal)}.",
+            refused);
+    }
+
+    [Theory]
     [InlineData("NEGATIVE,POSITIVE", null, "POSITIVE")]
     [InlineData("positive,negative", null, "positive")]
-    [InlineData("LABEL_0,LABEL_1,LABEL_2", null, "LABEL_1")]
-    [InlineData("sad,joyful", null, "joyful")]
+    [InlineData("pos,neg", null, "pos")]
+    [InlineData("Neutral,Positive,Negative", null, "Positive")]
+    [InlineData("LABEL_0,LABEL_1", null, "LABEL_1")]
+    [InlineData("sad,joyful", "Joyful", "joyful")]
     [InlineData("NEGATIVE,POSITIVE", "negative", "NEGATIVE")]
     [InlineData("NEGATIVE,POSITIVE", "0", "NEGATIVE")]
     public void The_classifier_reward_is_the_raw_logit_of_the_chosen_label(string labels, string? wanted, string chosen)

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using CsvHelper;
 using Rlhf.Runtime.Text;
 
@@ -13,7 +14,8 @@ internal static class CsvTable
     private const int RecordSlack = 1 << 20;
 
     public static IEnumerable<TableRow> Read(
-        Stream stream, string file, IReadOnlyList<TableColumn> columns, char separator, int maxTextLength)
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, char separator, int maxTextLength,
+        bool keepsOthers = false)
     {
         using var csv = CsvReader.Create(BoundedLines.Open(stream), new CsvReaderOptions
         {
@@ -28,7 +30,11 @@ internal static class CsvTable
             throw new InvalidDataException($"{file} is empty; its first line must name the columns.");
         var indices = columns.Select(c => c.FindIn(file, header) is { } name ? Array.IndexOf(header, name) : -1).ToArray();
         while (Guard(file, csv, csv.Read))
-            yield return new TableRow([.. indices.Select(i => i < 0 ? null : csv.GetString(i))], file, "line", csv.LineNumber);
+            yield return new TableRow([.. indices.Select(i => i < 0 ? null : csv.GetString(i))], file, "line", csv.LineNumber)
+            {
+                Others = !keepsOthers ? null : [.. header.Index().Where(column => !indices.Contains(column.Index))
+                    .Select(column => KeyValuePair.Create(column.Item, (JsonNode?)JsonValue.Create(csv.GetString(column.Index))))],
+            };
     }
 
     private static T Guard<T>(string file, CsvReader csv, Func<T> read)

@@ -51,8 +51,18 @@ public abstract record DataReadOptions
     {
         if (Part is { } part)
             rows = rows.Where((_, index) => index % part.Count == part.Number - 1);
-        var ordered = ShuffleSeed is { } seed ? Shuffled(rows, seed) : rows;
-        return Limit is { } limit ? ordered.Take(limit) : ordered;
+        if (ShuffleSeed is not { } seed)
+            return Limit is { } first ? rows.Take(first) : rows;
+        return InSourceOrder ? Drawn(rows, seed) : Limit is { } limit ? Shuffled(rows, seed).Take(limit) : Shuffled(rows, seed);
+    }
+
+    /// <summary>Whether rows that are drawn at random stand in the source's order.</summary>
+    internal bool InSourceOrder { get; init; }
+
+    private IEnumerable<T> Drawn<T>(IEnumerable<T> rows, long seed)
+    {
+        var all = rows.ToArray();
+        return new RandomStream(seed, "data/sample").NextPermutation(all.Length).Take(Limit ?? all.Length).Order().Select(index => all[index]);
     }
 
     private static IEnumerable<T> Shuffled<T>(IEnumerable<T> rows, long seed)

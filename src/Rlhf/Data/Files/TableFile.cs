@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Rlhf.Data.Files.Parquet;
 using Rlhf.Runtime.Files;
 
@@ -11,33 +12,51 @@ internal static class TableFile
     private const int MaxJsonLine = 128 << 20;
 
     /// <summary>Rows of files, one after another.</summary>
-    public static IEnumerable<TableRow> Read(IEnumerable<string> files, IReadOnlyList<TableColumn> columns, int maxTextLength) =>
-        files.SelectMany(file => Read(file, columns, maxTextLength));
+    /// <param name="files">The files.</param>
+    /// <param name="columns">The wanted columns.</param>
+    /// <param name="maxTextLength">Longest text accepted.</param>
+    /// <param name="keepsOthers">Whether rows also carry the columns beside the wanted ones.</param>
+    public static IEnumerable<TableRow> Read(
+        IEnumerable<string> files, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers = false) =>
+        files.SelectMany(file => Read(file, columns, maxTextLength, keepsOthers));
 
     /// <summary>Rows of one file.</summary>
     /// <exception cref="ArgumentException">The extension is of no known form, or plain text was to have several
     /// columns.</exception>
     /// <exception cref="InvalidDataException">Content that cannot be used.</exception>
-    public static IEnumerable<TableRow> Read(string file, IReadOnlyList<TableColumn> columns, int maxTextLength)
+    public static IEnumerable<TableRow> Read(
+        string file, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers = false)
     {
+        if (Directory.Exists(file))
+            throw new ArgumentException($"{file} is a folder, and one file is read here; name a file in it.");
         using var stream = RegularFile.Open(file);
-        foreach (var row in Read(stream, file, columns, maxTextLength))
+        foreach (var row in Read(stream, file, columns, maxTextLength, keepsOthers))
             yield return row;
     }
 
     /// <summary>The same from a stream that can seek; the name tells the form, and is for messages.</summary>
     public static IEnumerable<TableRow> Read(
-        Stream stream, string file, IReadOnlyList<TableColumn> columns, int maxTextLength) =>
-        Path.GetExtension(file).ToLowerInvariant() switch
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers = false)
+    {
+        GitLfsPointer.Refuse(stream, file, "the data");
+        string extension = DataFiles.Extension(file);
+        return extension.EndsWith(".gz", StringComparison.Ordinal) && extension != ".parquet.gz"
+            ? Read(new GzipFile(stream, file), extension[..^3], file, columns, maxTextLength, keepsOthers)
+            : Read(stream, extension, file, columns, maxTextLength, keepsOthers);
+    }
+
+    private static IEnumerable<TableRow> Read(
+        Stream stream, string extension, string file, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers) =>
+        extension switch
         {
-            ".parquet" => ParquetTable.Read(stream, file, columns),
-            ".csv" => CsvTable.Read(stream, file, columns, ',', maxTextLength),
-            ".tsv" => CsvTable.Read(stream, file, columns, '\t', maxTextLength),
-            ".jsonl" or ".ndjson" or ".json" => JsonLines(stream, file, columns),
+            ".parquet" => ParquetTable.Read(stream, file, columns, keepsOthers),
+            ".csv" => CsvTable.Read(stream, file, columns, ',', maxTextLength, keepsOthers),
+            ".tsv" => CsvTable.Read(stream, file, columns, '\t', maxTextLength, keepsOthers),
+            ".jsonl" or ".ndjson" or ".json" => JsonLines(stream, file, columns, keepsOthers),
             ".txt" => PlainText(stream, file, columns, maxTextLength),
             _ => throw new ArgumentException(
-                $"{file} is of no known form; .parquet, .csv, .tsv, .jsonl and .txt are read, and aclImdb as a folder, .tar or "
-                + ".tar.gz."),
+                $"{file} is of no known form; .parquet, .csv, .tsv, .jsonl and .txt are read (all but .parquet also as .gz), and aclImdb "
+                + "as a folder, .tar or .tar.gz."),
         };
 
     /// <summary>One text per line; blank lines are left out.</summary>
@@ -52,26 +71,44 @@ internal static class TableFile
                 yield return new TableRow([line, .. new object?[columns.Count - 1]], file, "line", number);
     }
 
-    private static IEnumerable<TableRow> JsonLines(Stream stream, string file, IReadOnlyList<TableColumn> columns)
+    private static IEnumerable<TableRow> JsonLines(
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, bool keepsOthers)
     {
         foreach (var (number, line) in BoundedLines.Read(stream, file, MaxJsonLine))
             if (!string.IsNullOrWhiteSpace(line))
-                yield return JsonRow(new TableRow(new object?[columns.Count], file, "line", number), line, columns);
+                yield return JsonRow(new TableRow(new object?[columns.Count], file, "line", number), line, columns, keepsOthers);
     }
 
-    private static TableRow JsonRow(TableRow row, string line, IReadOnlyList<TableColumn> columns)
+    private static JsonDocument Parse(string line)
     {
         try
         {
-            using var document = JsonDocument.Parse(line);
+            return JsonDocument.Parse(line);
+        }
+        catch (JsonException) when (BareNumbers.AsTexts(line) is { } readable)
+        {
+            return JsonDocument.Parse(readable);
+        }
+    }
+
+    private static TableRow JsonRow(TableRow row, string line, IReadOnlyList<TableColumn> columns, bool keepsOthers)
+    {
+        try
+        {
+            using var document = Parse(line);
             if (document.RootElement is not { ValueKind: JsonValueKind.Object } record)
                 throw row.Error("a JSON object such as {\"text\": \"...\"} must stand on each line; "
                     + "write a JSON array as one object per line.");
             string[] names = [.. record.EnumerateObject().Select(p => p.Name)];
+            var wanted = new HashSet<string>();
             for (int i = 0; i < columns.Count; i++)
-                if (columns[i].FindIn($"{row.File}, line {row.Number}", names) is { } name)
+                if (columns[i].FindIn($"{row.File}, line {row.Number}", names) is { } name && wanted.Add(name))
                     row.Cells[i] = JsonCell(row, name, record.GetProperty(name));
-            return row;
+            return keepsOthers ? row with
+            {
+                Others = [.. names.Distinct().Where(name => !wanted.Contains(name))
+                .Select(name => KeyValuePair.Create(name, Kept(record.GetProperty(name))))]
+            } : row;
         }
         catch (JsonException error)
         {
@@ -87,9 +124,14 @@ internal static class TableFile
         }
     }
 
+    /// <summary>A value as it is; what Python writes and JSON does not have becomes null.</summary>
+    private static JsonNode? Kept(JsonElement value) =>
+        value.ValueKind == JsonValueKind.String && BareNumbers.Word(value.GetString()!) is not null ? null : JsonNode.Parse(value.GetRawText());
+
     private static object? JsonCell(TableRow row, string name, JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.String => value.GetString(),
+        JsonValueKind.String => value.GetString() is var text && BareNumbers.Word(text!) is { } word
+            ? throw row.Error($"\"{name}\" is {word}, which is not JSON; write null or a number.") : text,
         JsonValueKind.Number => value.TryGetInt64(out long integer) ? integer : value.GetDouble(),
         JsonValueKind.True => true,
         JsonValueKind.False => false,

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Parquet;
 using Parquet.Schema;
 using Rlhf.Runtime.Text;
@@ -12,7 +15,7 @@ internal static class ParquetTable
     private const long MaxGroupBytes = int.MaxValue;
     private const int RowBytes = 32; // of one column: the value, that it is there, and what is made of it
 
-    public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns)
+    public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns, bool keepsOthers = false)
     {
         var bounded = new CheckedStream(stream);
         var allowance = new ParquetAllowance(stream.Length);
@@ -24,13 +27,19 @@ internal static class ParquetTable
         try
         {
             var fields = Guard(file, () => Task.FromResult(columns.Select(c => Field(file, reader.Schema, c)).ToArray()));
+            var others = keepsOthers ? Guard(file, () => Task.FromResult(Others(file, reader.Schema, fields))) : [];
+            fields = [.. fields, .. others];
             long number = 0;
             for (int group = 0; group < reader.RowGroupCount; group++)
             {
                 var cells = Guard(file, () => ReadGroup(file, bounded, allowance, reader, group, fields));
                 int rows = cells.Max(c => c?.Length ?? 0);
                 for (int row = 0; row < rows; row++)
-                    yield return new TableRow([.. cells.Select(c => c?.GetValue(row))], file, "row", ++number);
+                    yield return new TableRow([.. cells.Take(columns.Count).Select(c => c?.GetValue(row))], file, "row", ++number)
+                    {
+                        Others = !keepsOthers ? null : [.. others.Select((field, i) =>
+                            KeyValuePair.Create(field.Name, AsJson(cells[columns.Count + i]?.GetValue(row))))],
+                    };
             }
         }
         finally
@@ -51,6 +60,17 @@ internal static class ParquetTable
                 + "write it as text first."),
         };
     }
+
+    private static DataField[] Others(string file, ParquetSchema schema, DataField?[] wanted) =>
+        [.. schema.Fields.Where(field => wanted.All(w => w?.Name != field.Name)).Select(field => field is DataField { IsArray: false } plain
+            ? plain : throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} holds lists or records, which cannot be "
+                + "kept here; write the table as JSON lines, or without that column."))];
+
+    private static JsonNode? AsJson(object? cell) => cell switch
+    {
+        double number when !double.IsFinite(number) => null,
+        _ => JsonSerializer.SerializeToNode(cell),
+    };
 
     private static async Task<Array?[]> ReadGroup(
         string file, CheckedStream stream, ParquetAllowance allowance, ParquetReader reader, int group, DataField?[] fields)
@@ -103,6 +123,8 @@ internal static class ParquetTable
             TypeCode.Boolean => ReadValues<bool>(rows, field, count, v => v),
             TypeCode.Single => ReadValues<float>(rows, field, count, v => (double)v),
             TypeCode.Double => ReadValues<double>(rows, field, count, v => v),
+            TypeCode.DateTime => ReadValues<DateTime>(rows, field, count, v => v.ToString("o", CultureInfo.InvariantCulture)),
+            TypeCode.Decimal => ReadValues<decimal>(rows, field, count, v => v.ToString(CultureInfo.InvariantCulture)),
             _ => throw new InvalidDataException(
                 $"{file}: column {UntrustedText.Quote(field.Name)} has the type {field.ClrType.Name}; "
                 + "text, integers, floating-point numbers and booleans are read."),

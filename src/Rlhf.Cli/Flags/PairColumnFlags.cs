@@ -1,0 +1,55 @@
+using System.ComponentModel;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Settings;
+using Rlhf.Data;
+
+namespace Rlhf.Cli.Flags;
+
+/// <summary>The columns of preference pairs.</summary>
+internal sealed record PairColumnFlags
+{
+    [Description("Column of the prompt; default: prompt, question, instruction and other usual names.")]
+    [ValueName("NAME")]
+    public string? PromptColumn { get; init; }
+
+    [Description("Column of the better answer; default: chosen, response_j and other usual names.")]
+    [ValueName("NAME")]
+    public string? ChosenColumn { get; init; }
+
+    [Description("Column of the worse answer; default: rejected, response_k and other usual names.")]
+    [ValueName("NAME")]
+    public string? RejectedColumn { get; init; }
+
+    [Description("Column of the margin by which the better answer is better; default: margin, where there is one.")]
+    [ValueName("NAME")]
+    public string? MarginColumn { get; init; }
+
+    /// <summary>The problem of columns without pairs.</summary>
+    /// <param name="pairs">What --pairs names.</param>
+    public IEnumerable<string> ProblemsWithout(string? pairs) =>
+        pairs is null && (PromptColumn ?? ChosenColumn ?? RejectedColumn ?? MarginColumn) is not null
+            ? ["PromptColumn, ChosenColumn, RejectedColumn and MarginColumn belong to Pairs."] : [];
+
+    /// <summary>The pairs of a path in an order drawn from the seed.</summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="flag">The flag that names the path.</param>
+    /// <param name="path">The path, or a name on the Hub.</param>
+    /// <param name="split">The split; null: --split.</param>
+    /// <param name="limit">Most pairs; null: --max-texts.</param>
+    /// <param name="seed">Decides the order, and which pairs are drawn.</param>
+    public IReadOnlyList<PreferencePair> Load(VerbContext context, string flag, string path, string? split, int? limit, long seed)
+    {
+        var data = context.Settings.Get<DatasetFlags>();
+        var (source, chosen) = DatasetFlags.Announced(context, HubFiles.Dataset(context, flag, path, split ?? data.Split, data.Subset));
+        return PreferenceDataset.Load(source, new PreferenceReadOptions
+        {
+            PromptColumn = PromptColumn,
+            ChosenColumn = ChosenColumn,
+            RejectedColumn = RejectedColumn,
+            MarginColumn = MarginColumn,
+            Split = chosen,
+            Limit = limit ?? data.MaxTexts,
+            ShuffleSeed = seed,
+        });
+    }
+}
