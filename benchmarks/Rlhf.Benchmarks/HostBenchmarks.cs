@@ -52,6 +52,53 @@ public class Tokenizers
     public int[] WordPiece() => wordPiece.Encode(review);
 }
 
+/// <summary>
+/// Vocabularies of today's models, where RLHF_SHARED names a folder with tokenizers/NAME/tokenizer.json: how long one takes to load, and to
+/// encode words that it has not met, beside a plain pass over the text's bytes.
+/// </summary>
+[MemoryDiagnoser]
+public class RealTokenizers
+{
+    private static readonly string Folder = Path.Combine(Environment.GetEnvironmentVariable("RLHF_SHARED") ?? "", "tokenizers");
+
+    private string text = "";
+    private ITokenizer tokenizer = null!;
+
+    public static IEnumerable<string> Names => Directory.Exists(Folder)
+        ? Directory.EnumerateDirectories(Folder).Where(f => File.Exists(Path.Combine(f, "tokenizer.json")))
+            .Select(f => Path.GetFileName(f)!).Order() : [];
+
+    [ParamsSource(nameof(Names))]
+    public string Name { get; set; } = "";
+
+    /// <summary>A megabyte of made-up words by the letters' frequencies in English, with digits and punctuation: hardly one occurs twice.</summary>
+    [GlobalSetup]
+    public void Setup()
+    {
+        var random = new RandomStream(1, "benchmark");
+        const string Letters = "etaoinshrdlcumwfgypbvketaoinetaoietae";
+        var words = new System.Text.StringBuilder();
+        while (words.Length < 1 << 20)
+        {
+            int length = random.NextInt32(2, 10);
+            for (int i = 0; i < length; i++)
+                words.Append(Letters[random.NextInt32(0, Letters.Length)]);
+            words.Append(random.NextInt32(0, 12) switch { 0 => ", ", 1 => ".\n", 2 => $" {random.NextInt32(0, 3000)} ", _ => " " });
+        }
+        text = words.ToString();
+        tokenizer = AutoTokenizer.FromPretrained(Path.Combine(Folder, Name));
+    }
+
+    [Benchmark(Baseline = true)]
+    public int BytesOfTheText() => System.Text.Encoding.UTF8.GetBytes(text).Count(b => b == (byte)' ');
+
+    [Benchmark]
+    public int Encode() => tokenizer.Encode(text).Length;
+
+    [Benchmark]
+    public ITokenizer Load() => AutoTokenizer.FromPretrained(Path.Combine(Folder, Name));
+}
+
 /// <summary>The weights of the policy that ships, from disk cache to tensors.</summary>
 [MemoryDiagnoser]
 public class SafeTensorsLoad

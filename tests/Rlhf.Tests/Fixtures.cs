@@ -27,14 +27,15 @@ public static class Fixtures
         return path;
     }
 
-    /// <summary>
-    /// A file or folder of the shared data (RLHF_SHARED, or ../shared beside the checkout); skips the test when it is not there.
-    /// </summary>
+    /// <summary>The shared data: the folder that RLHF_SHARED names, or ../shared beside the checkout.</summary>
+    public static string SharedRoot { get; } = System.IO.Path.GetFullPath(
+        Environment.GetEnvironmentVariable("RLHF_SHARED") is { Length: > 0 } folder
+            ? folder : System.IO.Path.Combine(Repository(), "..", "shared"));
+
+    /// <summary>A file or folder of the shared data; skips the test when it is not there.</summary>
     public static string Shared(params string[] parts)
     {
-        var root = Environment.GetEnvironmentVariable("RLHF_SHARED") is { Length: > 0 } folder
-            ? folder : System.IO.Path.Combine(Repository(), "..", "shared");
-        var path = System.IO.Path.GetFullPath(System.IO.Path.Combine([root, .. parts]));
+        var path = System.IO.Path.Combine([SharedRoot, .. parts]);
         Assert.SkipUnless(File.Exists(path) || Directory.Exists(path),
             $"{string.Join('/', parts)} is not in the shared data; set RLHF_SHARED to the folder that holds it.");
         return path;

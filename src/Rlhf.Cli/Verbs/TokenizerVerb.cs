@@ -14,12 +14,15 @@ internal enum TokenizerKind
 {
     Bpe,
     Wordpiece,
+    Llama3,
+    Qwen2,
 }
 
 /// <summary>What tokenizer to train.</summary>
 internal sealed record TokenizerFlags
 {
-    [Description("bpe for GPT-2 (byte-level), wordpiece for BERT and DistilBERT.")]
+    [Description("bpe for GPT-2 (byte-level), wordpiece for BERT and DistilBERT, "
+        + "llama3 or qwen2 for chat models of these families, with their special tokens and a chat template.")]
     public TokenizerKind Kind { get; init; }
 
     [Description("Tokens in all, special ones included.")]
@@ -28,7 +31,7 @@ internal sealed record TokenizerFlags
     [Description("How often a pair must occur to become a token.")]
     public int MinFrequency { get; init; } = 2;
 
-    [Description("Longest input, in tokens, of the model that it is for; unset: none for bpe, 512 for wordpiece.")]
+    [Description("Longest input, in tokens, of the model that it is for; default: no limit, 512 for wordpiece.")]
     public int? ModelMaxLength { get; init; }
 
     [Description("Seed of the choice of texts.")]
@@ -53,6 +56,7 @@ internal static class TokenizerVerb
             [
                 "rlhf tokenizer train --dataset reviews.parquet --vocab-size 8000 --output my-tokenizer",
                 "rlhf tokenizer train --kind wordpiece --dataset reviews.csv --output my-wordpiece",
+                "rlhf tokenizer train --kind llama3 --dataset reviews.parquet --vocab-size 16000 --output my-llama-tokenizer",
             ],
             new SettingsBinder()
                 .Add("Tokenizer", new TokenizerFlags(), o => o.Validate())
@@ -72,14 +76,26 @@ internal static class TokenizerVerb
         var watch = Stopwatch.StartNew();
         var texts = data.Load(context, options.Seed).Select(r => r.Text).ToArray();
         context.Screen.Line($"Learning {options.VocabSize:N0} tokens from {texts.Length:N0} texts …");
-        ITokenizer tokenizer = options.Kind == TokenizerKind.Bpe
-            ? ByteLevelBpeTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency,
-                modelMaxLength: options.ModelMaxLength ?? int.MaxValue, cancellationToken: context.Stop)
-            : WordPieceTrainer.Train(texts, options.VocabSize, minFrequency: options.MinFrequency,
-                modelMaxLength: options.ModelMaxLength ?? 512, cancellationToken: context.Stop);
+        var tokenizer = Train(options, texts, context.Stop);
         tokenizer.SavePretrained(folder);
         Report(context.Screen, folder, tokenizer, texts, watch.Elapsed);
         return ExitCode.Success;
+    }
+
+    private static ITokenizer Train(TokenizerFlags options, string[] texts, CancellationToken stop)
+    {
+        int limit = options.ModelMaxLength ?? (options.Kind == TokenizerKind.Wordpiece ? 512 : int.MaxValue);
+        return options.Kind switch
+        {
+            TokenizerKind.Wordpiece => WordPieceTrainer.Train(
+                texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: limit, cancellationToken: stop),
+            TokenizerKind.Llama3 => ChatTokenizerTrainer.Train(
+                texts, ChatTokenizerKind.Llama3, options.VocabSize, options.MinFrequency, limit, stop),
+            TokenizerKind.Qwen2 => ChatTokenizerTrainer.Train(
+                texts, ChatTokenizerKind.Qwen2, options.VocabSize, options.MinFrequency, limit, stop),
+            _ => ByteLevelBpeTrainer.Train(
+                texts, options.VocabSize, minFrequency: options.MinFrequency, modelMaxLength: limit, cancellationToken: stop),
+        };
     }
 
     private static void Report(Screen screen, string folder, ITokenizer tokenizer, string[] texts, TimeSpan elapsed)

@@ -1,4 +1,7 @@
+using System.Text.Json;
+using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Text;
+using Rlhf.Tokenizers.Pipeline;
 
 namespace Rlhf.Tokenizers;
 
@@ -6,20 +9,28 @@ namespace Rlhf.Tokenizers;
 public static class AutoTokenizer
 {
     /// <summary>
-    /// Reads tokenizer.json, or vocab.json with merges.txt (byte-level BPE), or vocab.txt (WordPiece), together with
-    /// tokenizer_config.json, special_tokens_map.json and added_tokens.json where they exist.
+    /// Reads tokenizer.json, or vocab.json with merges.txt (byte-level BPE), or vocab.txt (WordPiece), or a SentencePiece model
+    /// (tokenizer.model), together with tokenizer_config.json, special_tokens_map.json and added_tokens.json where they exist.
     /// </summary>
     /// <param name="folder">The model folder.</param>
     /// <exception cref="DirectoryNotFoundException">The folder does not exist.</exception>
     /// <exception cref="FileNotFoundException">The folder holds no tokenizer.</exception>
     /// <exception cref="InvalidDataException">
-    /// A file is malformed, or describes a tokenizer that is neither byte-level BPE nor WordPiece.
+    /// A file is malformed, or asks for something that this library does not do.
     /// </exception>
     public static ITokenizer FromPretrained(string folder)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         if (!Directory.Exists(folder))
             throw new DirectoryNotFoundException($"The model folder {folder} does not exist.");
+        var source = SourceFiles.Read(folder);
+        var tokenizer = Read(folder, source);
+        tokenizer.Source = source;
+        return tokenizer;
+    }
+
+    private static PretrainedTokenizer Read(string folder, SourceFiles source)
+    {
         var configuration = JsonPlace.ReadObject(Path.Combine(folder, "tokenizer_config.json"));
         var tokenizerClass = TokenizerFiles.TokenizerClass(folder, configuration);
         string json = Path.Combine(folder, "tokenizer.json"), vocab = Path.Combine(folder, "vocab.json"),
@@ -34,13 +45,28 @@ public static class AutoTokenizer
                 throw new FileNotFoundException($"{folder} holds one of vocab.json and merges.txt; byte-level BPE needs both.");
             if (File.Exists(words))
                 return ReadVocabularyLines(folder, words, configuration, tokenizerClass);
+            if (SentencePieceModels.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists) is { } model)
+                return ReadSentencePiece(folder, model, source, configuration, tokenizerClass);
         }
         catch (ArgumentException e)
         {
             throw NoFit(folder, e);
         }
         throw new FileNotFoundException(
-            $"{folder} holds no tokenizer: it needs tokenizer.json, or vocab.json with merges.txt, or vocab.txt.");
+            $"{folder} holds no tokenizer: it needs tokenizer.json, or vocab.json with merges.txt, or vocab.txt, "
+            + "or tokenizer.model.");
+    }
+
+    private static readonly string[] SentencePieceModels = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"];
+
+    /// <summary>A SentencePiece model becomes the tokenizer.json that transformers would make of it, which saving then writes, too.</summary>
+    private static PretrainedTokenizer ReadSentencePiece(
+        string folder, string model, SourceFiles source, JsonPlace? configuration, string? tokenizerClass)
+    {
+        var json = SentencePieceFile.ToTokenizerJson(BoundedFile.Read(model, JsonPlace.SizeLimit, "a tokenizer file"), model);
+        var content = JsonSerializer.SerializeToUtf8Bytes(json);
+        source.Put("tokenizer.json", content);
+        return TokenizerJson.Read(folder, JsonPlace.ParseObject(content, model), configuration, tokenizerClass);
     }
 
     /// <summary>A refusal of parts that the constructors of tokenizers do not take.</summary>
@@ -97,7 +123,7 @@ public static class AutoTokenizer
     /// <summary>A WordPiece tokenizer; tokenizer_config.json's settings go before those of <paramref name="model"/>.</summary>
     internal static WordPieceTokenizer WordPiece(
         string folder, IReadOnlyDictionary<string, int> vocabulary, JsonPlace? configuration, string? tokenizerClass,
-        IReadOnlyList<AddedToken> listed, SequenceTemplate? template, WordPieceModel model)
+        IReadOnlyList<AddedToken> listed, SequenceTemplate? template, WordPieceSettings model)
     {
         var settings = TokenizerFiles.ReadSettings(
             folder, configuration, tokenizerClass ?? "BertTokenizer", SpecialTokens.Bert, vocabulary, listed);
@@ -143,7 +169,7 @@ public static class AutoTokenizer
 }
 
 /// <summary>What a file says about a WordPiece model.</summary>
-internal sealed record WordPieceModel
+internal sealed record WordPieceSettings
 {
     public BertNormalizer Normalizer { get; init; } = new();
 

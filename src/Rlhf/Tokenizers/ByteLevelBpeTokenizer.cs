@@ -22,6 +22,9 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
     private readonly int? unknownId;
     private readonly WordCache cache = new();
 
+    /// <summary>Looked for once the others are found, as in the reference.</summary>
+    private readonly AddedTokenMatcher normalizedTokens;
+
     /// <summary>A tokenizer from its parts.</summary>
     /// <param name="vocabulary">Tokens, spelt in the byte alphabet, and their ids.</param>
     /// <param name="merges">Pairs of tokens that are joined, the first ones first.</param>
@@ -33,18 +36,19 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
     /// </exception>
     public ByteLevelBpeTokenizer(IReadOnlyDictionary<string, int> vocabulary, IReadOnlyList<(string Left, string Right)> merges,
         TokenizerSettings settings, bool addPrefixSpace = false, string? unknownToken = null)
-        : base(vocabulary, settings, normalizes: false)
+        : base(vocabulary, settings)
     {
         this.merges = merges;
         AddPrefixSpace = addPrefixSpace;
         UnknownToken = unknownToken;
         unknownId = unknownToken is null ? null : Known(unknownToken, "unknown token");
+        normalizedTokens = NormalizedTokens(text => text);
         table = new(merges.Count);
         for (int rank = 0; rank < merges.Count; rank++)
         {
             var (left, right) = merges[rank];
             var where = $"merge '{left} {right}'";
-            table.Add(Known(left, where), Known(right, where), rank, Known(left + right, where));
+            table.Add(Known(left, where), Known(right, where), Known(left + right, where));
         }
         for (int b = 0; b < 256; b++)
             byteIds[b] = vocabulary.TryGetValue(ByteLevel.Symbol((byte)b).ToString(), out int id) ? id : unknownId ?? -1;
@@ -59,9 +63,22 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
     /// <inheritdoc/>
     public override bool SplitsAtSpaces => true;
 
-    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids, bool continues)
+    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids, TextPlace place)
     {
-        if (AddPrefixSpace && !continues && text[0] != ' ')
+        for (int at = 0; at < text.Length;)
+        {
+            var token = normalizedTokens.Next(text, at, out int start, out int end);
+            if (start > at)
+                EncodeWords(text[at..start], ids, at == 0 ? place : TextPlace.Inside);
+            if (token is not null)
+                ids.Add(token.Id);
+            at = end;
+        }
+    }
+
+    private void EncodeWords(ReadOnlySpan<char> text, List<int> ids, TextPlace place)
+    {
+        if (AddPrefixSpace && place != TextPlace.Continuation && text[0] != ' ')
             text = string.Concat(" ", text);
         for (int at = 0; at < text.Length;)
         {
@@ -96,7 +113,7 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
             ArrayPool<int>.Shared.Return(rentedSymbols);
     }
 
-    private protected override string Join(List<string> pieces)
+    private protected override string Join(List<string> pieces, bool continues)
     {
         var bytes = new List<byte>(pieces.Count * 5);
         foreach (var piece in pieces)
@@ -111,7 +128,7 @@ public sealed class ByteLevelBpeTokenizer : PretrainedTokenizer
             merges.Select(m => $"{m.Left} {m.Right}").Prepend("#version: 0.2"));
     }
 
-    internal override JsonObject AlgorithmJson() => new()
+    internal override JsonObject? AlgorithmJson() => new()
     {
         ["normalizer"] = null,
         ["pre_tokenizer"] = Step(AddPrefixSpace),

@@ -1,4 +1,5 @@
 using System.Text;
+using Rlhf.Tokenizers.Pipeline.Patterns;
 
 namespace Rlhf.Tokenizers;
 
@@ -23,6 +24,28 @@ public static class ByteLevelBpeTrainer
     {
         ArgumentNullException.ThrowIfNull(texts);
         specialTokens ??= [SpecialTokens.Gpt2.Eos!];
+        var (vocabulary, merges) = Learn(texts, new Gpt2Words(), vocabSize, specialTokens, minFrequency, cancellationToken);
+        var first = specialTokens.FirstOrDefault();
+        return new(vocabulary, merges, new TokenizerSettings
+        {
+            SpecialTokens = new() { Bos = first, Eos = first, Unk = first, Additional = [.. specialTokens.Skip(1)] },
+            AddedTokens = [.. specialTokens.Select(t => new AddedToken(t, vocabulary[t]))],
+            ModelMaxLength = modelMaxLength,
+            TokenizerClass = "GPT2Tokenizer",
+        });
+    }
+
+    /// <summary>The vocabulary and its merges.</summary>
+    /// <param name="texts">The texts; read once.</param>
+    /// <param name="splitter">Cuts text into the words within which merges are learnt.</param>
+    /// <param name="vocabSize">Tokens in all.</param>
+    /// <param name="specialTokens">The last tokens.</param>
+    /// <param name="minFrequency">How often a pair must occur to become a token.</param>
+    /// <param name="cancellationToken">Stops the work.</param>
+    internal static (Dictionary<string, int> Vocabulary, List<(string Left, string Right)> Merges) Learn(
+        IEnumerable<string> texts, WordMatcher splitter, int vocabSize, IReadOnlyList<string> specialTokens, int minFrequency,
+        CancellationToken cancellationToken)
+    {
         WordCounter.CheckSpecialTokens(specialTokens);
         if (vocabSize < 256 + specialTokens.Count)
             throw new ArgumentException(
@@ -35,7 +58,7 @@ public static class ByteLevelBpeTrainer
             foreach (var range in words.Between(text))
                 for (int at = range.Start; at < range.End;)
                 {
-                    int end = at + ByteLevel.WordEnd(text.AsSpan(at, range.End - at), 0);
+                    int end = at + splitter.WordEnd(text.AsSpan(at, range.End - at), 0);
                     words.Count(text.AsSpan(at, end - at));
                     at = end;
                 }
@@ -53,13 +76,6 @@ public static class ByteLevelBpeTrainer
         var vocabulary = trainer.Vocabulary.Concat(specialTokens).Select((token, id) => (token, id))
             .ToDictionary(x => x.token, x => x.id, StringComparer.Ordinal);
         var merges = trainer.Merges.Select(m => (trainer.Vocabulary[m.Left], trainer.Vocabulary[m.Right])).ToList();
-        var first = specialTokens.FirstOrDefault();
-        return new(vocabulary, merges, new TokenizerSettings
-        {
-            SpecialTokens = new() { Bos = first, Eos = first, Unk = first, Additional = [.. specialTokens.Skip(1)] },
-            AddedTokens = [.. specialTokens.Select(t => new AddedToken(t, vocabulary[t]))],
-            ModelMaxLength = modelMaxLength,
-            TokenizerClass = "GPT2Tokenizer",
-        });
+        return (vocabulary, merges);
     }
 }

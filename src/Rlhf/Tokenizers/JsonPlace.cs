@@ -31,8 +31,8 @@ internal readonly record struct JsonPlace(JsonElement Value, string File, string
         try
         {
             UntrustedJson.Check(content.Span);
-            using var document = JsonDocument.Parse(content);
-            var root = new JsonPlace(document.RootElement.Clone(), file, "");
+            // Not disposed: what was read stays with the elements. A copy of 35 MB would take as long as reading it.
+            var root = new JsonPlace(JsonDocument.Parse(content).RootElement, file, "");
             return root.Kind == JsonValueKind.Object ? root : throw root.Wrong("must be a JSON object");
         }
         catch (JsonException e)

@@ -10,10 +10,12 @@ public sealed record PaddedBatch(int[][] InputIds, int[][] AttentionMask, int[] 
     /// <param name="rows">Token ids of each row; a row may be empty.</param>
     /// <param name="padTokenId">Id that fills up.</param>
     /// <param name="side">Where it goes; default right.</param>
-    public static PaddedBatch Create(IReadOnlyList<int[]> rows, int padTokenId, PaddingSide side = PaddingSide.Right)
+    /// <param name="length">Length of the filled rows; null (the default) is that of the longest one.</param>
+    public static PaddedBatch Create(
+        IReadOnlyList<int[]> rows, int padTokenId, PaddingSide side = PaddingSide.Right, int? length = null)
     {
         ArgumentNullException.ThrowIfNull(rows);
-        int length = rows.Select(r => r.Length).DefaultIfEmpty(0).Max();
+        int filled = length ?? rows.Select(r => r.Length).DefaultIfEmpty(0).Max();
         return new(
             [.. rows.Select(r => Fill(r, padTokenId))],
             [.. rows.Select(r => Fill([.. Enumerable.Repeat(1, r.Length)], 0))],
@@ -21,7 +23,7 @@ public sealed record PaddedBatch(int[][] InputIds, int[][] AttentionMask, int[] 
 
         int[] Fill(int[] row, int filler)
         {
-            var padding = Enumerable.Repeat(filler, length - row.Length);
+            var padding = Enumerable.Repeat(filler, filled - row.Length);
             return side == PaddingSide.Left ? [.. padding, .. row] : [.. row, .. padding];
         }
     }

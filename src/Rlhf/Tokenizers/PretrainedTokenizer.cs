@@ -12,16 +12,15 @@ public abstract class PretrainedTokenizer : ITokenizer
 
     private readonly Dictionary<string, int> vocabulary;
     private readonly string?[] tokens;
-    private readonly HashSet<int> specialIds;
+    private readonly HashSet<string> specialTokens;
+    private readonly Dictionary<int, string> respelled = [];
     private readonly AddedTokenMatcher matcher;
 
     /// <summary>Takes over a vocabulary and settings; added tokens that the vocabulary lacks are joined to it.</summary>
     /// <param name="vocabulary">Tokens of the algorithm and their ids.</param>
     /// <param name="settings">Everything else.</param>
-    /// <param name="normalizes">The algorithm changes the text and finds the added tokens marked so in the result.</param>
     /// <exception cref="ArgumentException">Ids are negative, too large or used twice.</exception>
-    private protected PretrainedTokenizer(
-        IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, bool normalizes)
+    private protected PretrainedTokenizer(IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings)
     {
         ModelVocabulary = vocabulary;
         Settings = settings;
@@ -29,8 +28,8 @@ public abstract class PretrainedTokenizer : ITokenizer
         foreach (var token in settings.AddedTokens)
             this.vocabulary[token.Content] = token.Id;
         tokens = InvertVocabulary(this.vocabulary);
-        specialIds = settings.AddedTokens.Where(t => t.Special).Select(t => t.Id).ToHashSet();
-        matcher = new(settings.AddedTokens.Where(t => !normalizes || !t.Normalized));
+        specialTokens = settings.AddedTokens.Where(t => t.Special).Select(t => t.Content).ToHashSet(StringComparer.Ordinal);
+        matcher = new(settings.AddedTokens.Where(t => !t.Normalized));
         var special = settings.SpecialTokens;
         BosTokenId = Role(special.Bos);
         EosTokenId = Role(special.Eos);
@@ -132,7 +131,14 @@ public abstract class PretrainedTokenizer : ITokenizer
     }
 
     /// <inheritdoc/>
-    public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = false)
+    public string Decode(IEnumerable<int> ids, bool skipSpecialTokens = false) =>
+        DecodeTokens(ids, skipSpecialTokens, continues: false);
+
+    /// <inheritdoc/>
+    public string DecodeContinuation(IEnumerable<int> ids, bool skipSpecialTokens = false) =>
+        DecodeTokens(ids, skipSpecialTokens, continues: true);
+
+    private string DecodeTokens(IEnumerable<int> ids, bool skipSpecialTokens, bool continues)
     {
         ArgumentNullException.ThrowIfNull(ids);
         var pieces = new List<string>();
@@ -141,11 +147,12 @@ public abstract class PretrainedTokenizer : ITokenizer
             if ((uint)id >= (uint)tokens.Length)
                 throw new ArgumentOutOfRangeException(
                     nameof(ids), id, $"Token id {id} is outside the vocabulary (0 to {tokens.Length - 1}).");
-            // Ids that no token has are left out, as transformers does.
-            if (tokens[id] is { } token && !(skipSpecialTokens && specialIds.Contains(id)))
+            // Ids that no token has are left out, as transformers does. What is special goes by the spelling, there, too.
+            var token = respelled.Count > 0 && respelled.TryGetValue(id, out var spelled) ? spelled : tokens[id];
+            if (token is not null && !(skipSpecialTokens && specialTokens.Contains(token)))
                 pieces.Add(token);
         }
-        return Join(pieces);
+        return Join(pieces, continues);
     }
 
     /// <inheritdoc/>
@@ -165,12 +172,21 @@ public abstract class PretrainedTokenizer : ITokenizer
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         Directory.CreateDirectory(folder);
-        var map = TokenizerFiles.SpecialTokensMap(Settings.SpecialTokens);
         SaveVocabulary(folder);
-        TokenizerFiles.WriteJson(Path.Combine(folder, "tokenizer.json"), TokenizerJson.Write(this));
-        TokenizerFiles.WriteJson(Path.Combine(folder, "tokenizer_config.json"), TokenizerFiles.Configuration(this));
-        TokenizerFiles.WriteJson(Path.Combine(folder, "special_tokens_map.json"), map);
+        WriteNew("tokenizer.json", TokenizerJson.Write(this));
+        WriteNew("tokenizer_config.json", TokenizerFiles.Configuration(this));
+        WriteNew("special_tokens_map.json", TokenizerFiles.SpecialTokensMap(Settings.SpecialTokens));
+        Source?.Write(folder);
+
+        void WriteNew(string name, JsonObject? json)
+        {
+            if (json is not null && Source?.Has(name) != true)
+                TokenizerFiles.WriteJson(Path.Combine(folder, name), json);
+        }
     }
+
+    /// <summary>The files that this was read from, which saving writes back as they were; null: it was made otherwise.</summary>
+    internal SourceFiles? Source { get; set; }
 
     /// <summary>
     /// Removes spaces before punctuation and short forms: what transformers 4 does after decoding when
@@ -187,20 +203,32 @@ public abstract class PretrainedTokenizer : ITokenizer
     /// <inheritdoc/>
     public abstract bool SplitsAtSpaces { get; }
 
+    /// <summary>
+    /// The added tokens that are looked for in normalized text, as the normalizer leaves them; decoding then spells them so, too, as in the
+    /// reference.
+    /// </summary>
+    private protected AddedTokenMatcher NormalizedTokens(Func<string, string> normalize)
+    {
+        var normalized = Settings.AddedTokens.Where(t => t.Normalized).Select(t => t with { Content = normalize(t.Content) }).ToArray();
+        foreach (var token in normalized)
+            respelled[token.Id] = token.Content;
+        return new(normalized);
+    }
+
     /// <summary>Appends the ids of text that holds no added token.</summary>
     /// <param name="text">The text.</param>
     /// <param name="ids">Where they go.</param>
-    /// <param name="continues">The text continues another one: nothing is put before its first word.</param>
-    private protected abstract void EncodeText(ReadOnlySpan<char> text, List<int> ids, bool continues);
+    /// <param name="place">Where the text stands.</param>
+    private protected abstract void EncodeText(ReadOnlySpan<char> text, List<int> ids, TextPlace place);
 
-    /// <summary>The text of tokens.</summary>
-    private protected abstract string Join(List<string> pieces);
+    /// <summary>The text of tokens, which may continue others.</summary>
+    private protected abstract string Join(List<string> pieces, bool continues);
 
     /// <summary>Writes the vocabulary in the family's own format.</summary>
     private protected abstract void SaveVocabulary(string folder);
 
     /// <summary>The parts of tokenizer.json that belong to the algorithm: normalizer, pre_tokenizer, decoder, model.</summary>
-    internal abstract JsonObject AlgorithmJson();
+    internal abstract JsonObject? AlgorithmJson();
 
     /// <summary>The entries of tokenizer_config.json that belong to the algorithm.</summary>
     internal abstract IEnumerable<(string Name, JsonNode? Value)> AlgorithmConfiguration();
@@ -213,7 +241,8 @@ public abstract class PretrainedTokenizer : ITokenizer
         {
             var token = matcher.Next(text, at, out int start, out int end);
             if (start > at)
-                EncodeText(text.AsSpan(at, start - at), ids, continues && at == 0);
+                EncodeText(text.AsSpan(at, start - at), ids,
+                    at > 0 ? TextPlace.Inside : continues ? TextPlace.Continuation : TextPlace.Beginning);
             if (token is not null)
                 ids.Add(token.Id);
             at = end;
@@ -225,7 +254,7 @@ public abstract class PretrainedTokenizer : ITokenizer
         : throw new ArgumentOutOfRangeException(nameof(maxLength), maxLength, $"The special tokens alone take {added} ids.");
 
     /// <summary>Lengths of two texts cut to <paramref name="room"/> ids; one that takes at most half stays whole.</summary>
-    private static (int First, int Second) LongestFirst(int first, int second, int room)
+    internal static (int First, int Second) LongestFirst(int first, int second, int room)
     {
         if (first <= room - second)
             return (first, second);

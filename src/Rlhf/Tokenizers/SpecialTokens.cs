@@ -88,6 +88,14 @@ public sealed record SequenceTemplate(
     /// <summary>All ids that occur.</summary>
     internal IEnumerable<int> Ids => Before.Concat(After).Concat(PairBefore).Concat(PairBetween).Concat(PairAfter);
 
+    /// <summary>
+    /// Token types of what stands around one text and of the text itself, in their order; null is 0 everywhere.
+    /// </summary>
+    internal IReadOnlyList<int>? SingleTypes { get; init; }
+
+    /// <summary>The same of two texts; null is 1 from the second text on where <see cref="MarksSecondText"/>, else 0.</summary>
+    internal IReadOnlyList<int>? PairTypes { get; init; }
+
     /// <summary>BERT's token types mark the second text with 1; RoBERTa's template gives it 0 everywhere.</summary>
     public bool MarksSecondText { get; init; } = true;
 }

@@ -126,13 +126,15 @@ internal static class TokenizerFiles
         foreach (var (name, value) in tokenizer.AlgorithmConfiguration())
             json[name] = value;
         json["clean_up_tokenization_spaces"] = false;
-        // What transformers writes for "no limit": int(1e30).
-        json["model_max_length"] = settings.ModelMaxLength == int.MaxValue
-            ? JsonNode.Parse("1000000000000000019884624838656") : settings.ModelMaxLength;
+        json["model_max_length"] = Limit(settings.ModelMaxLength);
         json["padding_side"] = settings.PaddingSide == PaddingSide.Left ? "left" : "right";
         json["tokenizer_class"] = settings.TokenizerClass;
         return json;
     }
+
+    /// <summary>A length as transformers writes it; no limit is int(1e30) there.</summary>
+    public static JsonNode Limit(int length) =>
+        length == int.MaxValue ? JsonNode.Parse("1000000000000000019884624838656")! : JsonValue.Create(length);
 
     /// <summary>special_tokens_map.json.</summary>
     public static JsonObject SpecialTokensMap(SpecialTokens special)
@@ -178,6 +180,9 @@ internal static class TokenizerFiles
             throw new InvalidDataException($"{path}, in or after line {lines.Count + 1}: the bytes are not UTF-8.", e);
         }
     }
+
+    /// <summary>JSON as files have it.</summary>
+    public static byte[] Serialize(JsonNode json) => JsonSerializer.SerializeToUtf8Bytes(json, Readable);
 
     /// <summary>Writes JSON, all or nothing.</summary>
     public static void WriteJson(string path, JsonNode json, bool indented = true) =>

@@ -1,5 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Rlhf.Tokenizers.Pipeline;
+using Rlhf.Tokenizers.Pipeline.Models;
+using Rlhf.Tokenizers.Pipeline.Normalizers;
 
 namespace Rlhf.Tokenizers;
 
@@ -7,24 +10,21 @@ namespace Rlhf.Tokenizers;
 internal static class TokenizerJson
 {
     /// <summary>Reads a tokenizer. What the file asks for and this library does not do is an error, never ignored.</summary>
-    public static ITokenizer Read(string folder, JsonPlace json, JsonPlace? configuration, string? tokenizerClass)
+    public static PretrainedTokenizer Read(string folder, JsonPlace json, JsonPlace? configuration, string? tokenizerClass)
     {
         var model = json.Required("model");
         var listed = (json["added_tokens"]?.Items() ?? [])
             .Select(t => TokenizerFiles.ReadAddedToken(t, t.Required("id").Id())).ToList();
-        var type = model.Text("type") ?? (model["merges"] is not null ? "BPE" : "WordPiece");
-        return type switch
-        {
-            "BPE" => ReadByteLevelBpe(folder, json, model, configuration, tokenizerClass, listed),
-            "WordPiece" => ReadWordPiece(folder, json, model, configuration, tokenizerClass, listed),
-            _ => throw model.Required("type").Wrong($"is '{type}'; byte-level BPE and WordPiece can be read"),
-        };
+        return IsGpt2(json, model) ? ReadByteLevelBpe(folder, json, model, configuration, tokenizerClass, listed)
+            : IsBert(json, model) ? ReadWordPiece(folder, json, model, configuration, tokenizerClass, listed)
+            : PipelineReader.Read(folder, json, model, configuration, tokenizerClass, listed);
     }
 
-    /// <summary>The file's content for a tokenizer.</summary>
-    public static JsonObject Write(PretrainedTokenizer tokenizer)
+    /// <summary>The file's content for a tokenizer; null for one that was read from such a file and is saved as it was.</summary>
+    public static JsonObject? Write(PretrainedTokenizer tokenizer)
     {
-        var algorithm = tokenizer.AlgorithmJson();
+        if (tokenizer.AlgorithmJson() is not { } algorithm)
+            return null;
         var json = new JsonObject { ["version"] = "1.0", ["truncation"] = null, ["padding"] = null };
         json["added_tokens"] = new JsonArray([.. tokenizer.Settings.AddedTokens.OrderBy(t => t.Id).Select(t =>
         {
@@ -51,13 +51,34 @@ internal static class TokenizerJson
     public static JsonObject Vocabulary(IReadOnlyDictionary<string, int> vocabulary) =>
         new(vocabulary.OrderBy(x => x.Value).Select(x => KeyValuePair.Create(x.Key, (JsonNode?)x.Value)));
 
-    /// <summary>An object of tokens and ids.</summary>
+    /// <summary>An object of tokens and ids. There may be hundreds of thousands: a place is worked out for a complaint only.</summary>
     public static Dictionary<string, int> ReadVocabulary(JsonPlace json)
     {
-        var vocabulary = new Dictionary<string, int>(StringComparer.Ordinal);
-        foreach (var (token, id) in json.Members())
-            vocabulary[token] = id.Id();
+        if (json.Kind != JsonValueKind.Object)
+            throw json.Wrong("must be an object");
+        var vocabulary = new Dictionary<string, int>(json.Value.GetPropertyCount(), StringComparer.Ordinal);
+        foreach (var member in json.Value.EnumerateObject())
+        {
+            if (member.Value.ValueKind != JsonValueKind.Number || !member.Value.TryGetInt32(out int id) || id < 0)
+                throw json.Members().First(m => m.Name == member.Name).Value.Wrong("must be a token id");
+            vocabulary[member.Name] = id;
+        }
         return vocabulary.Count > 0 ? vocabulary : throw json.Wrong("holds no tokens");
+    }
+
+    /// <summary>Refuses a vocabulary that lost a part: an id below its last one that neither it nor an added token has.</summary>
+    public static void CheckHoles(JsonPlace place, Dictionary<string, int> vocabulary, IEnumerable<AddedToken> added)
+    {
+        int last = vocabulary.Values.Max();
+        if (last >= PretrainedTokenizer.MostTokens)
+            throw place.Wrong($"has the id {last}; ids must lie between 0 and {PretrainedTokenizer.MostTokens - 1}");
+        var used = new bool[last + 1];
+        foreach (int id in vocabulary.Values.Concat(added.Select(t => t.Id).Where(id => id <= last)))
+            used[id] = true;
+        int hole = Array.IndexOf(used, false);
+        if (hole >= 0)
+            throw place.Wrong($"has no token with the id {hole}, though its ids go up to {last}; fetch the file again, or number the tokens "
+                + "without holes");
     }
 
     /// <summary>The two tokens of a merge written with a space between them; null when it is something else.</summary>
@@ -68,54 +89,53 @@ internal static class TokenizerJson
             ? (line[..space], line[(space + 1)..]) : null;
     }
 
+    /// <summary>Byte-level BPE as GPT-2 and RoBERTa write it, which has a class of its own.</summary>
+    private static bool IsGpt2(JsonPlace json, JsonPlace model) =>
+        ModelReader.Type(model) == "BPE" && json["normalizer"] is null
+        && json["pre_tokenizer"] is { } split && split.Text("type") == "ByteLevel" && split.Flag("use_regex", true)
+        && (json["decoder"] is not { } decoder || decoder.Text("type") == "ByteLevel")
+        && model.Text("continuing_subword_prefix") is null or "" && model.Text("end_of_word_suffix") is null or ""
+        && model["dropout"] is null && !model.Flag("byte_fallback") && !model.Flag("ignore_merges") && !model.Flag("fuse_unk");
+
+    /// <summary>WordPiece as BERT writes it, which has a class of its own.</summary>
+    private static bool IsBert(JsonPlace json, JsonPlace model) =>
+        ModelReader.Type(model) == "WordPiece" && json["pre_tokenizer"]?.Text("type") == "BertPreTokenizer"
+        && (json["normalizer"] is not { } normalizer || normalizer.Text("type") == "BertNormalizer")
+        && (json["decoder"] is not { } decoder || decoder.Text("type") == "WordPiece");
+
     private static ByteLevelBpeTokenizer ReadByteLevelBpe(
         string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration, string? tokenizerClass, List<AddedToken> listed)
     {
-        const string Understood = "is not byte-level BPE as GPT-2 and RoBERTa write it";
-        if (json["normalizer"] is { } normalizer)
-            throw normalizer.Wrong(Understood + " (no normalizer)");
         var split = json.Required("pre_tokenizer");
-        if (split.Text("type") != "ByteLevel" || !split.Flag("use_regex", true))
-            throw split.Wrong(Understood + " (pre_tokenizer ByteLevel)");
-        foreach (var affix in new[] { "continuing_subword_prefix", "end_of_word_suffix" })
-            if (model.Text(affix) is { Length: > 0 })
-                throw model.Required(affix).Wrong(Understood);
-        foreach (var flag in new[] { "byte_fallback", "ignore_merges", "fuse_unk" })
-            if (model.Flag(flag))
-                throw model.Required(flag).Wrong(Understood);
+        var vocabulary = ReadVocabulary(model.Required("vocab"));
+        CheckHoles(model.Required("vocab"), vocabulary, listed);
         var merges = model.Required("merges").Items().Select(ReadMerge).ToList();
         return AutoTokenizer.ByteLevelBpe(
-            folder, ReadVocabulary(model.Required("vocab")), merges, configuration, tokenizerClass, listed, PostProcessor(json),
+            folder, vocabulary, merges, configuration, tokenizerClass, listed, PostProcessor(json),
             split.Flag("add_prefix_space"), model.Text("unk_token") is { Length: > 0 } unknown ? unknown : null);
     }
 
     private static WordPieceTokenizer ReadWordPiece(
         string folder, JsonPlace json, JsonPlace model, JsonPlace? configuration, string? tokenizerClass, List<AddedToken> listed)
     {
-        const string Understood = "is not WordPiece as BERT writes it";
-        if (json.Required("pre_tokenizer") is var split && split.Text("type") != "BertPreTokenizer")
-            throw split.Wrong(Understood + " (pre_tokenizer BertPreTokenizer)");
-        if (json["normalizer"] is { } other && other.Text("type") != "BertNormalizer")
-            throw other.Wrong(Understood + " (normalizer BertNormalizer)");
-        var description = new WordPieceModel
+        var vocabulary = ReadVocabulary(model.Required("vocab"));
+        CheckHoles(model.Required("vocab"), vocabulary, listed);
+        var description = new WordPieceSettings
         {
             Normalizer = json["normalizer"] is { } normalizer
-                ? new(normalizer.Flag("clean_text", true), normalizer.Flag("handle_chinese_chars", true),
-                    normalizer["strip_accents"]?.Flag(), normalizer.Flag("lowercase", true))
-                : new(false, false, false, false),
+                ? NormalizerReader.ReadBert(normalizer) : new(false, false, false, false),
             UnknownToken = model.Text("unk_token"),
             ContinuingPrefix = model.Text("continuing_subword_prefix") ?? "##",
             MaxWordLength = model["max_input_chars_per_word"]?.Limit() ?? 100,
             CleanUpSpaces = json["decoder"]?.Flag("cleanup", true) ?? true,
         };
         return AutoTokenizer.WordPiece(
-            folder, ReadVocabulary(model.Required("vocab")), configuration, tokenizerClass, listed, PostProcessor(json),
-            description);
+            folder, vocabulary, configuration, tokenizerClass, listed, PostProcessor(json), description);
     }
 
     /// <summary>What the file says about the ids around texts; null when it does not.</summary>
-    private static SequenceTemplate? PostProcessor(JsonPlace json) =>
-        json["post_processor"] is { } processor ? ReadTemplate(processor)
+    internal static SequenceTemplate? PostProcessor(JsonPlace json) =>
+        json["post_processor"] is { } processor ? TemplateReader.Read(processor)
         : json.Has("post_processor") ? SequenceTemplate.None : null;
 
     private static (string, string) ReadMerge(JsonPlace merge)
@@ -124,61 +144,6 @@ internal static class TokenizerJson
             return SplitMerge(merge.Text()) ?? throw merge.Wrong("is not two tokens with one space between them");
         var pair = merge.Items().Select(x => x.Text()).ToArray();
         return pair.Length == 2 ? (pair[0], pair[1]) : throw merge.Wrong("is not a pair of tokens");
-    }
-
-    /// <summary>What the post-processor adds around texts.</summary>
-    internal static SequenceTemplate ReadTemplate(JsonPlace processor)
-    {
-        switch (processor.Required("type").Text())
-        {
-            case "ByteLevel":
-                return SequenceTemplate.None;
-            case "BertProcessing":
-                return SequenceTemplate.Bert(Id("cls"), Id("sep"));
-            case "RobertaProcessing":
-                return SequenceTemplate.Roberta(Id("cls"), Id("sep")) with { MarksSecondText = false };
-            case "Sequence":
-                return processor.Required("processors").Items().Select(p => ReadTemplate(p))
-                    .LastOrDefault(t => t.Ids.Any()) ?? SequenceTemplate.None;
-            case "TemplateProcessing":
-                return ReadTemplateProcessing(processor);
-            case var other:
-                throw processor.Wrong($"has the type '{other}', which is not known");
-        }
-
-        int Id(string name)
-        {
-            var entry = processor.Required(name).Items().ToArray();
-            return entry.Length == 2 ? entry[1].Id() : throw processor.Required(name).Wrong("must be a token and its id");
-        }
-    }
-
-    private static SequenceTemplate ReadTemplateProcessing(JsonPlace processor)
-    {
-        var tokens = processor["special_tokens"]?.Members().ToDictionary(
-            x => x.Name, x => x.Value.Required("ids").Items().Select(i => i.Id()).ToArray(), StringComparer.Ordinal) ?? [];
-        var single = Parts(processor.Required("single"), "A");
-        var pair = Parts(processor.Required("pair"), "A", "B");
-        bool marks = processor.Required("pair").Items().Any(
-            p => p["Sequence"] is { } text && text.Text("id") == "B" && text["type_id"]?.Id() == 1);
-        return new(single[0], single[1], pair[0], pair[1], pair[2]) { MarksSecondText = marks };
-
-        List<int>[] Parts(JsonPlace list, params string[] sequences)
-        {
-            var parts = new List<List<int>> { new() };
-            foreach (var piece in list.Items())
-            {
-                if (piece["SpecialToken"] is { } token)
-                    parts[^1].AddRange(tokens.TryGetValue(token.Required("id").Text(), out var found)
-                        ? found : throw token.Wrong("is not among special_tokens"));
-                else if (parts.Count <= sequences.Length && piece.Required("Sequence").Text("id") == sequences[parts.Count - 1])
-                    parts.Add([]);
-                else
-                    throw piece.Wrong($"is out of place; the texts must come in the order {string.Join(", ", sequences)}");
-            }
-            return parts.Count == sequences.Length + 1
-                ? [.. parts] : throw list.Wrong($"must name {string.Join(" and ", sequences)}");
-        }
     }
 
     private static JsonObject? DefaultPostProcessor(PretrainedTokenizer tokenizer) => tokenizer is WordPieceTokenizer ? null

@@ -1,7 +1,6 @@
-using System.Buffers;
-using System.Runtime.InteropServices;
-using System.Text;
 using System.Text.Json.Nodes;
+using Rlhf.Tokenizers.Pipeline.Decoders;
+using Rlhf.Tokenizers.Pipeline.Models;
 
 namespace Rlhf.Tokenizers;
 
@@ -15,10 +14,8 @@ namespace Rlhf.Tokenizers;
 /// </remarks>
 public sealed class WordPieceTokenizer : PretrainedTokenizer
 {
-    private readonly Dictionary<string, int> pieces;
-    private readonly Dictionary<string, int>.AlternateLookup<ReadOnlySpan<char>> lookup;
-    private readonly int longestPiece, unknownId;
-    private readonly WordCache cache = new();
+    private readonly WordPieceModel model;
+    private readonly WordPieceDecoder decoder;
     private readonly AddedTokenMatcher normalizedTokens;
 
     /// <summary>A tokenizer from its parts.</summary>
@@ -33,20 +30,18 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
     public WordPieceTokenizer(
         IReadOnlyDictionary<string, int> vocabulary, TokenizerSettings settings, BertNormalizer? normalizer = null,
         string unknownToken = "[UNK]", string continuingPrefix = "##", int maxWordLength = 100, bool cleanUpSpaces = true)
-        : base(vocabulary, settings, normalizes: true)
+        : base(vocabulary, settings)
     {
         Normalizer = normalizer ?? new();
         UnknownToken = unknownToken;
         ContinuingPrefix = continuingPrefix;
         MaxWordLength = maxWordLength;
         CleansUpSpaces = cleanUpSpaces;
-        if (!vocabulary.TryGetValue(unknownToken, out unknownId))
+        if (!vocabulary.TryGetValue(unknownToken, out int unknownId))
             throw new ArgumentException($"The vocabulary lacks the unknown token '{unknownToken}'.", nameof(vocabulary));
-        pieces = new(vocabulary, StringComparer.Ordinal);
-        lookup = pieces.GetAlternateLookup<ReadOnlySpan<char>>();
-        longestPiece = pieces.Keys.Max(p => p.Length);
-        normalizedTokens = new(settings.AddedTokens.Where(t => t.Normalized)
-            .Select(t => t with { Content = Normalizer.Normalize(t.Content) }));
+        model = new(new(vocabulary, StringComparer.Ordinal), unknownId, continuingPrefix, maxWordLength);
+        decoder = new(continuingPrefix, cleanUpSpaces);
+        normalizedTokens = NormalizedTokens(text => Normalizer.Normalize(text));
     }
 
     /// <summary>What is done to the text first.</summary>
@@ -67,7 +62,7 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
     /// <inheritdoc/>
     public override bool SplitsAtSpaces => true;
 
-    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids, bool continues)
+    private protected override void EncodeText(ReadOnlySpan<char> text, List<int> ids, TextPlace place)
     {
         var normalized = Normalizer.Normalize(text);
         for (int at = 0; at < normalized.Length;)
@@ -83,68 +78,13 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
     private void EncodeNormalized(ReadOnlySpan<char> text, List<int> ids)
     {
         for (int at = 0; BertNormalizer.NextWord(text, at, out int start, out int end); at = end)
-        {
-            var word = text[start..end];
-            if (cache.TryAppend(word, ids))
-                continue;
-            int before = ids.Count;
-            if (!TryCut(word, ids))
-            {
-                CollectionsMarshal.SetCount(ids, before);
-                ids.Add(unknownId);
-            }
-            cache.Remember(word, CollectionsMarshal.AsSpan(ids)[before..]);
-        }
+            model.Take(text[start..end], TextPlace.Inside, ids);
     }
 
-    private bool TryCut(ReadOnlySpan<char> word, List<int> ids)
+    private protected override string Join(List<string> pieces, bool continues)
     {
-        if (word.Length > MaxWordLength && CountRunes(word) > MaxWordLength)
-            return false;
-        var buffer = ArrayPool<char>.Shared.Rent(ContinuingPrefix.Length + word.Length);
-        try
-        {
-            // The prefix always stands right before the part of the word that is still to be cut.
-            for (int start = 0; start < word.Length;)
-            {
-                int prefix = start == 0 ? 0 : ContinuingPrefix.Length;
-                ContinuingPrefix.AsSpan(0, prefix).CopyTo(buffer);
-                word[start..].CopyTo(buffer.AsSpan(prefix));
-                int length = Math.Min(prefix + word.Length - start, longestPiece), id = -1;
-                while (length > prefix && !lookup.TryGetValue(buffer.AsSpan(0, length), out id))
-                    length -= length >= 2 && char.IsSurrogatePair(buffer[length - 2], buffer[length - 1]) ? 2 : 1;
-                if (length <= prefix)
-                    return false;
-                ids.Add(id);
-                start += length - prefix;
-            }
-            return true;
-        }
-        finally
-        {
-            ArrayPool<char>.Shared.Return(buffer);
-        }
-    }
-
-    private static int CountRunes(ReadOnlySpan<char> word)
-    {
-        int count = 0;
-        foreach (var _ in word.EnumerateRunes())
-            count++;
-        return count;
-    }
-
-    private protected override string Join(List<string> pieces)
-    {
-        var text = new StringBuilder();
-        for (int i = 0; i < pieces.Count; i++)
-        {
-            var piece = i == 0 ? pieces[i]
-                : pieces[i].StartsWith(ContinuingPrefix, StringComparison.Ordinal) ? pieces[i][ContinuingPrefix.Length..]
-                : " " + pieces[i];
-            text.Append(CleansUpSpaces ? CleanUpSpaces(piece).Replace(" do not", " don't", StringComparison.Ordinal) : piece);
-        }
-        return text.ToString();
+        decoder.Decode(pieces, continues);
+        return string.Concat(pieces);
     }
 
     private protected override void SaveVocabulary(string folder)
@@ -157,7 +97,7 @@ public sealed class WordPieceTokenizer : PretrainedTokenizer
         TokenizerFiles.WriteText(Path.Combine(folder, "vocab.txt"), lines);
     }
 
-    internal override JsonObject AlgorithmJson() => new()
+    internal override JsonObject? AlgorithmJson() => new()
     {
         ["normalizer"] = new JsonObject
         {

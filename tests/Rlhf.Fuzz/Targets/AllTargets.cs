@@ -7,7 +7,8 @@ internal static class AllTargets
 {
     public static IReadOnlyList<FuzzTarget> Make(Scratch scratch) =>
     [
-        .. WeightTargets.Make(scratch), .. ModelTargets.Make(scratch), .. TableTargets.Make(scratch), .. ArchiveTargets.Make(),
+        .. WeightTargets.Make(scratch), .. ModelTargets.Make(scratch), .. TokenizerTargets.Make(scratch), .. TableTargets.Make(scratch),
+        .. ArchiveTargets.Make(),
         .. SettingsTargets.Make(), .. CheckpointTargets.Make(scratch), .. AnswerTargets.Make(), .. TextTargets.Make(),
     ];
 

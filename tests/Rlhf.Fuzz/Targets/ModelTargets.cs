@@ -103,7 +103,7 @@ internal static class ModelTargets
         WrongResultException.Unless(!config.Validate().Any(), "a configuration that is not valid");
     }
 
-    private static ITokenizer Read(string folder, byte[] json)
+    internal static ITokenizer Read(string folder, byte[] json)
     {
         try
         {
@@ -133,7 +133,7 @@ internal static class ModelTargets
     }
 
     /// <summary>A tokenizer that was read takes any text.</summary>
-    private static void Use(ITokenizer tokenizer)
+    internal static void Use(ITokenizer tokenizer)
     {
         var ids = tokenizer.Encode(Probe);
         WrongResultException.Unless(ids.All(id => id >= 0 && id < tokenizer.VocabSize), "an id outside the vocabulary");
@@ -144,7 +144,7 @@ internal static class ModelTargets
         WrongResultException.Unless(text < 1 << 20, "a text out of all proportion");
         // A run saves it at its end.
         var pretrained = (PretrainedTokenizer)tokenizer;
-        JsonNode[] saved = [TokenizerJson.Write(pretrained), TokenizerFiles.Configuration(pretrained)];
-        WrongResultException.Unless(saved.All(json => json.ToJsonString().Length < 1 << 26), "files out of all proportion");
+        JsonNode?[] saved = [TokenizerJson.Write(pretrained), TokenizerFiles.Configuration(pretrained)];
+        WrongResultException.Unless(saved.All(json => json is null || json.ToJsonString().Length < 1 << 26), "files out of all proportion");
     }
 }

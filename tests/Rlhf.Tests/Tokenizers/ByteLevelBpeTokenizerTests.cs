@@ -74,7 +74,7 @@ public class ByteLevelBpeTokenizerTests
         var table = new MergeTable(16);
         int rank = 0;
         foreach (var (left, right) in new[] { (0, 1), (1, 0), (0, 0), (3, 3), (1, 1), (4, 0), (5, 3) })
-            table.Add(left, right, rank, 3 + rank++);
+            table.Add(left, right, 3 + rank++);
         Gen.Int[0, 2].Array[0, 200].Sample(symbols =>
         {
             int[] scanned = [.. symbols], queued = [.. symbols];
