@@ -1,5 +1,6 @@
 using BenchmarkDotNet.Attributes;
 using Rlhf.Models;
+using Rlhf.Models.Fused;
 using Rlhf.Models.Gpt2;
 using Rlhf.Models.Layers;
 using Rlhf.Runtime;
@@ -28,7 +29,7 @@ public class PackedForward
     [GlobalSetup]
     public void Setup()
     {
-        Gpt2FusedBlock.Enabled = Fused;
+        FusedBlocks.Enabled = Fused;
         var config = Shape == "gpt2" ? new Gpt2Config() : new Gpt2Config { VocabSize = 8000, NPositions = 128, NEmbd = 256, NLayer = 6, NHead = 8 };
         model = new Gpt2LMHeadModel(config with { ResidPdrop = 0, EmbdPdrop = 0, AttnPdrop = 0 });
         model.Initialize(0);
@@ -44,7 +45,7 @@ public class PackedForward
         gradient.Dispose();
         batch.Dispose();
         model.Dispose();
-        Gpt2FusedBlock.Enabled = true;
+        FusedBlocks.Enabled = true;
     }
 
     [Benchmark]

@@ -1,3 +1,4 @@
+using Rlhf.Models;
 using System.CommandLine;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
@@ -65,6 +66,13 @@ internal sealed class VerbCommand : Command
 
     private int Invoke(ParseResult command, Func<VerbContext, int> run)
     {
+        HashSet<string> noted = [];
+        void Note(string note)
+        {
+            if (!command.GetValue(quiet) && noted.Add(note))
+                Console.Error.WriteLine($"Note: {Screen.Clean(note)}");
+        }
+        PretrainedModel.Noticed += Note;
         try
         {
             string? file = command.GetValue(config) ?? defaultConfig?.Invoke(command);
@@ -80,6 +88,10 @@ internal sealed class VerbCommand : Command
         catch (Exception e)
         {
             return ErrorReport.Write(e, command.GetValue(debug), Settings.NameFlags);
+        }
+        finally
+        {
+            PretrainedModel.Noticed -= Note;
         }
     }
 }

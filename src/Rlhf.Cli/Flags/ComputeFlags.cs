@@ -45,7 +45,7 @@ internal sealed record ComputeFlags
     public torch.Device StartToRead(string task, params IEnumerable<string?> folders)
     {
         var device = Start();
-        CheckMemory(MemoryPlan.ForReading(task, folders.OfType<string>().Select(ModelSize.Of)), device);
+        CheckMemory(MemoryPlan.ForReading(task, folders.OfType<string>().Select(ModelShape.Of)), device);
         return device;
     }
 

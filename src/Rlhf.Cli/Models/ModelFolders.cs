@@ -64,7 +64,10 @@ internal static class ModelFolders
     public static string NoModel(string path) =>
         File.Exists(Path.Combine(path, RunFiles.Config))
             ? "is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
+        : File.Exists(Path.Combine(path, "adapter_config.json"))
+            ? "holds a PEFT adapter, not a model: merge it into its base model first (PEFT: merge_and_unload, then save_pretrained)."
         : Directory.Exists(path) ? "is no model folder: it holds no config.json."
+        : File.Exists(path) ? "is a file; a model is a folder with config.json, the weights and the tokenizer's files: name the folder."
         : "does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.";
 
     /// <summary>

@@ -8,8 +8,7 @@ using Rlhf.Cli.Terminal;
 using Rlhf.Data.Batching;
 using Rlhf.Evaluation.Benchmarks;
 using Rlhf.Hub;
-using Rlhf.Models.Encoders;
-using Rlhf.Models.Gpt2;
+using Rlhf.Models;
 using Rlhf.Training.Ppo;
 using Spectre.Console;
 
@@ -182,34 +181,9 @@ internal static class BenchVerb
         return table;
     }
 
-    private static Gpt2Config Policy(VerbContext context, string name) => name switch
-    {
-        "gpt2" => new Gpt2Config(),
-        "tiny" => new Gpt2Config
-        {
-            VocabSize = 8000,
-            NPositions = 128,
-            NEmbd = 256,
-            NLayer = 6,
-            NHead = 8,
-            EosTokenId = null,
-            BosTokenId = null,
-        },
-        _ => Gpt2Config.Load(ModelFolders.Resolve(context, "--model", name, HubModelParts.Configuration)),
-    };
+    private static ModelConfig Policy(VerbContext context, string name) => KnownShapes.Find(name)
+        ?? ModelConfig.Read(ModelFolders.Resolve(context, "--model", name, HubModelParts.Configuration));
 
-    private static EncoderConfig Reward(VerbContext context, string name) => name switch
-    {
-        "distilbert" => new DistilBertConfig(),
-        "tiny" => new DistilBertConfig
-        {
-            VocabSize = 8000,
-            MaxPositionEmbeddings = 256,
-            HiddenSize = 192,
-            NumHiddenLayers = 2,
-            NumAttentionHeads = 6,
-            IntermediateSize = 768,
-        },
-        _ => DistilBertConfig.Load(ModelFolders.Resolve(context, "--reward", name, HubModelParts.Configuration)),
-    };
+    private static ModelConfig Reward(VerbContext context, string name) => KnownShapes.Find(name == "tiny" ? "tiny-reward" : name)
+        ?? ModelConfig.Read(ModelFolders.Resolve(context, "--reward", name, HubModelParts.Configuration));
 }

@@ -8,23 +8,12 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;
 using Rlhf.Models;
-using Rlhf.Models.Encoders;
-using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
 using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
-
-/// <summary>Architectures that <c>rlhf init</c> makes.</summary>
-internal enum ModelType
-{
-    Gpt2,
-    Distilbert,
-    Bert,
-    Roberta,
-}
 
 /// <summary>How weights are stored in a file.</summary>
 internal enum StorageType
@@ -37,8 +26,9 @@ internal enum StorageType
 /// <summary>Shape of a new model.</summary>
 internal sealed record InitFlags
 {
-    [Description("Architecture: gpt2 writes text, the others classify it.")]
-    public ModelType ModelType { get; init; }
+    [Description("Architecture, by transformers' model_type: gpt2 writes text; distilbert, bert and roberta classify it.")]
+    [ValueName("TYPE")]
+    public string ModelType { get; init; } = "gpt2";
 
     [Description("Tokenizer folder, or org/name of the Hub, whose files and vocabulary size the model takes over.")]
     [ValueName("DIR|ORG/NAME")]
@@ -85,6 +75,8 @@ internal sealed record InitFlags
         ];
         foreach (var (name, value) in sizes)
             if (value < 1) yield return $"{name} is {value}; it must be at least 1.";
+        if (ModelFamilies.Find(ModelType.ToLowerInvariant()) is null)
+            yield return $"ModelType is {ModelType}; it must be one of {string.Join(", ", ModelFamilies.All.Select(f => f.ModelType))}.";
         if (Heads > 0 && HiddenSize % Heads != 0)
             yield return $"Heads is {Heads}, which does not divide HiddenSize {HiddenSize}.";
         if (!(Dropout is >= 0 and < 1)) yield return $"Dropout is {Dropout}; it must be at least 0 and below 1.";
@@ -112,8 +104,10 @@ internal static class InitVerb
         LibTorch.Initialize();
         var tokenizer = options.Tokenizer is { } path
             ? AutoTokenizer.FromPretrained(ModelFolders.Resolve(context, "--tokenizer", path, HubModelParts.Tokenizer)) : null;
-        using PretrainedModel model = options.ModelType == ModelType.Gpt2
-            ? new Gpt2LMHeadModel(Gpt2(options, tokenizer)) : Classifier(options, tokenizer);
+        var family = ModelFamilies.Find(options.ModelType.ToLowerInvariant())!;
+        var config = Config(family, options, tokenizer);
+        using PretrainedModel model = family.HasCausalLM ? AutoModelForCausalLM.FromConfig(config)
+            : AutoModelForSequenceClassification.FromConfig(config);
         model.Initialize(options.Seed);
         model.SavePretrained(folder, options.Storage.ToScalarType());
         tokenizer?.SavePretrained(folder);
@@ -134,63 +128,36 @@ internal static class InitVerb
             ]);
     }
 
-    private static Gpt2Config Gpt2(InitFlags options, ITokenizer? tokenizer)
+    private static ModelConfig Config(ModelFamily family, InitFlags options, ITokenizer? tokenizer)
     {
-        var usual = new Gpt2Config();
-        int vocabulary = Vocabulary(options, tokenizer, usual.VocabSize);
-        int? end = tokenizer is not null ? tokenizer.EosTokenId : usual.EosTokenId < vocabulary ? usual.EosTokenId : null;
-        return usual with
-        {
-            VocabSize = vocabulary,
-            NPositions = options.MaxPositions ?? usual.NPositions,
-            NEmbd = options.HiddenSize,
-            NLayer = options.Layers ?? usual.NLayer,
-            NHead = options.Heads,
-            NInner = options.IntermediateSize,
-            ResidPdrop = options.Dropout,
-            EmbdPdrop = options.Dropout,
-            AttnPdrop = options.Dropout,
-            BosTokenId = tokenizer?.BosTokenId ?? end,
-            EosTokenId = end,
-        };
-    }
-
-    private static SequenceClassifier Classifier(InitFlags options, ITokenizer? tokenizer)
-    {
-        EncoderConfig usual = options.ModelType switch
-        {
-            ModelType.Distilbert => new DistilBertConfig(),
-            ModelType.Bert => new BertConfig(),
-            _ => new RobertaConfig(),
-        };
-        if (tokenizer is { ClsTokenId: null })
+        if (!family.HasCausalLM && tokenizer is { ClsTokenId: null })
             throw new ConfigurationException(
                 [$"--tokenizer {options.Tokenizer} has no token that begins a classifier's input ([CLS] or <s>); "
                 + "train one with rlhf tokenizer train --kind wordpiece."]);
-        int pad = tokenizer?.PadTokenId ?? usual.PadTokenId;
-        int positions = options.MaxPositions is not { } longest ? usual.MaxPositionEmbeddings
-            : usual is RobertaConfig ? longest + pad + 1 : longest;
-        return AutoModelForSequenceClassification.FromConfig(usual with
+        var config = family.NewConfig(new NewModelSizes
         {
-            VocabSize = Vocabulary(options, tokenizer, usual.VocabSize),
-            MaxPositionEmbeddings = positions,
+            VocabSize = Vocabulary(options, tokenizer),
+            Layers = options.Layers,
             HiddenSize = options.HiddenSize,
-            NumHiddenLayers = options.Layers ?? usual.NumHiddenLayers,
-            NumAttentionHeads = options.Heads,
-            IntermediateSize = options.IntermediateSize ?? 4 * options.HiddenSize,
-            HiddenDropout = options.Dropout,
-            AttentionDropout = options.Dropout,
-            PadTokenId = pad,
-            Labels = [.. options.Labels.Split(',', StringSplitOptions.TrimEntries)],
+            Heads = options.Heads,
+            IntermediateSize = options.IntermediateSize,
+            MaxPositions = options.MaxPositions,
+            Dropout = options.Dropout,
+            BosTokenId = tokenizer?.BosTokenId,
+            EosTokenId = tokenizer?.EosTokenId,
+            PadTokenId = tokenizer?.PadTokenId,
+            Labels = family.HasCausalLM ? null : [.. options.Labels.Split(',', StringSplitOptions.TrimEntries)],
         });
+        return tokenizer is { EosTokenId: null } && family.HasCausalLM
+            ? config.With("eos_token_id", null).With("bos_token_id", tokenizer.BosTokenId) : config;
     }
 
-    private static int Vocabulary(InitFlags options, ITokenizer? tokenizer, int usual)
+    private static int? Vocabulary(InitFlags options, ITokenizer? tokenizer)
     {
         if (tokenizer is not null && options.VocabSize < tokenizer.VocabSize)
             throw new ConfigurationException(
                 [$"--vocab-size is {options.VocabSize}, but the tokenizer has {tokenizer.VocabSize} tokens."]);
-        return options.VocabSize ?? tokenizer?.VocabSize ?? usual;
+        return options.VocabSize ?? tokenizer?.VocabSize;
     }
 
     /// <summary>libtorch's name of a storage type; null keeps float32.</summary>

@@ -113,8 +113,8 @@ internal static class PpoVerb
 
         var device = context.Settings.Get<ComputeFlags>().Start();
         context.Settings.Get<ComputeFlags>().CheckMemory(MemoryPlan.ForPpo(
-            $"PPO on {policyFolder}", config, ModelSize.Of(policyFolder), refFolder is null ? null : ModelSize.Of(refFolder),
-            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelSize.Of)], lengths.QueryLengths,
+            $"PPO on {policyFolder}", config, ModelShape.Of(policyFolder), refFolder is null ? null : ModelShape.Of(refFolder),
+            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelShape.Of)], lengths.QueryLengths,
             lengths.ResponseLengths, device),
             device);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);

@@ -102,7 +102,7 @@ internal static class RewardVerb
         var config = context.Settings.Get<RewardConfig>();
         var screen = context.Screen;
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var size = ModelSize.Of(source);
+        var size = ModelShape.Of(source);
         void CheckMemory(int[]? longest) => context.Settings.Get<ComputeFlags>().CheckMemory(MemoryPlan.ForTraining(
             $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false), device);
         CheckMemory(null);

@@ -88,7 +88,7 @@ internal static class SftVerb
         HubFlags.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var (compute, size) = (context.Settings.Get<ComputeFlags>(), ModelSize.Of(source));
+        var (compute, size) = (context.Settings.Get<ComputeFlags>(), ModelShape.Of(source));
         string task = $"Fine-tuning {source}";
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, null, device, predictsTokens: true), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);

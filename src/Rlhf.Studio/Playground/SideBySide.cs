@@ -107,9 +107,9 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         var sampling = question.Sampling;
         var answers = new[]
         {
-            new OneAnswer(Side.Base, before.Tokenizer, before.Model.EosTokenId,
+            new OneAnswer(Side.Base, before.Tokenizer, before.Model.EosTokenIds,
                 new TextGenerator(before.Model).StreamScored(query, sampling, random, after.Model)),
-            new OneAnswer(Side.Aligned, after.Tokenizer, after.Model.EosTokenId,
+            new OneAnswer(Side.Aligned, after.Tokenizer, after.Model.EosTokenIds,
                 new TextGenerator(after.Model).StreamScored(query, sampling, random, before.Model)),
         };
         try
@@ -150,7 +150,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
     private float? Score(string? folder, string prompt, string answer) =>
         folder is null || (prompt + answer).Trim().Length == 0 ? null : shelf.Reward(folder).Score([new Completion(prompt, answer)])[0];
 
-    private sealed class OneAnswer(Side side, ITokenizer tokenizer, int? end, IEnumerable<ScoredToken> tokens) : IDisposable
+    private sealed class OneAnswer(Side side, ITokenizer tokenizer, IReadOnlyList<int> ends, IEnumerable<ScoredToken> tokens) : IDisposable
     {
         private readonly IEnumerator<ScoredToken> tokens = tokens.GetEnumerator();
         private readonly List<int> ids = [];
@@ -170,7 +170,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
             var token = tokens.Current;
             double ratio = side == Side.Aligned ? token.LogRatio : -token.LogRatio;
             (Tokens, LogRatio) = (Tokens + 1, LogRatio + ratio);
-            if (token.Id == end)
+            if (ends.Contains(token.Id))
                 return new(side, "", ratio);
             ids.Add(token.Id);
             // A token may end within a character: then it waits for the rest.

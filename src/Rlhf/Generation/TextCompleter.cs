@@ -157,13 +157,13 @@ public sealed class TextCompleter : IDisposable
         try
         {
             var pending = new PendingText(options.Stop);
-            int? end = options.Sampling.EosTokenId ?? model.EosTokenId;
+            IReadOnlyList<int> ends = options.Sampling.EosTokenId is { } end ? [end] : model.EosTokenIds;
             List<int> ids = [], sinceLast = [];
             foreach (int id in new TextGenerator(model).Stream(query, options.Sampling, new RandomStream(options.Seed, "complete")))
             {
                 cancellation.ThrowIfCancellationRequested();
                 sinceLast.Add(id);
-                bool ended = id == end;
+                bool ended = ends.Contains(id);
                 if (!ended)
                     ids.Add(id);
                 string certain = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: ended, out bool stopped);

@@ -132,7 +132,7 @@ public sealed class TextGenerator
             .Select(id => $"Token {id} is to end responses, but the model's vocabulary has {model.VocabSize} tokens.");
         ConfigurationException.ThrowIfAny([.. config.Validate(), .. unknown]);
         // A model's own end token may lie outside its vocabulary, where a small model kept GPT-2's: then nothing ends early.
-        int[] ends = [.. StopTokenIds, config.EosTokenId ?? model.EosTokenId ?? -1];
+        int[] ends = [.. StopTokenIds, .. config.EosTokenId is { } end ? [end] : model.EosTokenIds];
         return [.. ends.Where(id => id >= 0)];
     }
 
@@ -175,7 +175,7 @@ public sealed class TextGenerator
     /// <summary>Rows of like length together, as many as the cache may hold.</summary>
     private IEnumerable<ResponseRow[]> Split(ResponseRow[] rows)
     {
-        long tokenBytes = 2L * model.LayerCount * model.HiddenSize * model.Head.Layer.Weight.ElementSize;
+        long tokenBytes = model.Shape.CacheBytesPerToken(model.Head.Layer.Weight.ElementSize);
         var together = new List<ResponseRow>();
         foreach (var row in rows.OrderByDescending(r => r.CachedLength))
         {

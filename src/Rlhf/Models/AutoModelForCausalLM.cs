@@ -1,7 +1,6 @@
-using Rlhf.Models.Gpt2;
+using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Weights;
-using static TorchSharp.torch;
 
 namespace Rlhf.Models;
 
@@ -9,12 +8,16 @@ namespace Rlhf.Models;
 public static class AutoModelForCausalLM
 {
     /// <summary>Loads a model folder as Hugging Face lays it out.</summary>
+    /// <param name="folder">The model folder.</param>
+    /// <param name="plan">Where and how the model computes; null is float32 on the CPU. A device alone is a plan, too.</param>
     /// <exception cref="FileNotFoundException">config.json or the weights are not there.</exception>
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
-    public static CausalLM FromPretrained(string folder, Device? device = null)
+    public static CausalLM FromPretrained(string folder, ComputePlan? plan = null)
     {
+        var config = ModelConfig.Read(folder);
+        ModelFamilies.OfCausalLM(config); // an architecture that is not supported is said before missing weights
         using var weights = WeightFiles.Open(folder);
-        var model = FromConfig(folder, weights, device);
+        var model = FromConfig(config, weights, plan);
         try
         {
             model.LoadWeights(weights);
@@ -30,25 +33,24 @@ public static class AutoModelForCausalLM
     /// <summary>Does a folder's config.json name an architecture that has a causal language model here?</summary>
     /// <exception cref="FileNotFoundException">There is no config.json.</exception>
     /// <exception cref="InvalidDataException">The file is malformed.</exception>
-    public static bool Supports(string folder) => ConfigFile.Read(folder).Text("model_type", "") == "gpt2";
+    public static bool Supports(string folder) => ModelFamilies.Find(ModelConfig.Read(folder).ModelType) is { HasCausalLM: true };
 
-    /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
-    public static CausalLM FromConfig(string folder, Device? device = null) => FromConfig(folder, null, device);
+    /// <summary>The model of a folder's config.json with uninitialized weights.</summary>
+    /// <exception cref="FileNotFoundException">There is no config.json.</exception>
+    /// <exception cref="InvalidDataException">The architecture is not supported, or the file is malformed.</exception>
+    public static CausalLM FromConfig(string folder, ComputePlan? plan = null) => FromConfig(ModelConfig.Read(folder), plan);
+
+    /// <summary>The model of a configuration with uninitialized weights.</summary>
+    /// <exception cref="InvalidDataException">The architecture is not supported, or the configuration is malformed.</exception>
+    public static CausalLM FromConfig(ModelConfig config, ComputePlan? plan = null) => FromConfig(config, null, plan);
 
     /// <summary>The same; sizes beyond those of <paramref name="weights"/> are refused before anything is allocated.</summary>
     /// <exception cref="InvalidDataException">The files are malformed or do not belong together.</exception>
-    internal static CausalLM FromConfig(string folder, IWeightSource? weights, Device? device)
+    internal static CausalLM FromConfig(ModelConfig config, IWeightSource? weights, ComputePlan? plan)
     {
-        var config = ConfigFile.Read(folder);
-        switch (config.Text("model_type", ""))
-        {
-            case "gpt2":
-                var gpt2 = Gpt2Config.Load(config);
-                weights?.RequireAtLeast(gpt2.ParameterCount, folder);
-                LibTorch.Initialize();
-                return new Gpt2LMHeadModel(gpt2, device);
-            case var other:
-                throw config.Refuse("model_type", $"'{other}' is no causal language model that is supported; supported is gpt2");
-        }
+        var family = ModelFamilies.OfCausalLM(config);
+        weights?.RequireAtLeast(family.Shape(config).Parameters, Path.GetDirectoryName(config.Path) ?? config.Path);
+        LibTorch.Initialize();
+        return family.CreateCausalLM(config, plan ?? ComputePlan.Default);
     }
 }

@@ -1,7 +1,7 @@
 using Rlhf.Models.Encoders;
-using Rlhf.Models.Gpt2;
+using Rlhf.Runtime;
+using Rlhf.Runtime.Native;
 using Rlhf.Weights;
-using TorchSharp;
 
 namespace Rlhf.Models;
 
@@ -10,21 +10,26 @@ public static class AutoModelForSequenceClassification
 {
     /// <summary>Loads a model folder: config.json and weights under Hugging Face's names.</summary>
     /// <param name="folder">The model folder.</param>
-    /// <param name="device">Where the model computes; null is the CPU.</param>
+    /// <param name="plan">Where and how the model computes; null is float32 on the CPU. A device alone is a plan, too.</param>
     /// <param name="newHead">A head to train, for a checkpoint without one; null requires the checkpoint's own.</param>
     /// <exception cref="FileNotFoundException">config.json or the weights are absent.</exception>
     /// <exception cref="InvalidDataException">A file is malformed, describes a model that cannot be
     /// built, or lacks weights.</exception>
-    public static SequenceClassifier FromPretrained(string folder, torch.Device? device = null, NewHead? newHead = null)
+    public static SequenceClassifier FromPretrained(string folder, ComputePlan? plan = null, NewHead? newHead = null)
     {
-        var config = ReadConfig(folder);
+        var config = ModelConfig.Read(folder);
+        var family = ModelFamilies.OfClassifier(config);
         if (newHead is not null)
-            config = config with { Labels = newHead.Labels, ProblemType = newHead.ProblemType };
-        if (newHead is not null && config is Gpt2ClassifierConfig { PadTokenId: null } gpt2)
-            config = gpt2 with { PadTokenId = gpt2.Trunk.EosTokenId };
+        {
+            config = LabelMaps.With(config, newHead.Labels, newHead.ProblemType);
+            // The head of a language model reads the last token that is not padding.
+            if (family.HasCausalLM && config.PadTokenId is null && config.EosTokenIds is [var end, ..])
+                config = config.With("pad_token_id", end);
+        }
         using var weights = WeightFiles.Open(folder);
-        weights.RequireAtLeast(config.ParameterCount, folder);
-        var model = FromConfig(config, device);
+        var shape = family.Shape(config);
+        weights.RequireAtLeast(shape.Parameters - shape.OutputParameters, folder);
+        var model = FromConfig(config, plan);
         try
         {
             if (newHead is null)
@@ -40,36 +45,26 @@ public static class AutoModelForSequenceClassification
         }
     }
 
-    /// <summary>The model of a folder's config.json with uninitialised weights.</summary>
+    /// <summary>The model of a folder's config.json with uninitialized weights.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
-    public static SequenceClassifier FromConfig(string folder, torch.Device? device = null) =>
-        FromConfig(ReadConfig(folder), device);
+    public static SequenceClassifier FromConfig(string folder, ComputePlan? plan = null) => FromConfig(ModelConfig.Read(folder), plan);
+
+    /// <summary>The model of a configuration with uninitialized weights.</summary>
+    /// <exception cref="InvalidDataException">The configuration is malformed, or describes a model that cannot be built.</exception>
+    public static SequenceClassifier FromConfig(ModelConfig config, ComputePlan? plan = null)
+    {
+        var family = ModelFamilies.OfClassifier(config);
+        LibTorch.Initialize();
+        return family.CreateClassifier(config, plan ?? ComputePlan.Default);
+    }
 
     /// <summary>Label names that the config.json of a folder gives, by index.</summary>
     /// <exception cref="FileNotFoundException">config.json is absent.</exception>
     /// <exception cref="InvalidDataException">The file is malformed.</exception>
-    public static IReadOnlyList<string> Labels(string folder) => LabelMaps.Read(ConfigFile.Read(folder));
+    public static IReadOnlyList<string> Labels(string folder) => LabelMaps.Read(ModelConfig.Read(folder).Root);
 
-    /// <summary>A model with uninitialised weights.</summary>
-    /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public static SequenceClassifier FromConfig(ClassifierConfig config, torch.Device? device = null) => config switch
-    {
-        DistilBertConfig distilBert => new DistilBertForSequenceClassification(distilBert, device),
-        RobertaConfig roberta => new RobertaForSequenceClassification(roberta, device),
-        BertConfig bert => new BertForSequenceClassification(bert, device),
-        Gpt2ClassifierConfig gpt2 => new Gpt2ForSequenceClassification(gpt2, device),
-        _ => throw new ArgumentException($"There is no classifier for {config.GetType().Name}."),
-    };
-
-    private static ClassifierConfig ReadConfig(string folder) => ReadConfig(ConfigFile.Read(folder));
-
-    internal static ClassifierConfig ReadConfig(ConfigFile json) => json.Text("model_type", "") switch
-    {
-        "distilbert" => DistilBertConfig.Load(json),
-        "bert" => BertConfig.Load(json),
-        "roberta" => RobertaConfig.Load(json),
-        "gpt2" => Gpt2ClassifierConfig.Load(json),
-        var other => throw json.Refuse("model_type",
-            $"'{other}' is not supported here; classifiers are distilbert, bert, roberta and gpt2"),
-    };
+    /// <summary>A model with uninitialized weights.</summary>
+    /// <exception cref="ConfigurationException">The configuration cannot be used.</exception>
+    public static SequenceClassifier FromConfig(EncoderConfig config, ComputePlan? plan = null) =>
+        EncoderFamily.Create(config, plan, null);
 }

@@ -1,34 +1,47 @@
-using TorchSharp.Modules;
+using Rlhf.Runtime;
+using Rlhf.Weights;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Models;
 
 /// <summary>A language model that predicts the next token from those before it.</summary>
 /// <remarks>B rows, N packed tokens, V vocabulary, D width.</remarks>
-/// <param name="device">Where the model computes; null is the CPU.</param>
+/// <param name="plan">Where and how the model computes; null is float32 on the CPU.</param>
 /// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
-public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Parameter>? shared = null)
-    : PretrainedModel(device, shared)
+public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Parameter>? shared = null)
+    : PretrainedModel(plan, shared)
 {
+    private IReadOnlyList<int>? endTokens;
+
+    /// <summary>The model's sizes.</summary>
+    public abstract ModelShape Shape { get; }
+
     /// <summary>V, the number of token ids.</summary>
-    public abstract int VocabSize { get; }
+    public int VocabSize => Shape.VocabSize;
 
     /// <summary>D, the width of hidden states.</summary>
-    public abstract int HiddenSize { get; }
+    public int HiddenSize => Shape.Width;
 
     /// <summary>Longest row in tokens.</summary>
-    public abstract int MaxPositions { get; }
+    public int MaxPositions => Shape.MaxPositions;
 
     /// <summary>Number of blocks.</summary>
-    public abstract int LayerCount { get; }
+    public int LayerCount => Shape.Layers;
 
-    /// <summary>End-of-sequence token of the configuration, or null.</summary>
-    public abstract int? EosTokenId { get; }
+    /// <summary>Tokens that end a text, by generation_config.json or else config.json; empty when neither names one.</summary>
+    public IReadOnlyList<int> EosTokenIds => endTokens ??= Configuration.EosTokenIds;
 
-    /// <summary>The output layer; tied to the input embedding in GPT-2.</summary>
+    /// <summary>The first of <see cref="EosTokenIds"/>, or null.</summary>
+    public int? EosTokenId => EosTokenIds is [var id, ..] ? id : null;
+
+    /// <summary>The output layer; tied to the input embedding where its weight is that of the embedding.</summary>
     public abstract OutputHead Head { get; }
 
-    /// <summary>Hidden states after the final normalisation: [N, D] for N packed tokens.</summary>
+    /// <summary>Is the output layer's weight the input embedding's?</summary>
+    public bool IsTied => !Parameters.Contains(Head.Layer.Name + ".weight");
+
+    /// <summary>Hidden states after the final normalization: [N, D] for N packed tokens.</summary>
     public abstract Tensor Forward(PackedBatch batch);
 
     /// <summary>
@@ -44,17 +57,93 @@ public abstract class CausalLM(Device? device, IReadOnlyDictionary<string, Param
     /// <param name="cache">Keys and values so far; <see cref="KeyValueCache.ActiveRows"/> must equal the number of ids.</param>
     public abstract Tensor Decode(Tensor ids, KeyValueCache cache);
 
-    /// <summary>An empty cache.</summary>
+    /// <summary>An empty cache of the model's key and value heads.</summary>
     /// <param name="rows">Most rows it will hold.</param>
     /// <param name="maxLength">Most tokens a row will hold.</param>
-    public abstract KeyValueCache CreateCache(int rows, int maxLength);
+    public virtual KeyValueCache CreateCache(int rows, int maxLength) =>
+        new(LayerCount, rows, maxLength, Shape.KeyValueWidth, Plan.Weights, Device);
+
+    /// <summary>The bias [D] of the last normalization, where it has one.</summary>
+    protected internal virtual Parameter? FinalNormBias => null;
+
+    /// <summary>Logits [R, V] of hidden states [R, D], float32; without gradient.</summary>
+    public Tensor Logits(Tensor hidden) => Head.Logits(hidden);
 
     /// <summary>
     /// A frozen copy; the embeddings and the first <paramref name="sharedLayers"/> blocks are this
     /// model's own parameters, and frozen here too, when that is not 0.
     /// </summary>
-    internal abstract CausalLM CreateFrozenCopy(int sharedLayers);
+    /// <exception cref="ArgumentOutOfRangeException">There are not as many blocks.</exception>
+    public CausalLM CreateFrozenCopy(int sharedLayers = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(sharedLayers);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(sharedLayers, LayerCount);
+        var shared = BottomParameters(sharedLayers);
+        foreach (var parameter in shared.Values)
+            parameter.requires_grad = false;
+        var copy = CreateLike(shared);
+        copy.Freeze();
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (var (name, parameter) in copy.Parameters)
+            if (!shared.ContainsKey(name))
+                parameter.copy_(Parameters[name]);
+        return copy;
+    }
 
-    /// <summary>Logits [R, V] of hidden states [R, D], float32; without gradient.</summary>
-    public Tensor Logits(Tensor hidden) => Head.Logits(hidden);
+    /// <summary>A model of the same configuration and plan, uninitialized but for the parameters that it shares with this one.</summary>
+    /// <param name="shared">Parameters to use, by name, instead of making them.</param>
+    protected abstract CausalLM CreateLike(IReadOnlyDictionary<string, Parameter> shared);
+
+    /// <summary>
+    /// Gives the output layer a weight of its own, uninitialized, under <see cref="Head"/>'s name, in place of the embedding's;
+    /// <see cref="PretrainedModel.Configuration"/> says so from then on.
+    /// </summary>
+    /// <exception cref="NotSupportedException">The family's output layer is always tied.</exception>
+    protected virtual void Untie() => throw new NotSupportedException($"{Architecture} has no output layer of its own.");
+
+    /// <inheritdoc/>
+    protected override bool IsKnownExtra(string tensor) => base.IsKnownExtra(tensor) || CheckpointNames.IsValueHead(tensor);
+
+    /// <summary>
+    /// An output layer that differs from the embedding is loaded as it is, whatever config.json says of tying: as transformers does, and
+    /// as nobody would store it for nothing.
+    /// </summary>
+    private protected override void ReadFurther(IWeightSource weights, IReadOnlySet<string> names, HashSet<string> used)
+    {
+        string name = Head.Layer.Name + ".weight";
+        // Where the embedding itself is absent, the output layer's weight was read in its place.
+        if (!IsTied || !names.Contains(name) || !used.Add(name))
+            return;
+        using var scope = NewDisposeScope();
+        var stored = empty_like(Head.Layer.Weight);
+        weights.ReadInto(name, stored);
+        if (stored.Equals(Head.Layer.Weight))
+            return;
+        bool isTrained = Head.Layer.Weight.requires_grad;
+        Untie();
+        Head.Layer.Weight.copy_(stored);
+        Head.Layer.Weight.requires_grad = isTrained;
+        Note($"{weights.Path}: {name} differs from the input embedding; it was loaded as an output layer of its own"
+            + (Configuration.Root.Has("tie_word_embeddings") ? ", although config.json ties the two." : "."));
+    }
+
+    /// <inheritdoc/>
+    private protected override void SaveConfiguration(string folder) => Saved().WithGeneration().Save(folder);
+
+    /// <summary>Embeddings and blocks from the bottom up: what comes before block <paramref name="layers"/>, and before the final norm.</summary>
+    private Dictionary<string, Parameter> BottomParameters(int layers)
+    {
+        Dictionary<string, Parameter> bottom = [];
+        bool inBlocks = false;
+        foreach (var (name, parameter) in Parameters)
+        {
+            var block = CheckpointNames.BlockOf(name);
+            if (layers == 0 || block >= layers || inBlocks && block is null)
+                break;
+            inBlocks |= block is not null;
+            bottom.Add(name, parameter);
+        }
+        return bottom;
+    }
 }

@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using Rlhf.Weights;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
@@ -37,10 +38,12 @@ public sealed class CausalLMWithValueHead : IDisposable
     /// <summary>Loads a model folder; a value head that it does not hold is drawn from the seed.</summary>
     /// <exception cref="FileNotFoundException">config.json or the weights are not there.</exception>
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
-    public static CausalLMWithValueHead FromPretrained(string folder, Device? device = null, long seed = 0)
+    public static CausalLMWithValueHead FromPretrained(string folder, ComputePlan? plan = null, long seed = 0)
     {
+        var config = ModelConfig.Read(folder);
+        ModelFamilies.OfCausalLM(config); // an architecture that is not supported is said before missing weights
         using var weights = WeightFiles.Open(folder);
-        var pretrained = AutoModelForCausalLM.FromConfig(folder, weights, device);
+        var pretrained = AutoModelForCausalLM.FromConfig(config, weights, plan);
         try
         {
             pretrained.LoadWeights(weights);
@@ -70,7 +73,7 @@ public sealed class CausalLMWithValueHead : IDisposable
     }
 
     /// <summary>Values [N] of hidden states [N, D]: what the critic expects from each position on.</summary>
-    public Tensor Values(Tensor hidden) => nn.functional.linear(hidden, weight, bias).squeeze(-1);
+    public Tensor Values(Tensor hidden) => nn.functional.linear(hidden.to(weight.dtype), weight, bias).squeeze(-1);
 
     /// <summary>
     /// A frozen copy to measure the divergence from. With <paramref name="numSharedLayers"/>, the

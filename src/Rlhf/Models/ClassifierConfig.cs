@@ -34,7 +34,7 @@ public abstract record ClassifierConfig
     /// <exception cref="ConfigurationException">Lists every problem.</exception>
     public void ThrowIfInvalid() => ConfigurationException.ThrowIfAny([.. Validate()]);
 
-    private protected static T Check<T>(ConfigFile json, T config) where T : ClassifierConfig
+    private protected static T Check<T>(ConfigSection json, T config) where T : ClassifierConfig
     {
         if (config.Validate().FirstOrDefault() is { } problem)
             throw json.Refuse("sizes and settings", problem.TrimEnd('.'));

@@ -9,16 +9,16 @@ internal static class LabelMaps
     public const int MaxLabels = 100_000;
 
     /// <summary>Label names by index: from id2label, else label2id, else num_labels, else transformers' default of two.</summary>
-    public static IReadOnlyList<string> Read(ConfigFile json)
+    public static IReadOnlyList<string> Read(ConfigSection json)
     {
-        if (json.Section("id2label") is { Count: > 0 } names)
+        if (json.Section("id2label")?.Json is { Count: > 0 } names)
             return Order(json, "id2label", names.Select(pair => (Index(pair.Key), Text(pair.Value))));
-        if (json.Section("label2id") is { Count: > 0 } indices)
+        if (json.Section("label2id")?.Json is { Count: > 0 } indices)
             return Order(json, "label2id", indices.Select(pair => (Index(Text(pair.Value)), (string?)pair.Key)));
         return Default(json.Int("num_labels", 2, 1, MaxLabels));
     }
 
-    public static string? ReadProblemType(ConfigFile json)
+    public static string? ReadProblemType(ConfigSection json)
     {
         var type = json.Has("problem_type") ? json.Text("problem_type", "") : null;
         return ProblemTypes.IsKnown(type) ? type : throw json.Refuse("problem_type", $"'{type}' is unknown; use " +
@@ -27,6 +27,14 @@ internal static class LabelMaps
 
     /// <summary>LABEL_0, LABEL_1, …</summary>
     public static IReadOnlyList<string> Default(int count) => [.. Enumerable.Range(0, count).Select(i => $"LABEL_{i}")];
+
+    /// <summary>A configuration with other labels.</summary>
+    public static ModelConfig With(ModelConfig config, IReadOnlyList<string> labels, string? problemType)
+    {
+        var json = new JsonObject();
+        Write(json, labels, problemType);
+        return config.With(json);
+    }
 
     public static void Write(JsonObject json, IReadOnlyList<string> labels, string? problemType)
     {
@@ -42,7 +50,7 @@ internal static class LabelMaps
             json["problem_type"] = problemType;
     }
 
-    private static string[] Order(ConfigFile json, string key, IEnumerable<(int? Index, string? Label)> pairs)
+    private static string[] Order(ConfigSection json, string key, IEnumerable<(int? Index, string? Label)> pairs)
     {
         var entries = pairs.ToArray();
         if (entries.Length > MaxLabels)

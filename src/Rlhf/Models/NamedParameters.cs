@@ -11,7 +11,9 @@ namespace Rlhf.Models;
 /// </summary>
 /// <param name="device">Where new parameters are made.</param>
 /// <param name="shared">Parameters of another model to use, by name, instead of making them; they stay the other model's.</param>
-public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, Parameter>? shared = null)
+/// <param name="type">Element type of new parameters.</param>
+public sealed class NamedParameters(
+    Device device, IReadOnlyDictionary<string, Parameter>? shared = null, ScalarType type = ScalarType.Float32)
     : IReadOnlyList<KeyValuePair<string, Parameter>>, IDisposable
 {
     private readonly List<KeyValuePair<string, Parameter>> ordered = [];
@@ -40,7 +42,7 @@ public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, P
     /// <summary>Is there a parameter of this name?</summary>
     public bool Contains(string name) => byName.ContainsKey(name);
 
-    /// <summary>Makes an uninitialised float32 parameter.</summary>
+    /// <summary>Makes an uninitialized parameter.</summary>
     public Parameter Add(string name, params long[] shape)
     {
         if (shared is not null && shared.TryGetValue(name, out var existing))
@@ -49,7 +51,7 @@ public sealed class NamedParameters(Device device, IReadOnlyDictionary<string, P
             return existing;
         }
         LibTorch.Initialize();
-        using var data = torch.empty(shape, float32, Device);
+        using var data = torch.empty(shape, type, Device);
         var parameter = new Parameter(data, requires_grad: true);
         parameter.DetachFromDisposeScope();
         Append(name, parameter);

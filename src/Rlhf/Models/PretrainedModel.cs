@@ -1,31 +1,55 @@
+using System.Text.Json.Nodes;
+using Rlhf.Models.Layers;
+using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Text;
 using Rlhf.Weights;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Models;
 
 /// <summary>A model whose weights have the names and layout of Hugging Face's checkpoints.</summary>
 public abstract class PretrainedModel : IDisposable
 {
-    /// <summary>Makes the model's parameters, uninitialised.</summary>
-    /// <param name="device">Where the model computes; null is the CPU.</param>
+    private readonly List<string> loadNotes = [];
+
+    /// <summary>Makes the model's parameters, uninitialized.</summary>
+    /// <param name="plan">Where and how the model computes; null is float32 on the CPU.</param>
     /// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
-    protected PretrainedModel(Device? device, IReadOnlyDictionary<string, Parameter>? shared = null)
+    protected PretrainedModel(ComputePlan? plan, IReadOnlyDictionary<string, Parameter>? shared = null)
     {
         LibTorch.Initialize();
-        Device = device ?? CPU;
-        Parameters = new NamedParameters(Device, shared);
+        Plan = plan ?? ComputePlan.Default;
+        Parameters = new NamedParameters(Plan.Device, shared, Plan.Weights);
     }
 
+    /// <summary>Where and how the model computes.</summary>
+    public ComputePlan Plan { get; }
+
     /// <summary>Where the model computes.</summary>
-    public Device Device { get; }
+    public Device Device => Plan.Device;
 
     /// <summary>The parameters, under the names that <see cref="SavePretrained"/> writes.</summary>
     public NamedParameters Parameters { get; }
 
+    /// <summary>The linear layers, the output layer included: what adapters can be attached to.</summary>
+    public virtual IReadOnlyList<Linear> Linears => [];
+
     /// <summary>Applies the configuration's dropout; false (evaluation) unless a trainer says otherwise.</summary>
     public bool Training { get; set; }
+
+    /// <summary>transformers' class name, such as <c>GPT2LMHeadModel</c>.</summary>
+    public abstract string Architecture { get; }
+
+    /// <summary>What config.json says of the model as it is now.</summary>
+    public abstract ModelConfig Configuration { get; }
+
+    /// <summary>Raised with every entry of <see cref="LoadNotes"/> of any model, for programs that show them to people.</summary>
+    public static event Action<string>? Noticed;
+
+    /// <summary>What <see cref="LoadWeights"/> noticed: tensors of the checkpoint that the model has no place for, and the like.</summary>
+    public IReadOnlyList<string> LoadNotes => loadNotes;
 
     /// <summary>
     /// Sets <see cref="Training"/> until the result is disposed, which restores what it was before: also after an exception.
@@ -37,54 +61,92 @@ public abstract class PretrainedModel : IDisposable
         return scope;
     }
 
-    /// <summary>transformers' class name, such as <c>GPT2LMHeadModel</c>.</summary>
-    public abstract string Architecture { get; }
-
-    /// <summary>Writes config.json (and generation_config.json where the architecture has one).</summary>
-    protected abstract void SaveConfiguration(string folder);
-
     /// <summary>
     /// The name under which a checkpoint holds a parameter, or null when it has none of it. Old
     /// checkpoints lack a prefix or say gamma and beta.
     /// </summary>
-    protected abstract string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint);
+    protected internal virtual string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint) =>
+        checkpoint.Contains(parameter) ? parameter : null;
 
     /// <summary>
     /// Parameters that a checkpoint may lack (a head that is trained from scratch); they keep their initial values.
     /// </summary>
     protected virtual bool MayBeMissing(string parameter) => false;
 
+    /// <summary>
+    /// Tensors that checkpoints of this kind hold beside the model's parameters and that mean nothing to it: buffers that are computed
+    /// anew, heads for another task.
+    /// </summary>
+    protected virtual bool IsKnownExtra(string tensor) => CheckpointNames.IsBuffer(tensor);
+
     /// <summary>Fills every parameter with its initial value, drawn from the seed.</summary>
     public abstract void Initialize(long seed);
 
-    /// <summary>Reads all parameters from a checkpoint.</summary>
+    /// <summary>
+    /// Reads all parameters from a checkpoint. Tensors of the checkpoint that the model has no place for are in <see cref="LoadNotes"/>.
+    /// </summary>
     /// <returns>Names of parameters that the checkpoint lacks and that may be missing.</returns>
-    /// <exception cref="InvalidDataException">A parameter is missing or has another shape; the message
-    /// names all of them.</exception>
+    /// <exception cref="InvalidDataException">A parameter is missing or has another shape (the message names them), or the
+    /// checkpoint holds tensors of blocks that the configuration does not describe.</exception>
     public IReadOnlyList<string> LoadWeights(IWeightSource weights)
     {
         using var noGrad = no_grad();
         List<string> missing = [], absent = [];
         var names = weights.Names.ToHashSet();
-        foreach (var (name, parameter) in Parameters)
+        HashSet<string> used = [];
+        foreach (var (name, parameter) in Parameters.ToArray())
         {
             if (FindInCheckpoint(name, names) is { } stored)
+            {
                 weights.ReadInto(stored, parameter);
+                used.Add(stored);
+            }
             else if (MayBeMissing(name))
                 absent.Add(name);
             else
                 missing.Add(name);
         }
         if (missing.Count > 0)
-            throw new InvalidDataException($"{weights.Path} is no {Architecture}: it lacks " +
+            throw new InvalidDataException($"{weights.Path} does not fit {Architecture}: it lacks " +
                 $"{missing.Count} of {Parameters.Count} tensors, among them {string.Join(", ", missing.Take(4))}. " +
                 "Check that config.json and the weights belong together.");
+        loadNotes.Clear();
+        ReadFurther(weights, names, used);
+        CheckUnused(weights.Path, [.. weights.Names.Where(n => !used.Contains(n) && !IsKnownExtra(n))], used);
         return absent;
+    }
+
+    /// <summary>Reads what the checkpoint holds beyond the parameters; adds the names of what it read to <paramref name="used"/>.</summary>
+    private protected virtual void ReadFurther(IWeightSource weights, IReadOnlySet<string> names, HashSet<string> used)
+    {
+    }
+
+    private protected void Note(string note)
+    {
+        loadNotes.Add(note);
+        Noticed?.Invoke(note);
+    }
+
+    /// <summary>
+    /// A tensor within a block that has no parameter for it means that config.json describes another model; one elsewhere is reported.
+    /// </summary>
+    private void CheckUnused(string path, string[] unused, HashSet<string> used)
+    {
+        var blocks = used.Select(CheckpointNames.BlockPattern).OfType<string>().ToHashSet();
+        string[] own = [.. unused.Where(n => CheckpointNames.BlockPattern(n) is { } block && blocks.Contains(block))];
+        if (own.Length > 0)
+            throw new InvalidDataException($"{path} holds {own.Length} tensors that config.json has no place for, among them "
+                + $"{string.Join(", ", own.Take(4).Select(n => UntrustedText.Clean(n)))}: it describes another model, such as one with fewer "
+                + "layers or without these biases. Check that config.json and the weights belong together.");
+        if (unused.Length > 0)
+            Note($"{path} holds {unused.Length} tensor{(unused.Length == 1 ? "" : "s")} that {Architecture} has no place for and that "
+                + $"{(unused.Length == 1 ? "was" : "were")} not read: {string.Join(", ", unused.Take(6).Select(n => UntrustedText.Clean(n)))}"
+                + $"{(unused.Length > 6 ? ", …" : "")}.");
     }
 
     /// <summary>Writes config.json and model.safetensors, which transformers opens.</summary>
     /// <param name="folder">The model folder; made when it does not exist.</param>
-    /// <param name="storeAs">Element type in the file; null keeps float32.</param>
+    /// <param name="storeAs">Element type in the file; null keeps the model's.</param>
     /// <param name="heads">Further parameters that belong to the model, such as a value head.</param>
     public void SavePretrained(
         string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null)
@@ -97,6 +159,18 @@ public abstract class PretrainedModel : IDisposable
 
     /// <summary>Turns off gradients: the model will only be read.</summary>
     public void Freeze() => Parameters.RequireGradient(false);
+
+    private protected virtual void SaveConfiguration(string folder) => Saved().Save(folder, withGeneration: false);
+
+    private protected ModelConfig Saved() => Configuration.With(
+        [new("architectures", new JsonArray(Architecture)), new("dtype", TypeName(Plan.Weights))]);
+
+    private static string TypeName(ScalarType type) => type switch
+    {
+        ScalarType.BFloat16 => "bfloat16",
+        ScalarType.Float16 => "float16",
+        _ => "float32",
+    };
 
     private sealed class ModeScope(PretrainedModel model, bool before) : IDisposable
     {

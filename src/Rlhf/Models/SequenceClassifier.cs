@@ -1,11 +1,17 @@
+using Rlhf.Runtime;
 using Rlhf.Weights;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;
 
 /// <summary>A model that gives each row of tokens one logit per label.</summary>
-public abstract class SequenceClassifier(Device? device) : PretrainedModel(device)
+/// <param name="plan">Where and how the model computes; null is float32 on the CPU.</param>
+public abstract class SequenceClassifier(ComputePlan? plan) : PretrainedModel(plan)
 {
+    // Of language models, masked language models and question answering.
+    private static readonly string[] OtherHeads =
+        ["lm_head.", "embed_out.", "cls.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "qa_outputs."];
+
     private bool headIsNew;
 
     /// <summary>Label names by index, such as NEGATIVE and POSITIVE.</summary>
@@ -52,11 +58,15 @@ public abstract class SequenceClassifier(Device? device) : PretrainedModel(devic
     protected virtual bool ComesWithHead(string parameter) => false;
 
     /// <inheritdoc/>
-    protected sealed override string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint) =>
+    protected internal sealed override string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint) =>
         headIsNew && IsHead(parameter) ? null : FindStored(parameter, checkpoint);
 
     /// <inheritdoc/>
     protected sealed override bool MayBeMissing(string parameter) => headIsNew && (IsHead(parameter) || ComesWithHead(parameter));
+
+    /// <summary>Heads for other tasks mean nothing to a classifier.</summary>
+    protected override bool IsKnownExtra(string tensor) => base.IsKnownExtra(tensor)
+        || OtherHeads.Any(h => tensor.StartsWith(h, StringComparison.Ordinal)) || headIsNew && IsHead(tensor);
 
     /// <summary>Reads all parameters but those of the head, which are drawn from the seed.</summary>
     internal void LoadWeightsUnderNewHead(IWeightSource weights, long seed)

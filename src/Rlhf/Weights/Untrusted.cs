@@ -23,7 +23,16 @@ internal static class Untrusted
         var file = File.OpenHandle(path, share: FileShare.Read | FileShare.Delete);
         try
         {
-            return (file, RandomAccess.GetLength(file));
+            long length = RandomAccess.GetLength(file);
+            Span<byte> beginning = stackalloc byte[LfsPointer.PrefixLength];
+            if (length >= beginning.Length && Fill(file, beginning, 0))
+                LfsPointer.Refuse(path, beginning, "the weights");
+            return (file, length);
+        }
+        catch (InvalidDataException)
+        {
+            file.Dispose();
+            throw;
         }
         catch (NotSupportedException)
         {

@@ -26,7 +26,7 @@ public static class WeightFiles
         var path = FileNames.Select(name => Path.Combine(folder, name)).FirstOrDefault(File.Exists)
             ?? throw new FileNotFoundException(
                 $"{folder}: there are no weights; expected one of {string.Join(", ", FileNames)}.");
-        return OpenFile(path);
+        return RenamedWeights.Of(OpenFile(path));
     }
 
     /// <summary>

@@ -94,13 +94,11 @@ internal static class ModelTargets
 
     private static void Config(byte[] input)
     {
-        var json = ConfigFile.Parse(input, FuzzTarget.FileName);
-        if (json.Text("model_type", "") == "gpt2")
-            _ = Gpt2Config.Load(json).InnerSize;
-        var config = AutoModelForSequenceClassification.ReadConfig(json);
+        var config = ModelConfig.Parse(input, FuzzTarget.FileName);
+        var shape = ModelShape.Of(config);
+        _ = (config.EosTokenIds, config.BosTokenId, config.PadTokenId, LabelMaps.Read(config.Root));
         WrongResultException.Unless(
-            config.ParameterCount is > 0 and <= ClassifierConfig.MaxParameters, "an impossible number of weights");
-        WrongResultException.Unless(!config.Validate().Any(), "a configuration that is not valid");
+            shape.Parameters is > 0 and <= ClassifierConfig.MaxParameters, "an impossible number of weights");
     }
 
     internal static ITokenizer Read(string folder, byte[] json)

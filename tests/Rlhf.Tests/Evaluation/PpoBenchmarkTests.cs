@@ -2,6 +2,7 @@ using System.Text.Json;
 using Rlhf.Cli.Verbs;
 using Rlhf.Evaluation.Benchmarks;
 using Rlhf.Models.Encoders;
+using Rlhf.Models.Fused;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime.Operators;
 using Rlhf.Tests.Models;
@@ -21,10 +22,10 @@ public sealed class PpoBenchmarkTests
         using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1]);
         var result = Benchmark(referencePath).Run((_, _) =>
         {
-            Assert.Equal(!referencePath, Gpt2FusedBlock.Enabled);
+            Assert.Equal(!referencePath, FusedBlocks.Enabled);
             Assert.Equal(referencePath ? MatrixLibrary.Default : Shortcuts.Libraries[^1], MatrixProduct.Library);
         });
-        Assert.True(Gpt2FusedBlock.Enabled);
+        Assert.True(FusedBlocks.Enabled);
         Assert.Equal(Shortcuts.Libraries[^1], MatrixProduct.Library);
 
         // The parts are measured within the whole; at one step medians are that step's.
@@ -38,7 +39,7 @@ public sealed class PpoBenchmarkTests
 
         var json = JsonSerializer.SerializeToElement(BenchVerb.Rounded(new BenchFlags(), result),
             new JsonSerializerOptions { PropertyNamingPolicy = JsonNamingPolicy.SnakeCaseLower });
-        foreach (string field in (string[])["generate_s", "reward_s", "ppo_step_s", "reference_s", "optimise_s", "forward_s",
+        foreach (string field in (string[])["generate_s", "reward_s", "ppo_step_s", "reference_s", "optimize_s", "forward_s",
             "head_s", "backward_s",
             "optimizer_s", "total_s", "matmul_gflops_before", "fastest_matmul_gflops_before", "fastest_matmul_gflops_after",
             "ppo_step_fraction",
@@ -52,13 +53,13 @@ public sealed class PpoBenchmarkTests
     {
         using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1]);
         Assert.Throws<InvalidOperationException>(() => Benchmark(referencePath: true).Run((_, _) => throw new InvalidOperationException()));
-        Assert.True(Gpt2FusedBlock.Enabled);
+        Assert.True(FusedBlocks.Enabled);
         Assert.Equal(Shortcuts.Libraries[^1], MatrixProduct.Library);
     }
 
     private static PpoBenchmark Benchmark(bool referencePath) => new()
     {
-        Policy = new Gpt2Config { VocabSize = 20, NPositions = 32, NEmbd = 8, NLayer = 2, NHead = 2 },
+        Policy = new Gpt2Config { VocabSize = 20, NPositions = 32, NEmbd = 8, NLayer = 2, NHead = 2 }.Config(),
         Reward = new DistilBertConfig
         {
             VocabSize = 20,
@@ -67,7 +68,7 @@ public sealed class PpoBenchmarkTests
             NumHiddenLayers = 1,
             NumAttentionHeads = 2,
             IntermediateSize = 16,
-        },
+        }.Config(),
         Config = new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 2 },
         Steps = 1,
         ReferencePath = referencePath,

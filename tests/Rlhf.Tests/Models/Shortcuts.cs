@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics.X86;
+using Rlhf.Models.Fused;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime.Operators;
 
@@ -14,14 +15,14 @@ public sealed class ShortcutCollection
 /// <summary>Fused blocks and the matrix library as asked for, until it is disposed.</summary>
 internal sealed class Shortcuts : IDisposable
 {
-    private readonly bool fusedBlocks = Gpt2FusedBlock.Enabled;
+    private readonly bool fusedBlocks = FusedBlocks.Enabled;
     private readonly MatrixLibrary library = MatrixProduct.Library;
 
-    public Shortcuts(bool fusedBlocks, MatrixLibrary library) => (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
+    public Shortcuts(bool fusedBlocks, MatrixLibrary library) => (FusedBlocks.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
 
     /// <summary>The matrix libraries that libtorch brings on this machine: oneDNN's operators exist on x86.</summary>
     public static MatrixLibrary[] Libraries =>
         X86Base.IsSupported ? [MatrixLibrary.Default, MatrixLibrary.OneDnn] : [MatrixLibrary.Default];
 
-    public void Dispose() => (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
+    public void Dispose() => (FusedBlocks.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
 }

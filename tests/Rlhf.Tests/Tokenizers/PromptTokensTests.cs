@@ -1,3 +1,4 @@
+using Rlhf.Tests.Models;
 using System.Text.RegularExpressions;
 using Rlhf.Cli.Verbs;
 using Rlhf.Data;
@@ -88,8 +89,8 @@ public sealed partial class PromptTokensTests
     {
         foreach (var tokenizer in new[] { Tokenizer, With(new([BosId], [EosId], [BosId], [], [EosId])) })
         {
-            using var model = new Gpt2ForSequenceClassification(
-                new(new Gpt2Config { VocabSize = 300, NPositions = 64, NEmbd = 8, NLayer = 1, NHead = 2 }) { Labels = ["score"] });
+            using var model = SmallModels.Gpt2Classifier(
+                new Gpt2Config { VocabSize = 300, NPositions = 64, NEmbd = 8, NLayer = 1, NHead = 2 }, labels: ["score"]);
             model.Initialize(3);
             using var pipeline = new TextClassificationPipeline(model, tokenizer);
             var examples = new RewardExamples(tokenizer, 64);

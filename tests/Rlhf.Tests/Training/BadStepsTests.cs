@@ -1,3 +1,4 @@
+using Rlhf.Tests.Models;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
@@ -56,11 +57,7 @@ public sealed class BadStepsTests
     [InlineData("nan-gradient@2-", 7L)]
     public void RewardModellingDoesTheSame(string fault, long? stops)
     {
-        using var model = new Gpt2ForSequenceClassification(new Gpt2ClassifierConfig(Tiny)
-        {
-            PadTokenId = 0,
-            Labels = ["NEGATIVE", "POSITIVE"],
-        });
+        using var model = SmallModels.Gpt2Classifier(Tiny, pad: 0);
         model.Initialize(1);
         using var trainer = new RewardTrainer(model, new NumberTokenizer(17), new RewardConfig { BatchSize = 2, MaxSteps = 12 });
         trainer.Hooks = new FaultyTraining(FaultPlan.Parse(fault));

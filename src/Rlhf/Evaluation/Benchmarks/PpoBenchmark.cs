@@ -3,8 +3,7 @@ using Rlhf.Data;
 using Rlhf.Data.Batching;
 using Rlhf.Generation;
 using Rlhf.Models;
-using Rlhf.Models.Encoders;
-using Rlhf.Models.Gpt2;
+using Rlhf.Models.Fused;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Operators;
 using Rlhf.Training.Ppo;
@@ -73,10 +72,10 @@ public sealed record PpoBenchmarkResult(
 public sealed class PpoBenchmark
 {
     /// <summary>Shape of the policy.</summary>
-    public Gpt2Config Policy { get; init; } = new();
+    public ModelConfig Policy { get; init; } = KnownShapes.Find("gpt2")!;
 
     /// <summary>Shape of the reward classifier.</summary>
-    public EncoderConfig Reward { get; init; } = new DistilBertConfig();
+    public ModelConfig Reward { get; init; } = KnownShapes.Find("distilbert")!;
 
     /// <summary>PPO settings: batch, minibatch, epochs, seed.</summary>
     public PpoConfig Config { get; init; } = new();
@@ -108,17 +107,17 @@ public sealed class PpoBenchmark
     public PpoBenchmarkResult Run(Action<int, double>? progress = null, CancellationToken cancellation = default)
     {
         double before = MatmulGflops(), fastestBefore = FastestMatmulGflops();
-        var (fusedBlocks, library) = (Gpt2FusedBlock.Enabled, MatrixProduct.Library);
+        var (fusedBlocks, library) = (FusedBlocks.Enabled, MatrixProduct.Library);
         PpoBenchmarkResult result;
         try
         {
             if (ReferencePath)
-                (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (false, MatrixLibrary.Default);
+                (FusedBlocks.Enabled, MatrixProduct.Library) = (false, MatrixLibrary.Default);
             result = RunSteps(progress, cancellation);
         }
         finally
         {
-            (Gpt2FusedBlock.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
+            (FusedBlocks.Enabled, MatrixProduct.Library) = (fusedBlocks, library);
         }
         return result with
         {
@@ -131,7 +130,7 @@ public sealed class PpoBenchmark
 
     private PpoBenchmarkResult RunSteps(Action<int, double>? progress, CancellationToken cancellation)
     {
-        using var trunk = new Gpt2LMHeadModel(Policy with { EosTokenId = null, BosTokenId = null }, Device);
+        using var trunk = AutoModelForCausalLM.FromConfig(Policy, Device);
         trunk.Initialize(Config.Seed);
         using var policy = CausalLMWithValueHead.FromModel(trunk, Config.Seed);
         using var classifier = AutoModelForSequenceClassification.FromConfig(Reward, Device);
@@ -190,7 +189,7 @@ public sealed class PpoBenchmark
     private Step TakeStep(int index, TextGenerator generator, SequenceClassifier classifier, PpoTrainer trainer)
     {
         var random = new RandomStream(Config.Seed, "bench").Fork(index);
-        int[][] queries = [.. Queries.Sample(random, Config.BatchSize).Select(n => RandomIds(random, n, Policy.VocabSize))];
+        int[][] queries = [.. Queries.Sample(random, Config.BatchSize).Select(n => RandomIds(random, n, ModelShape.Of(Policy).VocabSize))];
         var lengths = Responses.Sample(random, Config.BatchSize);
 
         long start = Stopwatch.GetTimestamp();
@@ -228,7 +227,7 @@ public sealed class PpoBenchmark
     private void Classify(SequenceClassifier classifier, IEnumerable<int[]> texts, RandomStream random)
     {
         using var inference = inference_mode();
-        foreach (var rows in texts.Select(t => RandomIds(random, t.Length + 2, Reward.VocabSize))
+        foreach (var rows in texts.Select(t => RandomIds(random, t.Length + 2, ModelShape.Of(Reward).VocabSize))
             .OrderByDescending(r => r.Length).Chunk(16))
         {
             using var scope = NewDisposeScope();
@@ -239,13 +238,13 @@ public sealed class PpoBenchmark
 
     private double GenerateFlops(RowLengths lengths) =>
         // The last response token is sampled, but never read.
-        UsefulFlops.Trunk(Policy, lengths.Both.Select(t => t - 1)) + UsefulFlops.Head(Policy, lengths.Responses.Sum());
+        UsefulFlops.Trunk(ModelShape.Of(Policy), lengths.Both.Select(t => t - 1)) + UsefulFlops.Head(ModelShape.Of(Policy), lengths.Responses.Sum());
 
-    private double RewardFlops(RowLengths lengths) => UsefulFlops.Encoder(Reward, lengths.Both.Select(t => t + 2));
+    private double RewardFlops(RowLengths lengths) => UsefulFlops.Trunk(ModelShape.Of(Reward), lengths.Both.Select(t => t + 2));
 
     private double PpoFlops(RowLengths lengths)
     {
-        double forward = UsefulFlops.Trunk(Policy, lengths.Both) + UsefulFlops.Head(Policy, lengths.Responses.Sum());
+        double forward = UsefulFlops.Trunk(ModelShape.Of(Policy), lengths.Both) + UsefulFlops.Head(ModelShape.Of(Policy), lengths.Responses.Sum());
         return forward * (1 + (ReferencePath ? 1 : 0) + 3 * Config.PpoEpochs);
     }
 

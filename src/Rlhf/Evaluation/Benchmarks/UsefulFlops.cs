@@ -1,5 +1,4 @@
-using Rlhf.Models.Encoders;
-using Rlhf.Models.Gpt2;
+using Rlhf.Models;
 
 namespace Rlhf.Evaluation.Benchmarks;
 
@@ -9,28 +8,17 @@ namespace Rlhf.Evaluation.Benchmarks;
 /// </summary>
 public static class UsefulFlops
 {
-    /// <summary>Forward pass of a GPT-2 trunk over rows: linear layers per token, causal attention over each row.</summary>
-    /// <param name="config">The model.</param>
+    /// <summary>Forward pass of a model's layers over rows: linear layers per token, attention over each row (causal, or both ways).</summary>
+    /// <param name="model">The model.</param>
     /// <param name="lengths">Tokens of each row.</param>
-    public static double Trunk(Gpt2Config config, IEnumerable<int> lengths)
+    public static double Trunk(ModelShape model, IEnumerable<int> lengths)
     {
-        double d = config.NEmbd, flops = 0;
+        double width = (double)model.Heads * model.HeadSize, flops = 0;
         foreach (int t in lengths)
-            flops += config.NLayer * (t * 2 * (4 * d * d + 2 * d * config.InnerSize) + 4 * d * t * (t + 1) / 2.0);
+            flops += model.Layers * (t * 2.0 * model.LayerProducts + 4 * width * t * (model.IsCausal ? (t + 1) / 2.0 : t));
         return flops;
     }
 
     /// <summary>The output layer at <paramref name="positions"/> positions.</summary>
-    public static double Head(Gpt2Config config, long positions) => 2.0 * positions * config.NEmbd * config.VocabSize;
-
-    /// <summary>Forward pass of an encoder over rows; attention looks in both directions.</summary>
-    /// <param name="config">The model.</param>
-    /// <param name="lengths">Tokens of each row.</param>
-    public static double Encoder(EncoderConfig config, IEnumerable<int> lengths)
-    {
-        double d = config.HiddenSize, flops = 0;
-        foreach (int t in lengths)
-            flops += config.NumHiddenLayers * (t * 2 * (4 * d * d + 2 * d * config.IntermediateSize) + 4 * d * t * (double)t);
-        return flops;
-    }
+    public static double Head(ModelShape model, long positions) => 2.0 * positions * model.Width * model.VocabSize;
 }

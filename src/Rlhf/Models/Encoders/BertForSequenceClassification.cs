@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using Rlhf.Models.Layers;
 using static TorchSharp.torch;
 
@@ -13,7 +14,7 @@ public sealed class BertForSequenceClassification : EncoderForSequenceClassifica
     /// <see cref="PretrainedModel.LoadWeights"/> fills them.
     /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public BertForSequenceClassification(BertConfig config, Device? device = null) : base(config, EncoderLayout.Bert, device)
+    public BertForSequenceClassification(BertConfig config, ComputePlan? plan = null) : base(config, EncoderLayout.Bert, plan)
     {
         Config = config;
         pooler = Linear.Add(Parameters, "bert.pooler.dense", config.HiddenSize, config.HiddenSize);
@@ -25,6 +26,8 @@ public sealed class BertForSequenceClassification : EncoderForSequenceClassifica
 
     /// <inheritdoc/>
     public override string Architecture => "BertForSequenceClassification";
+
+    private protected override IEnumerable<Linear> HeadLinears => [pooler, classifier];
 
     private protected override Tensor Head(Tensor first) =>
         classifier.Apply(Dropout(pooler.Apply(first).tanh(), Config.ClassifierDropout));

@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using Rlhf.Models.Layers;
 using static TorchSharp.torch;
 
@@ -13,8 +14,8 @@ public sealed class DistilBertForSequenceClassification : EncoderForSequenceClas
     /// <see cref="PretrainedModel.LoadWeights"/> fills them.
     /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public DistilBertForSequenceClassification(DistilBertConfig config, Device? device = null)
-        : base(config, EncoderLayout.DistilBert, device)
+    public DistilBertForSequenceClassification(DistilBertConfig config, ComputePlan? plan = null)
+        : base(config, EncoderLayout.DistilBert, plan)
     {
         Config = config;
         preClassifier = Linear.Add(Parameters, "pre_classifier", config.HiddenSize, config.HiddenSize);
@@ -26,6 +27,8 @@ public sealed class DistilBertForSequenceClassification : EncoderForSequenceClas
 
     /// <inheritdoc/>
     public override string Architecture => "DistilBertForSequenceClassification";
+
+    private protected override IEnumerable<Linear> HeadLinears => [preClassifier, classifier];
 
     private protected override Tensor Head(Tensor first) =>
         classifier.Apply(Dropout(nn.functional.relu(preClassifier.Apply(first)), Config.ClassifierDropout));

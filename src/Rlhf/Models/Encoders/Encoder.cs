@@ -28,6 +28,9 @@ internal sealed class Encoder
         layers = [.. Enumerable.Range(0, config.NumHiddenLayers).Select(i => new Layer(config, layout, i, parameters))];
     }
 
+    /// <summary>The linear layers from the bottom up.</summary>
+    public IEnumerable<Linear> Linears => layers.SelectMany(l => l.Linears);
+
     /// <summary>Last hidden state of each row's first token, which the head reads: [B, D].</summary>
     /// <param name="batch">The rows.</param>
     /// <param name="positionIds">Positions [N], int64.</param>
@@ -88,6 +91,8 @@ internal sealed class Encoder
             outputNorm = Norm.Add(parameters, at + layout.OutputNorm, d, config.LayerNormEps);
             attentionOutputDropout = layout.DropsAttentionOutput ? config.HiddenDropout : 0;
         }
+
+        public Linear[] Linears => [query, key, value, attentionOutput, intermediate, output];
 
         /// <summary>[N, D] to [N, D], or to [B, D] where only one token of each row is asked for.</summary>
         /// <param name="x">Hidden states [N, D].</param>

@@ -54,13 +54,33 @@ public abstract record EncoderConfig : ClassifierConfig
     public abstract string ModelType { get; }
 
     /// <inheritdoc/>
-    public override long ParameterCount
+    public override long ParameterCount =>
+        ((long)VocabSize + MaxPositionEmbeddings + TokenTypes + 2) * HiddenSize + NumHiddenLayers * LayerParameters;
+
+    /// <summary>The model's sizes.</summary>
+    internal ModelShape Shape => new()
+    {
+        Layers = NumHiddenLayers,
+        Width = HiddenSize,
+        InnerWidth = IntermediateSize,
+        Heads = NumAttentionHeads,
+        KeyValueHeads = NumAttentionHeads,
+        HeadSize = HiddenSize / NumAttentionHeads,
+        VocabSize = VocabSize,
+        MaxPositions = MaxLength,
+        Parameters = ParameterCount,
+        LayerParameters = LayerParameters,
+        IsCausal = false,
+        DropsAttention = AttentionDropout > 0,
+    };
+
+    /// <summary>Weights of one layer: attention, feed-forward layer and two normalizations.</summary>
+    private long LayerParameters
     {
         get
         {
             long d = HiddenSize, f = IntermediateSize;
-            return ((long)VocabSize + MaxPositionEmbeddings + TokenTypes + 2) * d +
-                NumHiddenLayers * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
+            return 4 * d * (d + 1) + 2 * d * f + f + 5 * d;
         }
     }
 
@@ -88,15 +108,11 @@ public abstract record EncoderConfig : ClassifierConfig
         if (!(InitializerRange >= 0)) yield return $"InitializerRange is {InitializerRange}; it must be 0 or more.";
     }
 
-    /// <summary>Writes config.json.</summary>
-    /// <param name="folder">The model folder.</param>
-    /// <param name="architecture">transformers' class name.</param>
-    public void Save(string folder, string architecture)
+    /// <summary>What config.json holds.</summary>
+    internal JsonObject ToJson()
     {
         var json = new JsonObject
         {
-            ["architectures"] = new JsonArray(architecture),
-            ["dtype"] = "float32",
             ["model_type"] = ModelType,
             ["vocab_size"] = VocabSize,
             ["max_position_embeddings"] = MaxPositionEmbeddings,
@@ -105,7 +121,7 @@ public abstract record EncoderConfig : ClassifierConfig
         };
         WriteSizes(json);
         LabelMaps.Write(json, Labels, ProblemType);
-        ConfigFile.Write(Path.Combine(folder, "config.json"), json);
+        return json;
     }
 
     /// <summary>Adds what the architecture names in its own way.</summary>

@@ -1,3 +1,5 @@
+using Rlhf.Models.Layers;
+using Rlhf.Runtime;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models.Encoders;
@@ -10,7 +12,7 @@ public abstract class EncoderForSequenceClassification : SequenceClassifier
     private readonly Encoder encoder;
     private readonly EncoderConfig config;
 
-    private protected EncoderForSequenceClassification(EncoderConfig config, EncoderLayout layout, Device? device) : base(device)
+    private protected EncoderForSequenceClassification(EncoderConfig config, EncoderLayout layout, ComputePlan? plan) : base(plan)
     {
         config.ThrowIfInvalid();
         (this.config, this.layout) = (config, layout);
@@ -78,8 +80,21 @@ public abstract class EncoderForSequenceClassification : SequenceClassifier
             parameter.narrow(0, config.PadTokenId, 1).zero_();
     }
 
+    /// <summary>The file that the configuration was read from.</summary>
+    internal ModelConfig? Source { get; init; }
+
     /// <inheritdoc/>
-    protected override void SaveConfiguration(string folder) => config.Save(folder, Architecture);
+    public override ModelConfig Configuration => (Source ?? ModelConfig.Of([])).With(config.ToJson());
+
+    /// <inheritdoc/>
+    public override IReadOnlyList<Linear> Linears => [.. encoder.Linears, .. HeadLinears];
+
+    /// <summary>The head's layers.</summary>
+    private protected abstract IEnumerable<Linear> HeadLinears { get; }
+
+    /// <inheritdoc/>
+    protected override bool IsKnownExtra(string tensor) => base.IsKnownExtra(tensor)
+        || tensor.Contains("pooler.", StringComparison.Ordinal);
 
     private Tensor Positions(PackedBatch batch)
     {

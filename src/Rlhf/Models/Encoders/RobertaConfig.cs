@@ -25,16 +25,16 @@ public sealed record RobertaConfig : BertConfig
 
     /// <summary>Reads config.json of a model folder.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
-    public static new RobertaConfig Load(string folder) => Load(ConfigFile.Read(folder));
+    public static new RobertaConfig Load(string folder) => Load(ModelConfig.Read(folder).Root);
 
-    internal static new RobertaConfig Load(ConfigFile json)
+    internal static new RobertaConfig Load(ConfigSection json)
     {
         // transformers gives every key that a file lacks the default of BERT's sizes: 512 positions, two segments, eps 1e-12.
         var defaults = new RobertaConfig { MaxPositionEmbeddings = 512, TypeVocabSize = 2, LayerNormEps = 1e-12 };
         return Check(json, Read(json, defaults) with
         {
-            BosTokenId = json.Int("bos_token_id", 0, 0, ConfigFile.MaxVocabulary),
-            EosTokenId = json.Int("eos_token_id", 2, 0, ConfigFile.MaxVocabulary),
+            BosTokenId = json.Int("bos_token_id", 0, 0, ConfigSection.MaxVocabulary),
+            EosTokenId = json.Int("eos_token_id", 2, 0, ConfigSection.MaxVocabulary),
         });
     }
 

@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using Rlhf.Models.Layers;
 using static TorchSharp.torch;
 
@@ -13,8 +14,8 @@ public sealed class RobertaForSequenceClassification : EncoderForSequenceClassif
     /// <see cref="PretrainedModel.LoadWeights"/> fills them.
     /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>
-    public RobertaForSequenceClassification(RobertaConfig config, Device? device = null)
-        : base(config, EncoderLayout.Roberta, device)
+    public RobertaForSequenceClassification(RobertaConfig config, ComputePlan? plan = null)
+        : base(config, EncoderLayout.Roberta, plan)
     {
         Config = config;
         dense = Linear.Add(Parameters, "classifier.dense", config.HiddenSize, config.HiddenSize);
@@ -26,6 +27,8 @@ public sealed class RobertaForSequenceClassification : EncoderForSequenceClassif
 
     /// <inheritdoc/>
     public override string Architecture => "RobertaForSequenceClassification";
+
+    private protected override IEnumerable<Linear> HeadLinears => [dense, output];
 
     private protected override Tensor Head(Tensor first) =>
         output.Apply(Dropout(dense.Apply(Dropout(first, Config.ClassifierDropout)).tanh(), Config.ClassifierDropout));

@@ -1,14 +1,14 @@
-using Rlhf.Runtime.Operators;
-using TorchSharp.Modules;
+using Rlhf.Models.Layers;
 using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Models.Gpt2;
 
 /// <summary>Attention and feed-forward layer, each on the normalised input, each added to the residual stream.</summary>
 internal sealed class Gpt2Block
 {
-    private readonly Parameter ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias;
-    private readonly Parameter ln2Weight, ln2Bias, fcWeight, fcBias, projWeight, projBias;
+    private readonly Parameter ln1Weight, ln1Bias, ln2Weight, ln2Bias;
+    private readonly Linear attn, attnProj, fc, proj;
     private readonly long[] normalized;
     private readonly int headSize;
     private readonly double queryScale;
@@ -23,27 +23,26 @@ internal sealed class Gpt2Block
             / (config.ScaleAttnByInverseLayerIdx ? layer + 1 : 1);
         string at = $"transformer.h.{layer}.";
         int d = config.NEmbd, inner = config.InnerSize;
-        // Conv1D weights are stored [in, out].
+        Linear Add(string name, int inputs, int outputs) => Linear.Add(parameters, at + name, inputs, outputs, isConv1D: true);
         ln1Weight = parameters.Add(at + "ln_1.weight", d);
         ln1Bias = parameters.Add(at + "ln_1.bias", d);
-        attnWeight = parameters.Add(at + "attn.c_attn.weight", d, 3 * d);
-        attnBias = parameters.Add(at + "attn.c_attn.bias", 3 * d);
-        attnProjWeight = parameters.Add(at + "attn.c_proj.weight", d, d);
-        attnProjBias = parameters.Add(at + "attn.c_proj.bias", d);
+        attn = Add("attn.c_attn", d, 3 * d);
+        attnProj = Add("attn.c_proj", d, d);
         ln2Weight = parameters.Add(at + "ln_2.weight", d);
         ln2Bias = parameters.Add(at + "ln_2.bias", d);
-        fcWeight = parameters.Add(at + "mlp.c_fc.weight", d, inner);
-        fcBias = parameters.Add(at + "mlp.c_fc.bias", inner);
-        projWeight = parameters.Add(at + "mlp.c_proj.weight", inner, d);
-        projBias = parameters.Add(at + "mlp.c_proj.bias", d);
+        fc = Add("mlp.c_fc", d, inner);
+        proj = Add("mlp.c_proj", inner, d);
+        Linears = [attn, attnProj, fc, proj];
         Parameters =
         [
-            ln1Weight, ln1Bias, attnWeight, attnBias, attnProjWeight, attnProjBias, ln2Weight, ln2Bias, fcWeight, fcBias,
-            projWeight, projBias,
+            ln1Weight, ln1Bias, .. attn.Parameters, .. attnProj.Parameters, ln2Weight, ln2Bias, .. fc.Parameters, .. proj.Parameters,
         ];
     }
 
     public Gpt2Config Config { get; }
+
+    /// <summary>The linear layers.</summary>
+    public Linear[] Linears { get; }
 
     /// <summary>The parameters in the checkpoint's order.</summary>
     public Tensor[] Parameters { get; }
@@ -56,7 +55,7 @@ internal sealed class Gpt2Block
     {
         // Lets go of what autograd did not save.
         using var scope = NewDisposeScope();
-        var qkv = batch.Pad(MatrixProduct.Conv1D(Normalize(x, ln1Weight, ln1Bias), attnWeight, attnBias));
+        var qkv = batch.Pad(attn.Apply(Normalize(x, ln1Weight, ln1Bias)));
         var (q, k, v) = Split(qkv);
         if (cache is { } c)
         {
@@ -74,7 +73,7 @@ internal sealed class Gpt2Block
     /// <summary>One token for each row: [rows, D] to [rows, D].</summary>
     public Tensor Decode(Tensor x, Gpt2DecodingStep step, Tensor keys, Tensor values)
     {
-        var qkv = MatrixProduct.Conv1D(Normalize(x, ln1Weight, ln1Bias), attnWeight, attnBias);
+        var qkv = attn.Apply(Normalize(x, ln1Weight, ln1Bias));
         var (q, k, v) = Split(qkv.unsqueeze(1));
         keys.view(-1, Config.NEmbd).index_copy_(0, step.Slots, k.squeeze(1));
         values.view(-1, Config.NEmbd).index_copy_(0, step.Slots, v.squeeze(1));
@@ -85,12 +84,12 @@ internal sealed class Gpt2Block
     }
 
     private Tensor Residual(Tensor x, Tensor attended, bool training) =>
-        x + Dropout(MatrixProduct.Conv1D(attended, attnProjWeight, attnProjBias), training);
+        x + Dropout(attnProj.Apply(attended), training);
 
     private Tensor FeedForward(Tensor x, bool training)
     {
-        var inner = Activations.Apply(Config.ActivationFunction, MatrixProduct.Conv1D(Normalize(x, ln2Weight, ln2Bias), fcWeight, fcBias));
-        return x + Dropout(MatrixProduct.Conv1D(inner, projWeight, projBias), training);
+        var inner = Activations.Apply(Config.ActivationFunction, fc.Apply(Normalize(x, ln2Weight, ln2Bias)));
+        return x + Dropout(proj.Apply(inner), training);
     }
 
     private (Tensor Q, Tensor K, Tensor V) Split(Tensor qkv)

@@ -53,33 +53,58 @@ public sealed record Gpt2Config
     /// <summary>End-of-sequence token.</summary>
     public int? EosTokenId { get; init; } = 50256;
 
+    /// <summary>The output layer's weight is the input embedding's.</summary>
+    public bool TiesWordEmbeddings { get; init; } = true;
+
     /// <summary>Width inside the feed-forward layers.</summary>
     public int InnerSize => NInner ?? 4 * NEmbd;
 
     /// <summary>Weights of the trunk: embeddings and layers, without a head.</summary>
-    internal long ParameterCount
+    internal long ParameterCount =>
+        ((TiesWordEmbeddings ? 1L : 2L) * VocabSize + NPositions + 2) * NEmbd + NLayer * LayerParameters;
+
+    /// <summary>Weights of one layer: attention, feed-forward layer and two normalizations.</summary>
+    private long LayerParameters
     {
         get
         {
             long d = NEmbd, f = InnerSize;
-            return ((long)VocabSize + NPositions + 2) * d + NLayer * (4 * d * (d + 1) + 2 * d * f + f + 5 * d);
+            return 4 * d * (d + 1) + 2 * d * f + f + 5 * d;
         }
     }
 
+    /// <summary>The model's sizes.</summary>
+    internal ModelShape Shape => new()
+    {
+        Layers = NLayer,
+        Width = NEmbd,
+        InnerWidth = InnerSize,
+        Heads = NHead,
+        KeyValueHeads = NHead,
+        HeadSize = NEmbd / NHead,
+        VocabSize = VocabSize,
+        MaxPositions = NPositions,
+        Parameters = ParameterCount,
+        OutputParameters = TiesWordEmbeddings ? 0 : (long)VocabSize * NEmbd,
+        LayerParameters = LayerParameters,
+        DropsAttention = AttnPdrop > 0,
+        HasFusedLayers = ActivationFunction is "gelu" or "gelu_new" or "gelu_pytorch_tanh",
+    };
+
     /// <summary>Reads config.json of a model folder.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
-    public static Gpt2Config Load(string path) => Load(ConfigFile.Read(path));
+    public static Gpt2Config Load(string path) => Load(ModelConfig.Read(path).Root);
 
-    internal static Gpt2Config Load(ConfigFile json)
+    internal static Gpt2Config Load(ConfigSection json)
     {
         var config = new Gpt2Config
         {
-            VocabSize = json.Int("vocab_size", 50257, 1, ConfigFile.MaxVocabulary),
+            VocabSize = json.Int("vocab_size", 50257, 1, ConfigSection.MaxVocabulary),
             NPositions = json.Int("n_positions", 1024, 1, 1 << 20),
-            NEmbd = json.Int("n_embd", 768, 1, ConfigFile.MaxWidth),
-            NLayer = json.Int("n_layer", 12, 1, ConfigFile.MaxLayers),
-            NHead = json.Int("n_head", 12, 1, ConfigFile.MaxWidth),
-            NInner = json.OptionalInt("n_inner", 1, 4 * ConfigFile.MaxWidth),
+            NEmbd = json.Int("n_embd", 768, 1, ConfigSection.MaxWidth),
+            NLayer = json.Int("n_layer", 12, 1, ConfigSection.MaxLayers),
+            NHead = json.Int("n_head", 12, 1, ConfigSection.MaxWidth),
+            NInner = json.OptionalInt("n_inner", 1, 4 * ConfigSection.MaxWidth),
             ActivationFunction = json.Text("activation_function", "gelu_new"),
             ResidPdrop = json.Probability("resid_pdrop", 0.1),
             EmbdPdrop = json.Probability("embd_pdrop", 0.1),
@@ -88,13 +113,12 @@ public sealed record Gpt2Config
             InitializerRange = json.Number("initializer_range", 0.02),
             ScaleAttnWeights = json.Flag("scale_attn_weights", true),
             ScaleAttnByInverseLayerIdx = json.Flag("scale_attn_by_inverse_layer_idx", false),
-            BosTokenId = json.OptionalInt("bos_token_id", 0, ConfigFile.MaxVocabulary),
-            EosTokenId = json.OptionalInt("eos_token_id", 0, ConfigFile.MaxVocabulary),
+            BosTokenId = json.OptionalInt("bos_token_id", 0, ConfigSection.MaxVocabulary),
+            EosTokenId = json.Ints("eos_token_id", 0, ConfigSection.MaxVocabulary) is [var end, ..] ? end : null,
+            TiesWordEmbeddings = json.Flag("tie_word_embeddings", true),
         };
         if (json.Flag("add_cross_attention", false))
             throw json.Refuse("add_cross_attention", "cross-attention is not supported");
-        if (!json.Flag("tie_word_embeddings", true))
-            throw json.Refuse("tie_word_embeddings", "an output layer that is not tied to the embedding is not supported");
         if (config.NEmbd % config.NHead != 0)
             throw json.Refuse("n_head", $"{config.NHead} heads do not divide the width n_embd = {config.NEmbd}");
         if (config.ParameterCount > ClassifierConfig.MaxParameters)
@@ -106,26 +130,12 @@ public sealed record Gpt2Config
         return config;
     }
 
-    /// <summary>Writes config.json and generation_config.json.</summary>
-    public void Save(string folder, string architecture)
-    {
-        ConfigFile.Write(Path.Combine(folder, "config.json"), ToJson(architecture));
-        ConfigFile.Write(Path.Combine(folder, "generation_config.json"), new JsonObject
-        {
-            ["_from_model_config"] = true,
-            ["bos_token_id"] = BosTokenId,
-            ["eos_token_id"] = EosTokenId,
-        });
-    }
-
     /// <summary>What config.json holds.</summary>
-    internal JsonObject ToJson(string architecture) => new()
+    internal JsonObject ToJson() => new()
     {
         ["activation_function"] = ActivationFunction,
-        ["architectures"] = new JsonArray(architecture),
         ["attn_pdrop"] = AttnPdrop,
         ["bos_token_id"] = BosTokenId,
-        ["dtype"] = "float32",
         ["embd_pdrop"] = EmbdPdrop,
         ["eos_token_id"] = EosTokenId,
         ["initializer_range"] = InitializerRange,
@@ -140,7 +150,7 @@ public sealed record Gpt2Config
         ["resid_pdrop"] = ResidPdrop,
         ["scale_attn_by_inverse_layer_idx"] = ScaleAttnByInverseLayerIdx,
         ["scale_attn_weights"] = ScaleAttnWeights,
-        ["tie_word_embeddings"] = true,
+        ["tie_word_embeddings"] = TiesWordEmbeddings,
         ["use_cache"] = true,
         ["vocab_size"] = VocabSize,
     };

@@ -1,3 +1,4 @@
+using Rlhf.Models.Fused;
 using System.Collections.Concurrent;
 using Rlhf.Runtime.Operators;
 using TorchSharp;
@@ -101,17 +102,12 @@ internal static class Gpt2FusedBlock
 
     private static readonly ConcurrentDictionary<(MatrixLibrary, MatrixPrecision), OperatorScript> Scripts = [];
 
-    /// <summary>
-    /// On by default; off, models compose their blocks of libtorch's operators one by one, and autograd derives the backward pass.
-    /// </summary>
-    public static bool Enabled { get; set; } = true;
-
     private static OperatorScript Script => Scripts.GetOrAdd((MatrixProduct.Library, MatrixProduct.Precision),
         kind => new OperatorScript(MatrixProduct.Definitions(kind.Item1, kind.Item2) + Functions));
 
     /// <summary>Can blocks of this shape compute this way?</summary>
     public static bool Supports(Gpt2Config config, Tensor parameter) =>
-        Enabled && parameter.device_type == DeviceType.CPU && parameter.dtype == ScalarType.Float32
+        FusedBlocks.Enabled && parameter.device_type == DeviceType.CPU && parameter.dtype == ScalarType.Float32
         && config.ActivationFunction is "gelu" or "gelu_new" or "gelu_pytorch_tanh";
 
     /// <summary>The block's output [N, D], and what its backward pass needs.</summary>

@@ -1,4 +1,5 @@
 using Rlhf.Models.Layers;
+using Rlhf.Runtime;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
@@ -11,50 +12,62 @@ public sealed class Gpt2LMHeadModel : CausalLM
     private readonly Gpt2Block[] blocks;
     private readonly Parameter wte, wpe, lnWeight, lnBias;
     private readonly long[] normalized;
+    private readonly ModelConfig? source;
+    private OutputHead head;
 
     /// <summary>
-    /// A model with uninitialised weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.
+    /// A model with uninitialized weights; <see cref="Initialize"/> or <see cref="PretrainedModel.LoadWeights"/> fills them.
     /// </summary>
-    public Gpt2LMHeadModel(Gpt2Config config, Device? device = null) : this(config, device, null)
+    /// <param name="config">The sizes.</param>
+    /// <param name="plan">Where and how the model computes; null is float32 on the CPU.</param>
+    /// <param name="source">The file that the sizes come from: what else it says is kept.</param>
+    /// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
+    public Gpt2LMHeadModel(Gpt2Config config, ComputePlan? plan = null, ModelConfig? source = null,
+        IReadOnlyDictionary<string, Parameter>? shared = null)
+        : base(plan, shared)
     {
-    }
-
-    private Gpt2LMHeadModel(Gpt2Config config, Device? device, IReadOnlyDictionary<string, Parameter>? shared)
-        : base(device, shared)
-    {
-        Config = config;
+        (Config, this.source) = (config, source);
         normalized = [config.NEmbd];
         wte = Parameters.Add("transformer.wte.weight", config.VocabSize, config.NEmbd);
         wpe = Parameters.Add("transformer.wpe.weight", config.NPositions, config.NEmbd);
         blocks = Enumerable.Range(0, config.NLayer).Select(i => new Gpt2Block(config, i, Parameters)).ToArray();
         lnWeight = Parameters.Add("transformer.ln_f.weight", config.NEmbd);
         lnBias = Parameters.Add("transformer.ln_f.bias", config.NEmbd);
-        Head = new OutputHead(new Linear("lm_head", wte));
+        head = new OutputHead(new Linear("lm_head", wte));
+        if (!config.TiesWordEmbeddings)
+            Untie();
     }
 
     /// <summary>The configuration.</summary>
-    public Gpt2Config Config { get; }
+    public Gpt2Config Config { get; private set; }
 
     /// <inheritdoc/>
     public override string Architecture => "GPT2LMHeadModel";
 
     /// <inheritdoc/>
-    public override int VocabSize => Config.VocabSize;
+    public override ModelConfig Configuration
+    {
+        get
+        {
+            var json = Config.ToJson();
+            // A file may list several end tokens; this class knows the first.
+            if (source?.Root.Ints("eos_token_id", 0, ConfigSection.MaxVocabulary) is [var first, ..] && first == Config.EosTokenId)
+                json.Remove("eos_token_id");
+            return (source ?? ModelConfig.Of([])).With(json);
+        }
+    }
 
     /// <inheritdoc/>
-    public override int HiddenSize => Config.NEmbd;
+    public override ModelShape Shape => Config.Shape;
 
     /// <inheritdoc/>
-    public override int MaxPositions => Config.NPositions;
+    public override OutputHead Head => head;
 
     /// <inheritdoc/>
-    public override int LayerCount => Config.NLayer;
+    public override IReadOnlyList<Linear> Linears => [.. blocks.SelectMany(b => b.Linears), head.Layer];
 
     /// <inheritdoc/>
-    public override int? EosTokenId => Config.EosTokenId;
-
-    /// <inheritdoc/>
-    public override OutputHead Head { get; }
+    protected internal override Parameter? FinalNormBias => lnBias;
 
     /// <inheritdoc/>
     public override Tensor Forward(PackedBatch batch) => Forward(batch, null);
@@ -114,10 +127,6 @@ public sealed class Gpt2LMHeadModel : CausalLM
         return FinalNorm(x);
     }
 
-    /// <inheritdoc/>
-    public override KeyValueCache CreateCache(int rows, int maxLength) =>
-        new(Config.NLayer, rows, maxLength, Config.NEmbd, wte.dtype, Device);
-
     /// <summary>
     /// Draws weights as transformers does: normal with the configuration's standard deviation, divided by √(2 · layers) for the
     /// projections into the residual stream; biases 0, gains 1.
@@ -143,33 +152,24 @@ public sealed class Gpt2LMHeadModel : CausalLM
         }
     }
 
-    internal override CausalLM CreateFrozenCopy(int sharedLayers)
+    /// <inheritdoc/>
+    protected override CausalLM CreateLike(IReadOnlyDictionary<string, Parameter> shared) =>
+        new Gpt2LMHeadModel(Config, Plan, source, shared);
+
+    /// <inheritdoc/>
+    protected override void Untie()
     {
-        var shared = Parameters.TakeWhile(p => sharedLayers > 0
-            && !p.Key.StartsWith($"transformer.h.{sharedLayers}.", StringComparison.Ordinal)
-            && !p.Key.StartsWith("transformer.ln_f.", StringComparison.Ordinal)).ToDictionary();
-        foreach (var parameter in shared.Values)
-            parameter.requires_grad = false;
-        var copy = new Gpt2LMHeadModel(Config, Device, shared);
-        copy.Freeze();
-        using var noGrad = no_grad();
-        using var scope = NewDisposeScope();
-        foreach (var (name, parameter) in copy.Parameters)
-            if (!shared.ContainsKey(name))
-                parameter.copy_(Parameters[name]);
-        return copy;
+        Config = Config with { TiesWordEmbeddings = false };
+        head = new OutputHead(Linear.Add(Parameters, head.Layer.Name, Config.NEmbd, Config.VocabSize, hasBias: false));
     }
 
     /// <inheritdoc/>
-    protected override void SaveConfiguration(string folder) => Config.Save(folder, Architecture);
-
-    /// <inheritdoc/>
-    protected override string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint)
+    protected internal override string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint)
     {
         // Files saved from the base model, such as OpenAI's gpt2, have no prefix.
-        var bare = parameter["transformer.".Length..];
+        var bare = parameter.StartsWith("transformer.", StringComparison.Ordinal) ? parameter["transformer.".Length..] : parameter;
         return checkpoint.Contains(parameter) ? parameter : checkpoint.Contains(bare) ? bare
-            : parameter == "transformer.wte.weight" && checkpoint.Contains("lm_head.weight") ? "lm_head.weight" : null;
+            : IsTied && parameter == "transformer.wte.weight" && checkpoint.Contains("lm_head.weight") ? "lm_head.weight" : null;
     }
 
     private Tensor Forward(PackedBatch batch, KeyValueCache? cache)

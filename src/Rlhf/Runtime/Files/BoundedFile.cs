@@ -7,10 +7,17 @@ internal static class BoundedFile
     /// <param name="path">The file.</param>
     /// <param name="limit">Most bytes that are taken. Files of /proc claim no length, so what is read counts.</param>
     /// <param name="what">What the file is, in messages: "a model configuration".</param>
-    /// <exception cref="InvalidDataException">The file is larger.</exception>
+    /// <exception cref="InvalidDataException">The file is larger, or a Git LFS pointer in its place.</exception>
     /// <exception cref="IOException">The file cannot be read, or is a pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read, or is a folder.</exception>
     public static byte[] Read(string path, int limit, string what)
+    {
+        var content = ReadAll(path, limit, what);
+        LfsPointer.Refuse(path, content, what);
+        return content;
+    }
+
+    private static byte[] ReadAll(string path, int limit, string what)
     {
         using var stream = RegularFile.Open(path, FileShare.Read | FileShare.Delete, bufferSize: 0);
         if (stream.CanSeek && stream.Length > limit)

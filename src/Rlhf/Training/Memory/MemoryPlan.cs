@@ -39,7 +39,7 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
     /// <param name="queryLengths">Lengths of queries.</param>
     /// <param name="responseLengths">Lengths of responses.</param>
     /// <param name="device">Where the run computes.</param>
-    public static MemoryPlan ForPpo(string task, PpoConfig config, ModelSize policy, ModelSize? reference, IReadOnlyList<ModelSize> scorers,
+    public static MemoryPlan ForPpo(string task, PpoConfig config, ModelShape policy, ModelShape? reference, IReadOnlyList<ModelShape> scorers,
         LengthSampler queryLengths, LengthSampler responseLengths, torch.Device device)
     {
         int trained = policy.Layers - Math.Min(policy.Layers, config.NumSharedLayers ?? 0);
@@ -49,7 +49,7 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
         int[] rows = Rows(config.MiniBatchSize, queryLengths, responseLengths);
         long responses = (long)(config.MiniBatchSize * Mean(responseLengths));
         long longest = (long)queryLengths.MaxValue + responseLengths.MaxValue - 2;
-        long cache = Math.Min(2L << 30, config.BatchSize * longest * 2 * policy.Layers * policy.Width * FloatBytes);
+        long cache = Math.Min(2L << 30, config.BatchSize * longest * policy.CacheBytesPerToken());
         MemoryItem[] update =
         [
             Activations(policy, rows, device, training: false, trained), Backward(policy, rows), Logits(policy, responses),
@@ -78,7 +78,7 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
     /// <param name="device">Where the run computes.</param>
     /// <param name="predictsTokens">The loss is over the vocabulary.</param>
     public static MemoryPlan ForTraining(
-        string task, ModelSize model, int batchSize, IReadOnlyCollection<int>? rowLengths, torch.Device device, bool predictsTokens)
+        string task, ModelShape model, int batchSize, IReadOnlyCollection<int>? rowLengths, torch.Device device, bool predictsTokens)
     {
         List<MemoryItem> items = [Weights("weights", model.Parameters), Weights("gradients", model.Parameters), Moments(model.Parameters)];
         if (rowLengths is not null)
@@ -99,7 +99,7 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
     /// <summary>Models that are only read.</summary>
     /// <param name="task">What is to be done with which models.</param>
     /// <param name="models">The models.</param>
-    public static MemoryPlan ForReading(string task, params IEnumerable<ModelSize> models) => new(task,
+    public static MemoryPlan ForReading(string task, params IEnumerable<ModelShape> models) => new(task,
         [.. models.Select(m => Weights("weights", m.Parameters)), Program], "Take a smaller model.");
 
     /// <summary>Refuses what does not fit.</summary>
@@ -125,15 +125,15 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
 
     private static MemoryItem Moments(long count) => new("Adam's moments", $"{count:N0} × 2 × {FloatBytes} bytes", 2 * count * FloatBytes);
 
-    private static MemoryItem Activations(ModelSize model, IReadOnlyCollection<int> rows, torch.Device device, bool training, int layers) =>
+    private static MemoryItem Activations(ModelShape model, IReadOnlyCollection<int> rows, torch.Device device, bool training, int layers) =>
         new("activations", $"{rows.Count:N0} rows, {rows.Sum(l => (long)l):N0} tokens × {layers} layers of width {model.Width:N0}",
             model.ActivationBytes(rows, device, training, layers));
 
-    private static MemoryItem Backward(ModelSize model, IReadOnlyCollection<int> rows) =>
+    private static MemoryItem Backward(ModelShape model, IReadOnlyCollection<int> rows) =>
         new("backward pass", "one layer's gradients", model.BackwardBytes(rows));
 
     /// <summary>Three tensors of the head's chunk.</summary>
-    private static MemoryItem Logits(ModelSize model, long tokens)
+    private static MemoryItem Logits(ModelShape model, long tokens)
     {
         long chunk = Math.Min(tokens, OutputHead.ChunkRows(model.VocabSize));
         return new("logits", $"{chunk:N0} tokens × {model.VocabSize:N0}, three at a time", 3 * chunk * model.VocabSize * FloatBytes);

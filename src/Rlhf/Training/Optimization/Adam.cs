@@ -119,6 +119,7 @@ public sealed class Adam : IOptimizer
     /// </summary>
     public void ZeroGradients()
     {
+        using var scope = NewDisposeScope(); // of the wrapper that zero_ returns
         foreach (var state in states)
         {
             using var gradient = state.Parameter.grad;

@@ -147,8 +147,9 @@ public class ClassifierTests
     public void Gpt2_scores_the_last_hidden_state_of_the_language_model()
     {
         var expected = FixtureTensors.Load(Fixtures.Path("gpt2-tiny-expected.safetensors"));
-        using var model = new Gpt2ForSequenceClassification(new Gpt2ClassifierConfig(Gpt2Config.Load(Fixtures.Path("gpt2-tiny"))));
-        int width = model.Config.Trunk.NEmbd;
+        var config = Gpt2Config.Load(Fixtures.Path("gpt2-tiny"));
+        using var model = SmallModels.Gpt2Classifier(config);
+        int width = config.NEmbd;
         var score = Enumerable.Range(0, 2 * width).Select(i => (i % 7 - 3) / 10f).ToArray();
         model.LoadWeights(FixtureTensors.Load(Fixtures.Path("gpt2-tiny", "model.safetensors")).With("score.weight", [2, width], score));
 
@@ -204,12 +205,13 @@ public class ClassifierTests
 
     internal static SequenceClassifier Tiny(string kind, long seed = 1, IReadOnlyList<string>? labels = null)
     {
-        ClassifierConfig config = kind switch
+        labels ??= ["NEGATIVE", "POSITIVE"];
+        var model = kind switch
         {
-            "distilbert" => Small(new DistilBertConfig()),
-            "bert" => Small(new BertConfig()),
-            "roberta" => Small(new RobertaConfig()),
-            _ => new Gpt2ClassifierConfig(new Gpt2Config
+            "distilbert" => FromConfig(Small(new DistilBertConfig())),
+            "bert" => FromConfig(Small(new BertConfig())),
+            "roberta" => FromConfig(Small(new RobertaConfig())),
+            _ => SmallModels.Gpt2Classifier(new Gpt2Config
             {
                 VocabSize = 13,
                 NPositions = 12,
@@ -219,12 +221,12 @@ public class ClassifierTests
                 InitializerRange = 0.4,
                 BosTokenId = 0,
                 EosTokenId = 0,
-            })
-            { PadTokenId = 0 },
+            }, 0, labels),
         };
-        var model = AutoModelForSequenceClassification.FromConfig(config with { Labels = labels ?? ["NEGATIVE", "POSITIVE"] });
         model.Initialize(seed);
         return model;
+        SequenceClassifier FromConfig(EncoderConfig config) =>
+            AutoModelForSequenceClassification.FromConfig(config with { Labels = labels });
     }
 
     internal static float[] Logits(SequenceClassifier model, int[][] rows)

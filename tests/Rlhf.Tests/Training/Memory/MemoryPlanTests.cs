@@ -13,11 +13,11 @@ public sealed class MemoryPlanTests
 {
     private const long MiB = 1 << 20;
 
-    private static readonly ModelSize Gpt2Small = ModelSize.Of(new Gpt2Config());
+    private static readonly ModelShape Gpt2Small = new Gpt2Config().Shape;
 
-    private static readonly ModelSize Gpt2WithoutDropout = ModelSize.Of(new Gpt2Config { AttnPdrop = 0 });
+    private static readonly ModelShape Gpt2WithoutDropout = new Gpt2Config { AttnPdrop = 0 }.Shape;
 
-    private static readonly ModelSize DistilBert = ModelSize.Of(new DistilBertConfig { NumHiddenLayers = 6 });
+    private static readonly ModelShape DistilBert = new DistilBertConfig { NumHiddenLayers = 6 }.Shape;
 
     /// <summary>Peaks of resident memory of the command with one thread, in MiB.</summary>
     public static TheoryData<string, double, double> Measured => new()
@@ -43,7 +43,7 @@ public sealed class MemoryPlanTests
     [Fact]
     public void WeightsGradientsMomentsAndReferenceOfSeventyBillionParameters()
     {
-        var size = ModelSize.Of(new Gpt2Config { NEmbd = 8192, NHead = 64, NLayer = 86, VocabSize = 32000, NPositions = 4096 });
+        var size = (new Gpt2Config { NEmbd = 8192, NHead = 64, NLayer = 86, VocabSize = 32000, NPositions = 4096 }).Shape;
         // 86 · (12 D² + 13 D) + (V + P + 2) D, by hand.
         Assert.Equal(86 * (12L * 8192 * 8192 + 13 * 8192) + (32000 + 4096 + 2) * 8192L, size.Parameters);
         var plan = MemoryPlan.ForPpo("PPO on big", new(), size, null, [], new LengthSampler(2, 8), new LengthSampler(4, 16), torch.CPU);
@@ -63,7 +63,7 @@ public sealed class MemoryPlanTests
     {
         var gpt2 = new Gpt2Config { VocabSize = 50, NPositions = 16, NEmbd = 24, NLayer = 3, NHead = 2, NInner = 40 };
         using (var model = new Gpt2LMHeadModel(gpt2))
-            Assert.Equal(model.Parameters.ElementCount, ModelSize.Of(gpt2).Parameters);
+            Assert.Equal(model.Parameters.ElementCount, gpt2.Shape.Parameters);
         var bert = new DistilBertConfig
         {
             VocabSize = 50,
@@ -75,7 +75,7 @@ public sealed class MemoryPlanTests
         };
         using (var model = new DistilBertForSequenceClassification(bert))
             // Without the head.
-            Assert.InRange(ModelSize.Of(bert).Parameters, model.Parameters.ElementCount - 2000, model.Parameters.ElementCount);
+            Assert.InRange(bert.Shape.Parameters, model.Parameters.ElementCount - 2000, model.Parameters.ElementCount);
     }
 
     private static double Ppo(int batch, int mini, int? shared, int responseMin, int responseMax) => MemoryPlan.ForPpo(
@@ -84,13 +84,13 @@ public sealed class MemoryPlanTests
 
     private static double Shipped()
     {
-        ModelSize Of(string name) => ModelSize.Of(Path.Combine(Fixtures.Repository(), "models", name));
+        ModelShape Of(string name) => ModelShape.Of(Path.Combine(Fixtures.Repository(), "models", name));
         return MemoryPlan.ForPpo("PPO", new PpoConfig { BatchSize = 64, MiniBatchSize = 32 }, Of("imdb-gpt2-tiny"), null,
             [Of("imdb-distilbert-tiny"), Of("imdb-bert-tiny")], new LengthSampler(2, 8), new LengthSampler(4, 16),
             torch.CPU).TotalBytes / (double)MiB;
     }
 
-    private static double Sft(ModelSize model, int rows, int length) => MemoryPlan.ForTraining(
+    private static double Sft(ModelShape model, int rows, int length) => MemoryPlan.ForTraining(
         "SFT", model, rows, [.. Enumerable.Repeat(length, rows)], torch.CPU, predictsTokens: true).TotalBytes / (double)MiB;
 
     private static double Reward(int rows, int length) => MemoryPlan.ForTraining(

@@ -1,3 +1,4 @@
+using Rlhf.Tests.Models;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
@@ -50,17 +51,14 @@ public class RewardCenteringTests
         [.. Pairs.SelectMany(p => (Completion[])[new(p.Prompt, p.Chosen), new(p.Prompt, p.Rejected)])])];
 
     private static SequenceClassifier Model(string kind, params string[] labels) =>
-        AutoModelForSequenceClassification.FromConfig(kind switch
+        kind switch
         {
-            "distilbert" => Sized(new DistilBertConfig { Labels = labels }),
-            "bert" => Sized(new BertConfig { Labels = labels }),
-            "roberta" => Sized(new RobertaConfig { Labels = labels }),
-            _ => new Gpt2ClassifierConfig(
-                new Gpt2Config { VocabSize = 16, NPositions = 32, NEmbd = 16, NLayer = 1, NHead = 2, EosTokenId = 2 })
-            {
-                Labels = labels,
-            },
-        });
+            "distilbert" => AutoModelForSequenceClassification.FromConfig(Sized(new DistilBertConfig { Labels = labels })),
+            "bert" => AutoModelForSequenceClassification.FromConfig(Sized(new BertConfig { Labels = labels })),
+            "roberta" => AutoModelForSequenceClassification.FromConfig(Sized(new RobertaConfig { Labels = labels })),
+            _ => SmallModels.Gpt2Classifier(
+                new Gpt2Config { VocabSize = 16, NPositions = 32, NEmbd = 16, NLayer = 1, NHead = 2, EosTokenId = 2 }, labels: labels),
+        };
 
     private static T Sized<T>(T config) where T : EncoderConfig => config with
     {

@@ -1,0 +1,63 @@
+using Rlhf.Models;
+using Rlhf.Models.Gpt2;
+using Rlhf.Training.Ppo;
+using Rlhf.Training.Sft;
+using static TorchSharp.torch;
+
+namespace Rlhf.Tests.Training;
+
+/// <summary>
+/// The number of live tensors stays flat at a size that takes every path: an output layer whose gradient is kept between updates (from
+/// 16 Mi weights on), and more rows than one chunk of it holds.
+/// </summary>
+public sealed class LiveTensorTests
+{
+    private const int Vocabulary = 1 << 18;
+
+    // V · D is 16 Mi; a chunk holds 96 rows.
+    private static readonly Gpt2Config Wide =
+        new() { VocabSize = Vocabulary, NPositions = 128, NEmbd = 64, NLayer = 1, NHead = 2, AttnPdrop = 0, EmbdPdrop = 0, ResidPdrop = 0 };
+
+    [Fact]
+    public void SupervisedTrainingKeepsNone()
+    {
+        using var model = new Gpt2LMHeadModel(Wide);
+        model.Initialize(1);
+        Assert.True(model.Parameters["transformer.wte.weight"].numel() >= 16 << 20 && OutputHead.ChunkRows(Vocabulary) < 120);
+        using var trainer = new SftTrainer(model, new SftConfig { BatchSize = 1, GradientAccumulationSteps = 2, MaxSteps = 4 });
+        List<long> live = [];
+        trainer.Train([.. Enumerable.Range(0, 4).Select(i => new SftExample([.. Enumerable.Range(i, 128)]))], [],
+            _ => live.Add(Tensor.TotalCount));
+        Assert.Equal(live[1], live[^1]);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void PpoKeepsNone(int accumulation)
+    {
+        using var model = CausalLMWithValueHead.FromModel(Model());
+        var config = new PpoConfig
+        {
+            BatchSize = 2,
+            MiniBatchSize = 2 / accumulation,
+            GradientAccumulationSteps = accumulation,
+            PpoEpochs = 1,
+        };
+        using var trainer = new PpoTrainer(config, model);
+        List<long> live = [];
+        for (int step = 0; step < 3; step++)
+        {
+            trainer.Step([[1, 2], [3]], [[.. Enumerable.Range(9, 110)], [.. Enumerable.Range(500, 120)]], [1, -1]);
+            live.Add(Tensor.TotalCount);
+        }
+        Assert.Equal(live[1], live[^1]);
+    }
+
+    private static Gpt2LMHeadModel Model()
+    {
+        var model = new Gpt2LMHeadModel(Wide);
+        model.Initialize(1);
+        return model;
+    }
+}
