@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
+using Rlhf.Tokenizers.Chat;
 using Rlhf.Training;
 
 namespace Rlhf.Cli.Terminal;
@@ -26,7 +27,7 @@ internal static class ErrorReport
         if (error is OperationCanceledException)
             return ExitCode.Interrupted;
         bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException
-            or UnauthorizedAccessException
+            or UnauthorizedAccessException or ChatTemplateException
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException
             // What generation throws on weights that are damaged; its subclasses (overflow, division) are not meant.
             || error.GetType() == typeof(ArithmeticException);
