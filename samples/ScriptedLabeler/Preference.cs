@@ -15,8 +15,13 @@ internal sealed partial class Preference(IRewardFunction sentiment) : IRewardFun
     public string Name => "short, polite and positive";
 
     /// <inheritdoc/>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions) =>
-        [.. sentiment.Score(completions).Zip(completions, (logit, c) => logit - Rudeness(c.Response) - Length(c.Response))];
+    public async ValueTask<IReadOnlyList<float>> ScoreAsync(
+        IReadOnlyList<Completion> completions, CancellationToken cancellation = default) =>
+        [.. (await sentiment.ScoreAsync(completions, cancellation))
+            .Zip(completions, (logit, c) => logit - Rudeness(c.Response) - Length(c.Response))];
+
+    /// <inheritdoc/>
+    public void Dispose() => sentiment.Dispose();
 
     /// <summary>Penalty for rudeness and shouting.</summary>
     public static float Rudeness(string answer) => RudeWord * Rude().Count(answer) + Exclamation * answer.Count(c => c == '!')

@@ -15,6 +15,7 @@ using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 
 bool lesson = args.Length > 2;
@@ -43,7 +44,7 @@ using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device);
 using var reference = policy.CreateReferenceModel();
 
 // 6  The PPO trainer.
-using var trainer = new PpoTrainer(config, policy, reference, steps);
+using var trainer = new PpoTrainer(policy, config, reference, steps);
 
 // 7  The reward: a sentiment classifier's raw logit of POSITIVE.
 using var sentiment = TextClassificationPipeline.FromPretrained(rewardFolder, device);
@@ -72,7 +73,7 @@ for (int step = 1; step <= steps; step++)
     Completion[] completions = [.. batch.Zip(texts, (query, response) => new Completion(query.Text, response))];
     var scores = reward.Score(completions);
 
-    var statistics = trainer.Step(new Rollout(queryIds, sampled.Responses, sampled.Logprobs, sampled.Values), scores);
+    var statistics = trainer.Step(sampled.ToRollout(queryIds), scores);
     double loss = statistics.Scalars()["ppo/loss/total"];
     Console.WriteLine($"step {step,3}/{steps}  reward {statistics.RewardMean,6:F2}  KL {statistics.Kl,5:F2}  loss {loss,7:F4}");
 }

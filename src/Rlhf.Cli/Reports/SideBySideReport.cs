@@ -66,7 +66,7 @@ internal static class SideBySideReport
         finally
         {
             foreach (var scorer in scorers)
-                (scorer.Reward as IDisposable)?.Dispose();
+                scorer.Reward.Dispose();
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.RegularExpressions;
+using Rlhf.Generation;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers.Chat;
@@ -29,8 +30,7 @@ internal static class ErrorReport
         bool expected = error is ConfigurationException or ArgumentException or InvalidDataException or IOException
             or UnauthorizedAccessException or ChatTemplateException
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException
-            // What generation throws on weights that are damaged; its subclasses (overflow, division) are not meant.
-            || error.GetType() == typeof(ArithmeticException);
+                or NonFiniteLogitsException;
         Console.Error.WriteLine(debug ? $"rlhf: {Clean(error.ToString())}"
             : IsOutOfMemory(error) ? $"rlhf: There is not enough memory: {FirstLine(Message(error))} Lower the batch size or the length of "
                 + "the rows, or take a smaller model."

@@ -169,10 +169,8 @@ internal static class EvaluateVerb
         using var before = AutoModelForCausalLM.FromPretrained(beforeFolder, device);
         using var after = AutoModelForCausalLM.FromPretrained(afterFolder, device);
         LanguageModels.EndToken(beforeFolder, before, tokenizer);
-        var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
-        using var rewardModel = reward as IDisposable;
-        var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, options.RewardLabel);
-        using var judgeModel = judge as IDisposable;
+        using var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
+        using var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, options.RewardLabel);
         screen.Facts("Comparison",
         [
             ("before", beforeFolder), ("after", afterFolder), ("reward", Scorers.Describe(rewardFolder, reward)),
@@ -198,8 +196,7 @@ internal static class EvaluateVerb
         if (pairs.Count == 0)
             throw new InvalidDataException($"{path} holds no pair.");
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
-        var reward = AutoReward.FromPretrained(folder, device, options.RewardLabel);
-        using var rewardModel = reward as IDisposable;
+        using var reward = AutoReward.FromPretrained(folder, device, options.RewardLabel);
         screen.Line($"Scoring {Numbers.Count(pairs.Count, "pair")} …");
         var result = PairEvaluation.Of(reward, pairs);
         if (screen.Json)

@@ -67,8 +67,7 @@ internal static class PairsLabelVerb
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var pairs = PairFile.Load(source);
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Scoring with {rewardFolder}", rewardFolder);
-        var scorer = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
-        using var scorerModel = scorer as IDisposable;
+        using var scorer = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         screen.Line($"Labelling {Numbers.Count(pairs.Count, "pair")} by {Screen.Safe(rewardFolder)} …");
 
         var labels = ProgressDisplay.Run(screen, "Labelling", "pair", pairs.Count, display => PairLabeler.Label(

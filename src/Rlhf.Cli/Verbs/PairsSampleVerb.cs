@@ -80,8 +80,7 @@ internal static class PairsSampleVerb
         var (source, prompts) = Prompts(context, tokenizer);
         using var model = AutoModelForCausalLM.FromPretrained(modelFolder, device);
         LanguageModels.EndToken(modelFolder, model, tokenizer);
-        var scorer = rewardFolder is null ? null : AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
-        using var scorerModel = scorer as IDisposable;
+        using var scorer = rewardFolder is null ? null : AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
         screen.Facts("Pairs",
         [
             ("model", modelFolder), ("prompts", $"{prompts.Count:N0} of {source}"),

@@ -15,6 +15,7 @@ using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Ppo;
@@ -122,16 +123,14 @@ internal static class PpoVerb
 
         using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
-        var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
-        using var rewardModel = reward as IDisposable;
-        var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, options.RewardLabel);
-        using var judgeModel = judge as IDisposable;
+        using var reward = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
+        using var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, options.RewardLabel);
 
         long steps = options.Steps ?? train.Length / config.BatchSize;
         using var refModel = refFolder is null ? null : Reference(refFolder, policy, device);
-        using var trainer = new PpoTrainer(config, policy, refModel, steps);
+        using var trainer = new PpoTrainer(policy, config, refModel, steps);
         var generation = context.Settings.Get<GenerationConfig>();
-        var run = new PpoRun(trainer, tokenizer, reward, train, generation, lengths.ResponseLengths);
+        var run = new RolloutRun(trainer, new TextGenerator(policy), tokenizer, reward, train, new RolloutPlan(generation, lengths.ResponseLengths));
         using var folder = RunFolder.Open("ppo", context);
         folder.WriteConfig(context, "ppo", new Dictionary<string, object?>
         {
@@ -255,7 +254,7 @@ internal static class PpoVerb
     ];
 
     private static void Report(
-        VerbContext context, ProgressDisplay display, IMetricSink sinks, PpoProgress step, HashSet<string> warned)
+        VerbContext context, ProgressDisplay display, IMetricSink sinks, RolloutProgress step, HashSet<string> warned)
     {
         sinks.Write(step.GameLog());
         TrainingReport.Log(context, sinks, step.Step, step.Statistics.Warnings);

@@ -82,7 +82,7 @@ internal static class CompletionsApi
         }
         catch (Exception e) when (!context.Response.HasStarted && !context.RequestAborted.IsCancellationRequested)
         {
-            bool isExpected = e is IOException or InvalidDataException or ArithmeticException;
+            bool isExpected = e is IOException or InvalidDataException or NonFiniteLogitsException;
             if (!isExpected)
                 logs.CreateLogger("Rlhf.Studio.Api").LogError(e, "A completion failed.");
             await ApiErrors.WriteAsync(context, StatusCodes.Status500InternalServerError,

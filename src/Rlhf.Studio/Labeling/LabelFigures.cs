@@ -1,4 +1,5 @@
 using Rlhf.Data;
+using Rlhf.Evaluation;
 
 namespace Rlhf.Studio.Labeling;
 
@@ -17,12 +18,8 @@ public readonly record struct Share(int Count, int Of)
     {
         get
         {
-            const double z = 2.576;
-            if (Of < 20)
-                return false;
-            double centre = (Count + z * z / 2) / (Of + z * z);
-            double half = z / (Of + z * z) * Math.Sqrt((double)Count * (Of - Count) / Of + z * z / 4);
-            return Math.Abs(centre - 0.5) > half;
+            const double z99 = 2.5758293035489004;
+            return Of >= 20 && ConfidenceInterval.OfShare(Value, Of, z99) is ({ Low: > 0.5 } or { High: < 0.5 });
         }
     }
 }

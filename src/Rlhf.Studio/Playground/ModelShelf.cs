@@ -64,7 +64,7 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
     {
         foreach (var folder in models.Keys.ToArray())
             Drop(folder);
-        foreach (var reward in rewards.Values.OfType<IDisposable>())
+        foreach (var reward in rewards.Values)
             reward.Dispose();
         rewards.Clear();
         turn.Dispose();

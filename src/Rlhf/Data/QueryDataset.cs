@@ -9,7 +9,13 @@ namespace Rlhf.Data;
 /// <param name="TokenIds">Its tokens, at least one.</param>
 /// <param name="Text">Those tokens decoded, without what the tokenizer's template put before them (BOS): what a reward function sees before
 /// the response.</param>
-public sealed record Query(int[] TokenIds, string Text);
+public sealed record Query(int[] TokenIds, string Text)
+{
+    private static readonly IReadOnlyDictionary<string, object?> None = new Dictionary<string, object?>();
+
+    /// <summary>The other columns of its row, by name, which a reward function may compare with; none by default.</summary>
+    public IReadOnlyDictionary<string, object?> Fields { get; init; } = None;
+}
 
 /// <summary>Which rows and columns <see cref="QueryDataset.Load"/> reads.</summary>
 public sealed record QueryReadOptions : DataReadOptions

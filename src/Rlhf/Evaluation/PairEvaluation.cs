@@ -34,7 +34,7 @@ public sealed record PairEvaluation(
         if (Array.FindIndex(margins, m => !double.IsFinite(m)) is >= 0 and var bad)
             throw new ArgumentException($"Pair {bad} has the rewards {chosen[bad]} and {rejected[bad]}; they must be finite.");
         double accuracy = margins.Count(m => m > 0) / (double)margins.Length;
-        return new(margins.Length, accuracy, Wilson(accuracy, margins.Length), margins.Average(m => SoftPlus(-m)),
+        return new(margins.Length, accuracy, ConfidenceInterval.OfShare(accuracy, margins.Length), margins.Average(m => SoftPlus(-m)),
             margins.Average(), CalibrationOf(margins));
     }
 
@@ -59,14 +59,6 @@ public sealed record PairEvaluation(
         double[] predicted = [.. margins.Select(Sigmoid), .. margins.Select(m => Sigmoid(-m))];
         var bothSides = Calibration.Of(predicted, [.. predicted.Select((_, i) => i < margins.Length)], 2 * BinsOverHalf);
         return new(bothSides.ExpectedCalibrationError, [.. bothSides.Bins.Skip(BinsOverHalf)]);
-    }
-
-    private static ConfidenceInterval Wilson(double share, int count)
-    {
-        const double z = 1.959963984540054, square = z * z;
-        double center = (share + square / (2 * count)) / (1 + square / count);
-        double half = z / (1 + square / count) * Math.Sqrt(share * (1 - share) / count + square / (4.0 * count * count));
-        return new(Math.Max(0, center - half), Math.Min(1, center + half));
     }
 
     private static double Sigmoid(double x) => 1 / (1 + Math.Exp(-x));

@@ -44,7 +44,7 @@ public sealed class PolicyEvaluator(
             : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.Length)], cancellation);
         var completions = queries.Select((query, i) => new Completion(
             tokenizer.Decode(query, skipSpecialTokens: true), tokenizer.TextOfContinuation(responses[i]))).ToArray();
-        return new(completions, responses, reward.ScoreChecked(completions), judge?.ScoreChecked(completions),
+        return new(completions, responses, reward.ScoreChecked(completions, cancellation), judge?.ScoreChecked(completions, cancellation),
             generated.Logprobs, refLogprobs);
     }
 

@@ -5,7 +5,22 @@ namespace Rlhf.Evaluation;
 /// <summary>An interval that holds the true value with a stated confidence.</summary>
 /// <param name="Low">Lower end.</param>
 /// <param name="High">Upper end.</param>
-public readonly record struct ConfidenceInterval(double Low, double High);
+public readonly record struct ConfidenceInterval(double Low, double High)
+{
+    /// <summary>Standard normal quantile of a two-sided 95 % interval.</summary>
+    private const double Z95 = 1.959963984540054;
+
+    /// <summary>Wilson's interval of a share (Wilson 1927), which stays within 0 and 1 and holds for few cases, too.</summary>
+    /// <param name="share">Share of the cases, from 0 to 1.</param>
+    /// <param name="count">Cases, above 0.</param>
+    /// <param name="z">Standard normal quantile; by default that of a 95 % interval.</param>
+    public static ConfidenceInterval OfShare(double share, double count, double z = Z95)
+    {
+        double square = z * z, center = (share + square / (2 * count)) / (1 + square / count);
+        double half = z / (1 + square / count) * Math.Sqrt(share * (1 - share) / count + square / (4 * count * count));
+        return new(Math.Max(0, center - half), Math.Min(1, center + half));
+    }
+}
 
 /// <summary>Where a sample of numbers lies and how far it spreads.</summary>
 /// <param name="Count">Numbers in the sample.</param>

@@ -53,7 +53,7 @@ public sealed class TextGenerator
     /// <returns>Responses without their queries; an empty result for no queries.</returns>
     /// <exception cref="ConfigurationException">Settings are impossible.</exception>
     /// <exception cref="ArgumentException">A query is empty, too long, or holds an id that the model does not know.</exception>
-    /// <exception cref="ArithmeticException">The logits hold NaN or infinity; the message names row and token.</exception>
+    /// <exception cref="NonFiniteLogitsException">The logits hold NaN or infinity; the message names row and token.</exception>
     /// <exception cref="InvalidOperationException">The settings forbid every token at some point.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public GenerationResult Generate(

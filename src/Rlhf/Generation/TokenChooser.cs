@@ -17,7 +17,7 @@ internal sealed class TokenChooser(GenerationConfig config, int[] endTokens)
     /// </summary>
     /// <param name="logits">[B, V] on any device, of any floating point type.</param>
     /// <param name="rows">The B rows, in the logits' order.</param>
-    /// <exception cref="ArithmeticException">A row's logits hold NaN or infinity.</exception>
+    /// <exception cref="NonFiniteLogitsException">A row's logits hold NaN or infinity.</exception>
     /// <exception cref="InvalidOperationException">The settings forbid every token.</exception>
     public unsafe (int[] Tokens, float[] Logprobs) Choose(Tensor logits, IReadOnlyList<ResponseRow> rows)
     {
@@ -67,7 +67,7 @@ internal sealed class TokenChooser(GenerationConfig config, int[] endTokens)
     {
         string place = $"Row {row.Index}, response token {row.ResponseLength}";
         return kind == NotFinite
-            ? new ArithmeticException(
+            ? new NonFiniteLogitsException(
                 $"{place}: the model's logits hold NaN or infinity. Its weights are damaged or its training diverged; " +
                 "go back to an earlier checkpoint and lower the learning rate.")
             : new InvalidOperationException($"{place}: the generation settings forbid every token of the vocabulary. " +

@@ -115,7 +115,8 @@ public sealed record RunData
         {
             if (row.Texts.GetValueOrDefault("table") == "warnings" && row.Texts.TryGetValue("message", out var message))
             {
-                string kind = row.Texts.GetValueOrDefault("kind", message);
+                // Earlier runs did not say a warning's kind: those whose first words are the same are of one.
+                string kind = row.Texts.GetValueOrDefault("kind") ?? string.Concat(message.Where(char.IsLetter).Take(24));
                 if (warnings.TryGetValue(kind, out var known))
                     warnings[kind] = known with { Count = known.Count + 1 };
                 else if (warnings.Count < MostWarnings)

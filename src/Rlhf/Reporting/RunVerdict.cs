@@ -96,7 +96,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
     {
         bool isPairs = run.Number("held_out_pairs", "accuracy") is not null;
         double? count = isPairs ? run.Number("held_out_pairs", "pairs") : run.Number("eval_examples");
-        var interval = isPairs ? run.Interval("held_out_pairs", "accuracy_ci95") : count is > 0 and var n ? Wilson(accuracy, n) : (ConfidenceInterval?)null;
+        var interval = isPairs ? run.Interval("held_out_pairs", "accuracy_ci95") : count is > 0 and var n ? ConfidenceInterval.OfShare(accuracy, n) : (ConfidenceInterval?)null;
         string range = interval is { } i ? $" (95 % interval {Numbers.Percent(i.Low)} to {Numbers.Percent(i.High)})" : "";
         string what = isPairs ? "The reward model prefers the answer that people chose in" : "The reward model is right about";
         string of = count is { } c ? $" of {Numbers.Count((long)c, isPairs ? "held-out pair" : "held-out text")}" : "";
@@ -145,13 +145,4 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
 
     private static string Interval(SampleStatistics s) =>
         $"{Numbers.Signed(s.Mean)}, 95 % interval {Numbers.Signed(s.MeanCi95.Low)} to {Numbers.Signed(s.MeanCi95.High)}";
-
-    /// <summary>Wilson's 95 % interval of a share.</summary>
-    private static ConfidenceInterval Wilson(double share, double n)
-    {
-        const double Z = 1.959964;
-        double center = (share + Z * Z / (2 * n)) / (1 + Z * Z / n);
-        double half = Z / (1 + Z * Z / n) * Math.Sqrt(share * (1 - share) / n + Z * Z / (4 * n * n));
-        return new(center - half, center + half);
-    }
 }

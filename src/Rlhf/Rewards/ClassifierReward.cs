@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Rlhf.Rewards;
 
 /// <summary>The lesson's reward: what a classifier gives one of its labels for query and response together.</summary>
-public sealed class ClassifierReward : IRewardFunction, IDisposable
+public sealed class ClassifierReward : IRewardFunction
 {
     private readonly TextClassificationPipeline pipeline;
     private readonly int label;
@@ -32,10 +32,10 @@ public sealed class ClassifierReward : IRewardFunction, IDisposable
 
     /// <inheritdoc/>
     /// <exception cref="RewardException">A logit is not finite; the message shows the sample.</exception>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions)
+    public ValueTask<IReadOnlyList<float>> ScoreAsync(IReadOnlyList<Completion> completions, CancellationToken cancellation = default)
     {
-        var logits = pipeline.Logits([.. completions.Select(c => c.Text)], BatchSize);
-        return RewardChecks.Check(Name, completions, [.. logits.Select(row => row[label])]);
+        var logits = pipeline.Logits([.. completions.Select(c => c.Text)], BatchSize, cancellation);
+        return new(RewardChecks.Check(Name, completions, [.. logits.Select(row => row[label])]));
     }
 
     /// <inheritdoc/>

@@ -3,13 +3,21 @@ namespace Rlhf.Rewards;
 /// <summary>A reward that is any function.</summary>
 public sealed class DelegateReward : IRewardFunction
 {
-    private readonly Func<IReadOnlyList<Completion>, IReadOnlyList<float>> score;
+    private readonly Func<IReadOnlyList<Completion>, CancellationToken, ValueTask<IReadOnlyList<float>>> score;
+
+    /// <summary>A reward from a function of a whole batch that may wait for something.</summary>
+    /// <param name="name">Name used in metrics and reports.</param>
+    /// <param name="score">One score per completion, in the order given.</param>
+    public DelegateReward(string name, Func<IReadOnlyList<Completion>, CancellationToken, ValueTask<IReadOnlyList<float>>> score) =>
+        (Name, this.score) = (name, score);
 
     /// <summary>A reward from a function of a whole batch.</summary>
     /// <param name="name">Name used in metrics and reports.</param>
     /// <param name="score">One score per completion, in the order given.</param>
-    public DelegateReward(string name, Func<IReadOnlyList<Completion>, IReadOnlyList<float>> score) =>
-        (Name, this.score) = (name, score);
+    public DelegateReward(string name, Func<IReadOnlyList<Completion>, IReadOnlyList<float>> score)
+        : this(name, (batch, _) => new ValueTask<IReadOnlyList<float>>(score(batch)))
+    {
+    }
 
     /// <summary>A reward from a function of one completion.</summary>
     /// <param name="name">Name used in metrics and reports.</param>
@@ -23,6 +31,12 @@ public sealed class DelegateReward : IRewardFunction
 
     /// <inheritdoc/>
     /// <exception cref="RewardException">The function returned a wrong number of scores, or one that is not finite.</exception>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions) =>
-        RewardChecks.Check(Name, completions, score(completions));
+    public async ValueTask<IReadOnlyList<float>> ScoreAsync(
+        IReadOnlyList<Completion> completions, CancellationToken cancellation = default) =>
+        RewardChecks.Check(Name, completions, await score(completions, cancellation).ConfigureAwait(false));
+
+    /// <summary>Does nothing: what the function uses is the caller's.</summary>
+    public void Dispose()
+    {
+    }
 }

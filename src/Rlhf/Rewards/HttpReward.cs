@@ -8,9 +8,9 @@ namespace Rlhf.Rewards;
 
 /// <summary>
 /// Scores that a web service gives. It is sent <c>{"queries":[…],"responses":[…],"texts":[…]}</c> by POST and answers
-/// <c>{"scores":[…]}</c>, one finite number per text.
+/// <c>{"scores":[…]}</c>, one finite number per text. Where the data has further columns, <c>"fields":[{…},…]</c> is sent, too.
 /// </summary>
-public sealed class HttpReward : IRewardFunction, IDisposable
+public sealed class HttpReward : IRewardFunction
 {
     private const int BaseAnswerBytes = 1 << 20, AnswerBytesPerScore = 1 << 10;
 
@@ -52,12 +52,13 @@ public sealed class HttpReward : IRewardFunction, IDisposable
 
     /// <inheritdoc/>
     /// <exception cref="RewardException">The service cannot be reached, is too slow, or answers what cannot be used.</exception>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions)
+    /// <exception cref="OperationCanceledException">It was cancelled: at once, whether it waits for an answer or before another attempt.</exception>
+    public async ValueTask<IReadOnlyList<float>> ScoreAsync(
+        IReadOnlyList<Completion> completions, CancellationToken cancellation = default)
     {
         if (completions.Count == 0)
             return [];
-        // On a pool thread, so that a caller with a synchronisation context does not wait for itself.
-        var answer = Task.Run(() => AskAsync(completions)).GetAwaiter().GetResult();
+        var answer = await AskAsync(completions, cancellation).ConfigureAwait(false);
         return RewardChecks.Check(Name, completions, Read(answer));
     }
 
@@ -68,20 +69,23 @@ public sealed class HttpReward : IRewardFunction, IDisposable
             client.Dispose();
     }
 
-    private async Task<byte[]> AskAsync(IReadOnlyList<Completion> completions)
+    private async Task<byte[]> AskAsync(IReadOnlyList<Completion> completions, CancellationToken cancellation)
     {
-        var body = JsonSerializer.SerializeToUtf8Bytes(new
+        var request = new Dictionary<string, object>
         {
-            queries = completions.Select(c => c.Query),
-            responses = completions.Select(c => c.Response),
-            texts = completions.Select(c => c.Text),
-        });
+            ["queries"] = completions.Select(c => c.Query),
+            ["responses"] = completions.Select(c => c.Response),
+            ["texts"] = completions.Select(c => c.Text),
+        };
+        if (completions.Any(c => c.Fields.Count > 0))
+            request["fields"] = completions.Select(c => c.Fields);
+        var body = JsonSerializer.SerializeToUtf8Bytes(request);
         int limit = checked(BaseAnswerBytes + AnswerBytesPerScore * completions.Count);
         for (int attempt = 1; ; attempt++)
         {
             try
             {
-                var (status, answer) = await SendAsync(body, limit).ConfigureAwait(false);
+                var (status, answer) = await SendAsync(body, limit, cancellation).ConfigureAwait(false);
                 if ((int)status is >= 200 and < 300)
                     return answer;
                 if (attempt >= Attempts || status is not (HttpStatusCode.TooManyRequests or HttpStatusCode.BadGateway
@@ -95,17 +99,19 @@ public sealed class HttpReward : IRewardFunction, IDisposable
             {
                 throw Refuse($"cannot be reached: {e.Message}", e);
             }
-            catch (OperationCanceledException e)
+            catch (OperationCanceledException e) when (!cancellation.IsCancellationRequested)
             {
                 throw Refuse($"gave no answer within {Timeout.TotalSeconds:0.###} s", e);
             }
-            await Task.Delay(RetryDelay * (1 << Math.Min(attempt - 1, 10))).ConfigureAwait(false);
+            await Task.Delay(RetryDelay * (1 << Math.Min(attempt - 1, 10)), cancellation).ConfigureAwait(false);
         }
     }
 
-    private async Task<(HttpStatusCode Status, byte[] Answer)> SendAsync(byte[] body, int limit)
+    private async Task<(HttpStatusCode Status, byte[] Answer)> SendAsync(
+        byte[] body, int limit, CancellationToken cancellation)
     {
-        using var deadline = new CancellationTokenSource(Timeout);
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(Timeout);
         using var content =
             new ByteArrayContent(body) { Headers = { ContentType = new MediaTypeHeaderValue("application/json") } };
         using var request = new HttpRequestMessage(HttpMethod.Post, endpoint) { Content = content };

@@ -1,20 +1,26 @@
 namespace Rlhf.Rewards;
 
-/// <summary>One sampled text: the query that was given and the response that the policy wrote.</summary>
-/// <param name="Query">Text of the query.</param>
-/// <param name="Response">Text of the response alone.</param>
-public readonly record struct Completion(string Query, string Response)
-{
-    /// <summary>Query and response, as the lesson's reward reads them.</summary>
-    public string Text => Query + Response;
-}
-
-/// <summary>Scores (query, response) batches; higher is better. Any object that can do this can be a reward.</summary>
-public interface IRewardFunction
+/// <summary>
+/// Scores completions of queries; higher is better. Any object that can do this can be a reward: a model, a function, a service, a verifier
+/// that compares with another column of the row (<see cref="Completion.Fields"/>).
+/// </summary>
+/// <remarks>
+/// A reward owns the models and rewards that it is made of and disposes them with itself. Whoever is only handed a reward, such as a
+/// training run or an evaluator, does not dispose it.
+/// </remarks>
+public interface IRewardFunction : IDisposable
 {
     /// <summary>Name used in metrics and reports.</summary>
     string Name { get; }
 
     /// <summary>One finite score per completion, in the order given.</summary>
-    IReadOnlyList<float> Score(IReadOnlyList<Completion> completions);
+    /// <remarks>
+    /// A reward that computes with tensors does so before it returns: libtorch's modes and dispose scopes belong to the calling thread. One
+    /// that waits for something returns meanwhile, and honors <paramref name="cancellation"/>.
+    /// </remarks>
+    /// <param name="completions">What to score, in any number.</param>
+    /// <param name="cancellation">The scores are not needed any more.</param>
+    /// <exception cref="RewardException">A score could not be had.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    ValueTask<IReadOnlyList<float>> ScoreAsync(IReadOnlyList<Completion> completions, CancellationToken cancellation = default);
 }

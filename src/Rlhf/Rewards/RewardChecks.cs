@@ -3,18 +3,12 @@ using Rlhf.Runtime.Text;
 namespace Rlhf.Rewards;
 
 /// <summary>Makes sure that what a reward returns can be trained on.</summary>
-public static class RewardChecks
+internal static class RewardChecks
 {
     private const int QuotedLength = 120;
 
-    /// <summary>Scores completions and checks the result, for rewards that may not check it themselves.</summary>
-    /// <returns>One finite score per completion.</returns>
-    /// <exception cref="RewardException">There are too few or too many scores, or one is not finite; the
-    /// message shows the sample.</exception>
-    public static IReadOnlyList<float> ScoreChecked(this IRewardFunction reward, IReadOnlyList<Completion> completions) =>
-        completions.Count == 0 ? [] : Check(reward.Name, completions, reward.Score(completions));
-
-    internal static IReadOnlyList<float> Check(
+    /// <exception cref="RewardException">There are too few or too many scores, or one is not finite.</exception>
+    public static IReadOnlyList<float> Check(
         string reward, IReadOnlyList<Completion> completions, IReadOnlyList<float> scores, bool requireFinite = true)
     {
         if (scores.Count != completions.Count)
@@ -28,7 +22,7 @@ public static class RewardChecks
     }
 
     /// <summary>A sample for a message.</summary>
-    internal static string Quoted(this Completion completion) =>
+    public static string Quoted(this Completion completion) =>
         $"query {Quote(completion.Query)}, response {Quote(completion.Response)}";
 
     private static string Quote(string text) => UntrustedText.Quote(text, QuotedLength);

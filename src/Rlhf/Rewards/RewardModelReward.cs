@@ -7,7 +7,7 @@ namespace Rlhf.Rewards;
 /// The score of a reward model, a sequence classifier with one label, for query and response together. Where they are longer than the
 /// model reads, the beginning of the query goes first, as in training (<see cref="CompletionTokens"/>).
 /// </summary>
-public sealed class RewardModelReward : IRewardFunction, IDisposable
+public sealed class RewardModelReward : IRewardFunction
 {
     private readonly TextClassificationPipeline pipeline;
 
@@ -32,10 +32,10 @@ public sealed class RewardModelReward : IRewardFunction, IDisposable
 
     /// <inheritdoc/>
     /// <exception cref="RewardException">A score is not finite; the message shows the sample.</exception>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions)
+    public ValueTask<IReadOnlyList<float>> ScoreAsync(IReadOnlyList<Completion> completions, CancellationToken cancellation = default)
     {
-        var logits = pipeline.Logits(completions, BatchSize);
-        return RewardChecks.Check(Name, completions, [.. logits.Select(row => row[0])]);
+        var logits = pipeline.Logits(completions, BatchSize, cancellation);
+        return new(RewardChecks.Check(Name, completions, [.. logits.Select(row => row[0])]));
     }
 
     /// <inheritdoc/>

@@ -80,22 +80,27 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     /// <summary>Raw logits of each text, by label index.</summary>
     /// <param name="texts">The texts, in any number.</param>
     /// <param name="batchSize">Texts that are computed together.</param>
+    /// <param name="cancellation">Stops between two batches.</param>
     /// <exception cref="ArgumentException">A text has no tokens, or <paramref name="batchSize"/> is below 1.</exception>
-    public IReadOnlyList<float[]> Logits(IReadOnlyList<string> texts, int batchSize = 16)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public IReadOnlyList<float[]> Logits(IReadOnlyList<string> texts, int batchSize = 16, CancellationToken cancellation = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
-        return Logits([.. texts.Select((text, i) => NotEmpty(Tokenizer.EncodeTruncated(text, MaxLength), i))], batchSize);
+        return Logits([.. texts.Select((text, i) => NotEmpty(Tokenizer.EncodeTruncated(text, MaxLength), i))], batchSize, cancellation);
     }
 
     /// <summary>The same of queries with their responses: those that are too long lose the beginning of the query first.</summary>
     /// <param name="completions">Queries and responses, in any number.</param>
     /// <param name="batchSize">Texts that are computed together.</param>
+    /// <param name="cancellation">Stops between two batches.</param>
     /// <exception cref="ArgumentException">A text has no tokens, or <paramref name="batchSize"/> is below 1.</exception>
-    public IReadOnlyList<float[]> Logits(IReadOnlyList<Completion> completions, int batchSize = 16)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public IReadOnlyList<float[]> Logits(
+        IReadOnlyList<Completion> completions, int batchSize = 16, CancellationToken cancellation = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(batchSize, 1);
         return Logits(
-            [.. completions.Select((c, i) => NotEmpty(Tokenizer.EncodeCompletion(c.Query, c.Response, MaxLength), i))], batchSize);
+            [.. completions.Select((c, i) => NotEmpty(Tokenizer.EncodeCompletion(c.Query, c.Response, MaxLength), i))], batchSize, cancellation);
     }
 
     /// <summary>Disposes the model.</summary>
@@ -104,7 +109,7 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     private static int[] NotEmpty(int[] ids, int index) => ids.Length > 0 ? ids
         : throw new ArgumentException($"Text {index} has no tokens; a text to classify must not be empty.");
 
-    private float[][] Logits(int[][] rows, int batchSize)
+    private float[][] Logits(int[][] rows, int batchSize, CancellationToken cancellation)
     {
         var logits = new float[rows.Length][];
         using var mode = Model.InMode(training: false);
@@ -112,6 +117,7 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
         // Rows of like length together: attention then pads little. The longest come first, so that memory is short at once or never.
         foreach (var indices in Enumerable.Range(0, rows.Length).OrderByDescending(i => rows[i].Length).Chunk(batchSize))
         {
+            cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             using var batch = PackedBatch.FromRows([.. indices.Select(i => rows[i])], Model.Device);
             var values = Model.Forward(batch).to(float32).cpu().data<float>().ToArray();

@@ -10,7 +10,7 @@ public sealed record WeightedComponent(IRewardFunction Reward, double Weight);
 /// <param name="Components">Each part's own scores before weighting, by the reward's name.</param>
 public sealed record WeightedScores(IReadOnlyList<float> Total, IReadOnlyDictionary<string, IReadOnlyList<float>> Components);
 
-/// <summary>The weighted sum of several rewards.</summary>
+/// <summary>The weighted sum of several rewards, which it owns.</summary>
 public sealed class WeightedReward : IRewardFunction
 {
     private readonly WeightedComponent[] components;
@@ -34,16 +34,33 @@ public sealed class WeightedReward : IRewardFunction
 
     /// <inheritdoc/>
     /// <exception cref="RewardException">A component failed, or the sum is not finite.</exception>
-    public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions) => ScoreComponents(completions).Total;
+    public async ValueTask<IReadOnlyList<float>> ScoreAsync(
+        IReadOnlyList<Completion> completions, CancellationToken cancellation = default) =>
+        (await ScoreComponentsAsync(completions, cancellation).ConfigureAwait(false)).Total;
 
     /// <summary>The sums together with each component's scores.</summary>
     /// <exception cref="RewardException">A component failed, or the sum is not finite.</exception>
-    public WeightedScores ScoreComponents(IReadOnlyList<Completion> completions)
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public async ValueTask<WeightedScores> ScoreComponentsAsync(
+        IReadOnlyList<Completion> completions, CancellationToken cancellation = default)
     {
-        var parts = components.Select(c => c.Reward.ScoreChecked(completions)).ToArray();
+        if (completions.Count == 0)
+            return new([], components.ToDictionary(c => c.Reward.Name, _ => (IReadOnlyList<float>)[]));
+        // All are asked before the first is waited for: models compute while services answer, and all on the calling thread.
+        var pending = components.Select(c => c.Reward.ScoreAsync(completions, cancellation).AsTask()).ToArray();
+        var parts = await Task.WhenAll(pending).ConfigureAwait(false);
+        foreach (var (component, scores) in components.Zip(parts))
+            RewardChecks.Check(component.Reward.Name, completions, scores);
         var total = Enumerable.Range(0, completions.Count)
             .Select(i => (float)components.Select((c, k) => c.Weight * parts[k][i]).Sum()).ToArray();
         return new WeightedScores(RewardChecks.Check(Name, completions, total),
             components.Select((c, k) => (c.Reward.Name, Scores: parts[k])).ToDictionary(p => p.Name, p => p.Scores));
+    }
+
+    /// <summary>Disposes the components' rewards.</summary>
+    public void Dispose()
+    {
+        foreach (var component in components)
+            component.Reward.Dispose();
     }
 }

@@ -177,6 +177,17 @@ public sealed class RunReportTests : IDisposable
 
     // Newcombe (1998), table I: 15 of 148 by the score method without continuity correction: 0.0624 to 0.1605.
     [Fact]
+    public void WarningsAreCountedByTheirKind()
+    {
+        using (var sink = new JsonlSink(folder.Path))
+            for (int step = 1; step <= 4; step++)
+                sink.Write(new SampleTable("warnings", step, ["kind", "message"],
+                    [[step == 3 ? "few_tokens" : "kl_limit", step == 1 ? "One wording." : "Another wording."]]));
+        Assert.Equal([(1, "One wording.", 3), (3, "Another wording.", 1)],
+            RunData.Load(folder.Path).Warnings.Select(w => ((int)w.Step, w.Message, w.Count)));
+    }
+
+    [Fact]
     public void AnAccuracyHasWilsonsInterval()
     {
         using var summary = JsonDocument.Parse($"{{\"eval_accuracy\":{15 / 148.0:R},\"eval_examples\":148}}");

@@ -76,6 +76,33 @@ public class HttpRewardTests
     }
 
     [Fact]
+    public void Cancelling_ends_the_wait_for_an_answer()
+    {
+        using var stop = new CancellationTokenSource();
+        using var service = new Service { Unanswered = stop.Cancel };
+        using var reward = new HttpReward(service.Address) { Timeout = Timeout.InfiniteTimeSpan };
+        Assert.ThrowsAny<OperationCanceledException>(() => reward.Score(Samples, stop.Token));
+    }
+
+    [Fact]
+    public void Cancelling_ends_the_pause_before_another_attempt()
+    {
+        using var stop = new CancellationTokenSource();
+        using var service = new Service((503, "busy")) { Answered = stop.Cancel };
+        using var reward = new HttpReward(service.Address) { RetryDelay = TimeSpan.FromHours(1) };
+        Assert.ThrowsAny<OperationCanceledException>(() => reward.Score(Samples, stop.Token));
+    }
+
+    [Fact]
+    public void The_rows_other_columns_are_sent_where_there_are_any()
+    {
+        using var service = new Service((200, """{"scores":[1,2]}"""));
+        using var reward = new HttpReward(service.Address);
+        reward.Score([Samples[0] with { Fields = new Dictionary<string, object?> { ["answer"] = 42L } }, Samples[1]]);
+        Assert.Contains("""fields":[{"answer":42},{}]""", service.Requests[0], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_service_that_is_not_there_is_named()
     {
         var address = new Uri($"http://127.0.0.1:{Service.FreePort()}/");
@@ -112,6 +139,12 @@ public class HttpRewardTests
 
         public List<string> Requests { get; } = [];
 
+        /// <summary>Called when an answer is out.</summary>
+        public Action? Answered { get; init; }
+
+        /// <summary>Called when a request has come that will have no answer.</summary>
+        public Action? Unanswered { get; init; }
+
         public static int FreePort()
         {
             using var socket = new TcpListener(IPAddress.Loopback, 0);
@@ -132,7 +165,10 @@ public class HttpRewardTests
                     context.Response.StatusCode = status;
                     await context.Response.OutputStream.WriteAsync(Encoding.UTF8.GetBytes(body));
                     context.Response.Close();
+                    Answered?.Invoke();
                 }
+                await listener.GetContextAsync();
+                Unanswered?.Invoke();
             }
             catch (Exception e) when (e is HttpListenerException or ObjectDisposedException or IOException)
             {

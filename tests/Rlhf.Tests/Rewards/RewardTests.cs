@@ -135,13 +135,13 @@ public class RewardTests
     }
 
     [Fact]
-    public void A_weighted_reward_sums_and_shows_its_components()
+    public async Task A_weighted_reward_sums_and_shows_its_components()
     {
         var reward = new WeightedReward(
             new WeightedComponent(new DelegateReward("query", c => c.Query.Length), 2),
             new WeightedComponent(new DelegateReward("response", batch => [.. batch.Select(c => (float)c.Response.Length)]), -0.5));
 
-        var scores = reward.ScoreComponents(Samples);
+        var scores = await reward.ScoreComponentsAsync(Samples);
         Assert.Equal([3.5f, 0, -0.5f], scores.Total);
         Assert.Equal([2, 1, 0], scores.Components["query"]);
         Assert.Equal([1, 4, 1], scores.Components["response"]);
@@ -167,6 +167,11 @@ public class RewardTests
     {
         public string Name => "unchecked";
 
-        public IReadOnlyList<float> Score(IReadOnlyList<Completion> completions) => scores;
+        public ValueTask<IReadOnlyList<float>> ScoreAsync(IReadOnlyList<Completion> completions, CancellationToken cancellation) =>
+            new(scores);
+
+        public void Dispose()
+        {
+        }
     }
 }

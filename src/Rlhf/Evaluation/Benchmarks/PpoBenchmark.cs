@@ -6,6 +6,7 @@ using Rlhf.Models;
 using Rlhf.Models.Fused;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Operators;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -84,7 +85,7 @@ public sealed class PpoBenchmark
     public LengthSampler Queries { get; init; } = QueryDataset.LessonLengths;
 
     /// <summary>Response lengths in tokens.</summary>
-    public LengthSampler Responses { get; init; } = PpoRun.LessonResponseLengths;
+    public LengthSampler Responses { get; init; } = RolloutPlan.LessonLengths;
 
     /// <summary>Steps that count, after one that warms up.</summary>
     public int Steps { get; init; } = 3;
@@ -136,7 +137,7 @@ public sealed class PpoBenchmark
         using var classifier = AutoModelForSequenceClassification.FromConfig(Reward, Device);
         classifier.Initialize(Config.Seed);
         classifier.Freeze();
-        using var trainer = new PpoTrainer(Config, policy);
+        using var trainer = new PpoTrainer(policy, Config);
         var generator = new TextGenerator(policy);
 
         List<Step> steps = [];
@@ -206,7 +207,7 @@ public sealed class PpoBenchmark
         start = Stopwatch.GetTimestamp();
         var statistics = trainer.Step(
             ReferencePath ? new Rollout(queries, generated.Responses)
-            : new Rollout(queries, generated.Responses, generated.Logprobs, generated.Values), scores);
+            : generated.ToRollout(queries), scores);
         Synchronize();
         return new Step(generate, reward, Stopwatch.GetElapsedTime(start).TotalSeconds,
             statistics.Seconds,

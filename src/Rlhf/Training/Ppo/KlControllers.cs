@@ -8,6 +8,11 @@ public interface IKlController
 
     /// <summary>Takes the mean KL per response (nats) of a step of <paramref name="samples"/> samples.</summary>
     void Update(double kl, int samples);
+
+    /// <summary>Continues from a saved coefficient, where it changes at all.</summary>
+    void Restore(double value)
+    {
+    }
 }
 
 /// <summary>Raises β when the KL is over its target and lowers it when it is under.</summary>
@@ -30,7 +35,7 @@ public sealed class AdaptiveKlController(double initial, double target, double h
         Value *= 1 + proportionalError * samples / horizon;
     }
 
-    /// <summary>Continues from a saved coefficient.</summary>
+    /// <inheritdoc/>
     public void Restore(double value) => Value = value;
 }
 

@@ -1,14 +1,5 @@
 namespace Rlhf.Training.Ppo;
 
-/// <summary>What the policy did: queries, the responses that it sampled, and its opinion of them while it sampled.</summary>
-/// <param name="Queries">Token ids of each query.</param>
-/// <param name="Responses">Token ids of each response, without its query.</param>
-/// <param name="Logprobs">Per response token, the policy's logprob; null where a step must recompute them.</param>
-/// <param name="Values">Per response token, the value of the state before it; null where a step must recompute them.</param>
-public sealed record Rollout(
-    IReadOnlyList<int[]> Queries, IReadOnlyList<int[]> Responses,
-    IReadOnlyList<float[]>? Logprobs = null, IReadOnlyList<float[]>? Values = null);
-
 /// <summary>
 /// A step's data per response token. All arrays have R entries, the response tokens of all rows one after another; row b is at
 /// [Offsets[b], Offsets[b + 1]).
@@ -32,4 +23,24 @@ public sealed record PpoBatch(
 
     /// <summary>The entries of row <paramref name="row"/>.</summary>
     public ReadOnlySpan<float> Row(float[] perToken, int row) => perToken.AsSpan(Offsets[row]..Offsets[row + 1]);
+}
+
+/// <summary>Numbers [R] that a step begins with.</summary>
+/// <param name="Logprobs">Logprobs under the policy before the update.</param>
+/// <param name="Values">Values before the update.</param>
+/// <param name="RefLogprobs">Logprobs under the reference.</param>
+/// <param name="Kls">Divergence from the reference at each token, by the penalty's estimator.</param>
+internal sealed record BeforeUpdates(float[] Logprobs, float[] Values, float[] RefLogprobs, float[] Kls)
+{
+    public static BeforeUpdates Of(int tokens) => new(new float[tokens], new float[tokens], new float[tokens], new float[tokens]);
+}
+
+/// <summary>A step's scores as they were given, and after scaling, normalizing and clipping.</summary>
+internal sealed record StepScores(IReadOnlyList<float> Given, IReadOnlyList<float> Used);
+
+/// <summary>The minibatches that a step was updated by, and the epochs that ran.</summary>
+internal sealed record Updates(IReadOnlyList<MiniBatchStatistics> MiniBatches, int Epochs)
+{
+    /// <summary>A guard left all of them out.</summary>
+    public static Updates None { get; } = new([], 0);
 }

@@ -14,7 +14,7 @@ internal sealed class PpoGuards
     /// <summary>Relative difference from which rewards count as different: rounding of float32.</summary>
     private const float EqualityTolerance = 1e-6f;
 
-    /// <summary>KlLimit that is not set: so often the target, so many nats where there is no target, and so many per token.</summary>
+    /// <summary>Default KlLimit: a multiple of the target; an absolute number of nats without one; at least this many nats per token.</summary>
     private const double KlLimitInTargets = 20, KlLimitWithoutTarget = 120, KlLimitPerToken = 1;
 
     private readonly PpoConfig config;
@@ -99,9 +99,9 @@ internal sealed class PpoGuards
 
     /// <summary>The numbers that a step begins with: are they fit to be learnt from?</summary>
     /// <returns>False when the step's updates are to be left out.</returns>
-    public bool CheckBeforeUpdates(StepRows rows, float[] logprobs, float[] values, float[] refLogprobs, float[] kls,
-        IReadOnlyList<float> scores)
+    public bool CheckBeforeUpdates(StepRows rows, BeforeUpdates numbers, IReadOnlyList<float> scores)
     {
+        var (logprobs, values, refLogprobs, kls) = numbers;
         CheckForwardPass(rows, logprobs, "logprobs", ofPolicy: true);
         CheckForwardPass(rows, values, "values", ofPolicy: true);
         CheckForwardPass(rows, refLogprobs, "logprobs", ofPolicy: false);
@@ -137,12 +137,20 @@ internal sealed class PpoGuards
         return trains;
     }
 
-    /// <summary>An update that is not finite; it is left out when this returns.</summary>
-    /// <param name="what">loss, gradient or logits.</param>
-    /// <param name="value">Its value.</param>
+    /// <summary>Is an update finite? It is left out when it is not and this returns.</summary>
+    /// <param name="last">Its last minibatch.</param>
+    /// <param name="gradNorm">Norm of its gradient.</param>
     /// <param name="miniBatches">Minibatches of the update.</param>
-    /// <exception cref="TrainingDivergedException">The run is to stop.</exception>
-    public void NonFinite(string what, double value, int miniBatches)
+    /// <exception cref="TrainingDivergedException">It is not, and the run is to stop.</exception>
+    public bool CheckUpdate(MiniBatchStatistics last, double gradNorm, int miniBatches)
+    {
+        if (last.NonFinite is null && double.IsFinite(gradNorm))
+            return true;
+        NonFinite(last.NonFinite ?? "gradient", last.NonFinite is null ? gradNorm : last.TotalLoss, miniBatches);
+        return false;
+    }
+
+    private void NonFinite(string what, double value, int miniBatches)
     {
         var finding = new Finding("nonfinite_" + what, Limits.NonFiniteAction,
             what == "logits" ? "the logits hold NaN or infinity" : $"the {(what == "gradient" ? "gradient norm" : what)} is {value}",

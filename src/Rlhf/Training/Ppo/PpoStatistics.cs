@@ -3,27 +3,56 @@ using Rlhf.Training.Loop;
 namespace Rlhf.Training.Ppo;
 
 /// <summary>Means over the counted tokens of one minibatch, under TRL's names.</summary>
-/// <param name="PolicyLoss">loss/policy.</param>
-/// <param name="ValueLoss">loss/value.</param>
-/// <param name="TotalLoss">loss/total = policy + VfCoef · value.</param>
-/// <param name="Entropy">policy/entropy of the distribution at a token, nats.</param>
-/// <param name="ApproxKl">policy/approxkl = ½ mean((logprob - old)²).</param>
-/// <param name="PolicyKl">policy/policykl = mean(old - logprob).</param>
-/// <param name="ClipFrac">policy/clipfrac, share of tokens whose policy gradient was clipped away.</param>
-/// <param name="AdvantagesMean">policy/advantages_mean.</param>
-/// <param name="ReturnsMean">returns/mean.</param>
-/// <param name="ReturnsVar">returns/var.</param>
-/// <param name="ValuePrediction">val/vpred.</param>
-/// <param name="ValueError">val/error.</param>
-/// <param name="ValueClipFrac">val/clipfrac.</param>
-/// <param name="ValueMean">val/mean, of the values before the update.</param>
-/// <param name="ValueVar">val/var, of the values before the update.</param>
-/// <param name="MeanRatio">Mean of exp(logprob - old).</param>
-public sealed record MiniBatchStatistics(
-    double PolicyLoss, double ValueLoss, double TotalLoss, double Entropy, double ApproxKl, double PolicyKl, double ClipFrac,
-    double AdvantagesMean, double ReturnsMean, double ReturnsVar, double ValuePrediction, double ValueError, double ValueClipFrac,
-    double ValueMean, double ValueVar, double MeanRatio)
+public sealed record MiniBatchStatistics
 {
+    /// <summary>loss/policy.</summary>
+    public required double PolicyLoss { get; init; }
+
+    /// <summary>loss/value.</summary>
+    public required double ValueLoss { get; init; }
+
+    /// <summary>loss/total = policy + VfCoef · value.</summary>
+    public required double TotalLoss { get; init; }
+
+    /// <summary>policy/entropy of the distribution at a token, nats.</summary>
+    public required double Entropy { get; init; }
+
+    /// <summary>policy/approxkl = ½ mean((logprob - old)²).</summary>
+    public required double ApproxKl { get; init; }
+
+    /// <summary>policy/policykl = mean(old - logprob).</summary>
+    public required double PolicyKl { get; init; }
+
+    /// <summary>policy/clipfrac, share of tokens whose policy gradient was clipped away.</summary>
+    public required double ClipFrac { get; init; }
+
+    /// <summary>policy/advantages_mean.</summary>
+    public required double AdvantagesMean { get; init; }
+
+    /// <summary>returns/mean.</summary>
+    public required double ReturnsMean { get; init; }
+
+    /// <summary>returns/var.</summary>
+    public required double ReturnsVar { get; init; }
+
+    /// <summary>val/vpred.</summary>
+    public required double ValuePrediction { get; init; }
+
+    /// <summary>val/error.</summary>
+    public required double ValueError { get; init; }
+
+    /// <summary>val/clipfrac.</summary>
+    public required double ValueClipFrac { get; init; }
+
+    /// <summary>val/mean, of the values before the update.</summary>
+    public required double ValueMean { get; init; }
+
+    /// <summary>val/var, of the values before the update.</summary>
+    public required double ValueVar { get; init; }
+
+    /// <summary>Mean of exp(logprob - old).</summary>
+    public required double MeanRatio { get; init; }
+
     /// <summary>The gradient was taken away because the mean ratio was over <see cref="PpoConfig.RatioThreshold"/>.</summary>
     public bool SkippedByRatioThreshold { get; init; }
 
@@ -49,14 +78,8 @@ public sealed record MiniBatchStatistics(
 /// What a step of <see cref="PpoTrainer"/> returns. B is the number of its samples, without those left out because their reward was not
 /// finite (<see cref="DivergenceConfig.NonFiniteRewardAction"/>); no mean and no distribution but <see cref="Batch"/> knows of them.
 /// </summary>
-public sealed record PpoStatistics
+public sealed record PpoStatistics : PolicyStatistics
 {
-    /// <summary>Number of the step; 1 is the first.</summary>
-    public required long Step { get; init; }
-
-    /// <summary>objective/kl: mean over responses of the summed divergence that is penalised, nats.</summary>
-    public required double Kl { get; init; }
-
     /// <summary>objective/kl_dist: the same per response [B].</summary>
     public required float[] KlDist { get; init; }
 
@@ -74,9 +97,6 @@ public sealed record PpoStatistics
 
     /// <summary>ppo/std_scores, after scaling and clipping.</summary>
     public required double StdScores { get; init; }
-
-    /// <summary>env/reward_dist: the scores as they were given [B].</summary>
-    public required float[] Scores { get; init; }
 
     /// <summary>Scores after scaling, normalising and clipping [B].</summary>
     public required float[] ScoresUsed { get; init; }
@@ -106,19 +126,10 @@ public sealed record PpoStatistics
     /// <summary>What the guards against divergence found, under <c>ppo/guard/</c>.</summary>
     public IReadOnlyDictionary<string, double> Guards { get; init; } = new Dictionary<string, double>();
 
-    /// <summary>What looks wrong, each with its likely cause and the setting to change.</summary>
-    public required IReadOnlyList<TrainingWarning> Warnings { get; init; }
-
-    /// <summary>Mean of the scores as they were given (env/reward_mean).</summary>
-    public double RewardMean => Scores.Average(s => (double)s);
-
-    /// <summary>The sample whose token had the largest ratio among the minibatches that the ratio guard skipped, or null.</summary>
-    public int? LargestRatioRow { get; init; }
-
     /// <summary>
     /// Single numbers under TRL's names; those of minibatches are absent where a guard left all of the step's updates out.
     /// </summary>
-    public IReadOnlyDictionary<string, double> Scalars()
+    public override IReadOnlyDictionary<string, double> Scalars()
     {
         double Mean(Func<MiniBatchStatistics, double> value) => MiniBatches.Count > 0 ? MiniBatches.Average(value) : double.NaN;
         var scalars = new Dictionary<string, double>
@@ -167,7 +178,7 @@ public sealed record PpoStatistics
     /// <summary>
     /// Values to be shown as histograms, under TRL's names; tokens that a response mask leaves out are not among them.
     /// </summary>
-    public IReadOnlyDictionary<string, float[]> Distributions() => new Dictionary<string, float[]>
+    public override IReadOnlyDictionary<string, float[]> Distributions() => new Dictionary<string, float[]>
     {
         ["objective/kl_dist"] = KlDist,
         ["objective/logprobs"] = [.. Batch.Logprobs.Where((_, i) => Batch.Mask[i] != 0)],

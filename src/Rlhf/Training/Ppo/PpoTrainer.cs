@@ -1,11 +1,7 @@
-using System.Diagnostics;
-using System.Text.Json;
-using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Operators;
-using Rlhf.Training.Checkpoints;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Optimization;
 using TorchSharp;
@@ -14,11 +10,14 @@ using static TorchSharp.torch;
 namespace Rlhf.Training.Ppo;
 
 /// <summary>
-/// Stage 3 of RLHF: proximal policy optimisation of a language model against scores of whole responses,
+/// Stage 3 of RLHF: proximal policy optimization of a language model against scores of whole responses,
 /// held near a reference by a KL penalty. The steppable trainer of TRL 0.11.4, number for number.
 /// </summary>
-/// <remarks>Notation: B rows, N packed tokens of queries and responses, R response tokens, V vocabulary, D width.</remarks>
-public sealed class PpoTrainer : IResumable, IDisposable
+/// <remarks>
+/// Notation: B rows, N packed tokens of queries and responses, R response tokens, V vocabulary, D width.
+/// Read it from <see cref="TakeStep"/> down; its formulas are in <see cref="PpoMath"/>.
+/// </remarks>
+public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
 {
     /// <summary>torch.finfo(float32).eps.</summary>
     private const float FloatEpsilon = 1.1920929e-7f;
@@ -26,19 +25,18 @@ public sealed class PpoTrainer : IResumable, IDisposable
     private readonly Adam optimizer;
     private readonly IKlController klController;
     private readonly bool ownsReference;
-    private readonly RandomStream order;
-    private int[][] lastRows = [];
 
     /// <summary>Prepares the trainer.</summary>
-    /// <param name="config">The settings.</param>
     /// <param name="model">The policy with its value head; trained in place.</param>
+    /// <param name="config">The settings.</param>
     /// <param name="refModel">The reference; null makes a frozen copy of the policy as it is now.</param>
     /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
+    /// <param name="klController">Sets the KL coefficient; null takes the one that the settings describe.</param>
     /// <exception cref="ConfigurationException">A setting cannot be used.</exception>
     /// <exception cref="ArgumentException">The schedule needs <paramref name="totalSteps"/>, NumSharedLayers is set although a reference is
     /// given, or all parameters are frozen.</exception>
-    public PpoTrainer(
-        PpoConfig config, CausalLMWithValueHead model, CausalLM? refModel = null, long? totalSteps = null)
+    public PpoTrainer(CausalLMWithValueHead model, PpoConfig config, CausalLM? refModel = null, long? totalSteps = null,
+        IKlController? klController = null)
     {
         config.ThrowIfInvalid();
         if (config.LearningRateSchedule != LearningRateSchedule.Constant && totalSteps is null)
@@ -52,13 +50,11 @@ public sealed class PpoTrainer : IResumable, IDisposable
         ReferenceModel = refModel ?? model.CreateReferenceModel(config.NumSharedLayers);
         optimizer = new Adam(model.NamedParameters);
         Guards = new PpoGuards(config);
-        klController = config.AdaptiveKlControl
+        this.klController = klController ?? (config.AdaptiveKlControl
             ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon)
-            : new FixedKlController(config.InitKlCoef);
+            : new FixedKlController(config.InitKlCoef));
         LearningRateFactor = step =>
             Schedules.Factor(config.LearningRateSchedule, step, config.WarmupSteps, totalSteps ?? long.MaxValue);
-        order = new RandomStream(config.Seed, "ppo/order");
-        DrawPermutation = order.NextPermutation;
     }
 
     /// <summary>The settings.</summary>
@@ -82,48 +78,6 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <summary>Factor of the learning rate at a step, counted from 0; replace it to use another schedule.</summary>
     public Func<long, double> LearningRateFactor { get; set; }
 
-    /// <summary>The order in which an epoch visits the rows; tests replay TRL's.</summary>
-    internal Func<int, int[]> DrawPermutation { get; set; }
-
-    /// <summary>What TRL 0.11.4 does that this trainer does not; all off but in parity tests.</summary>
-    internal TrlBehavior Compatibility { get; set; } = new();
-
-    /// <summary>Called before each optimizer step with the minibatch's statistics.</summary>
-    internal Action<MiniBatchStatistics>? AfterBackward { get; set; }
-
-    /// <summary>Watches for divergence.</summary>
-    internal PpoGuards Guards { get; }
-
-    /// <summary>Where tests look on.</summary>
-    internal TrainingHooks Hooks { get; set; } = TrainingHooks.Default;
-
-    /// <summary>The optimizer, for its moments.</summary>
-    internal Adam Optimizer => optimizer;
-
-    /// <inheritdoc/>
-    public bool IsBetweenSteps { get; private set; } = true;
-
-    /// <inheritdoc/>
-    public IReadOnlyList<StateFile> Files =>
-    [
-        new(StateFile.Model, Model.NamedParameters.Select(p => KeyValuePair.Create(p.Key, (Tensor)p.Value))),
-        new(StateFile.Optimizer, optimizer.State),
-    ];
-
-    /// <inheritdoc/>
-    public bool IsUsable()
-    {
-        if (!Model.NamedParameters.AreFinite())
-            return false;
-        if (lastRows.Length == 0)
-            return true;
-        using var noGrad = no_grad();
-        using var scope = NewDisposeScope();
-        using var batch = PackedBatch.FromRows(lastRows, Model.Device);
-        var hidden = Model.PretrainedModel.Forward(batch);
-        return Model.PretrainedModel.Head.Logprobs(hidden, batch.InputIds).IsFinite() && Model.Values(hidden).IsFinite();
-    }
-
     /// <summary>One PPO step on responses whose logprobs and values are computed anew, as TRL does.</summary>
     /// <param name="queries">Token ids of each query.</param>
     /// <param name="responses">Token ids of each response.</param>
@@ -140,19 +94,22 @@ public sealed class PpoTrainer : IResumable, IDisposable
     /// <summary>
     /// One PPO step: KL against the reference, per-token rewards, advantages, epochs × minibatches, statistics.
     /// </summary>
-    /// <param name="rollout">What the policy sampled; its logprobs and values are used when it brings them.</param>
+    /// <param name="rollout">What the policy sampled; its logprobs and values are used when it brings both.</param>
     /// <param name="scores">One score per response; finite, unless <see cref="DivergenceConfig.NonFiniteRewardAction"/> is skip.</param>
     /// <param name="responseMasks">Per response token, 1 to train on it and 0 to leave it out; null trains on all.</param>
+    /// <param name="cancellation">Gives the step up before its first update; afterwards it is finished.</param>
     /// <returns>What the step measured.</returns>
     /// <exception cref="ArgumentException">The batch has the wrong size, an empty row, or a score that is not finite.</exception>
     /// <exception cref="TrainingDivergedException"><see cref="PpoConfig.Divergence"/> says to stop; the update that failed was not
     /// applied. If it was the step's first (<see cref="IsBetweenSteps"/>), the trainer is as it was before the step.</exception>
-    public PpoStatistics Step(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null)
+    /// <exception cref="OperationCanceledException">It was cancelled; the trainer is as it was before the step.</exception>
+    public PpoStatistics Step(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks = null,
+        CancellationToken cancellation = default)
     {
         var before = State;
         try
         {
-            return TakeStep(rollout, scores, responseMasks);
+            return TakeStep(rollout, scores, responseMasks, cancellation);
         }
         catch when (IsBetweenSteps)
         {
@@ -161,93 +118,48 @@ public sealed class PpoTrainer : IResumable, IDisposable
         }
     }
 
-    private PpoStatistics TakeStep(Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks)
+    private PpoStatistics TakeStep(
+        Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks, CancellationToken cancellation)
     {
         var rows = new StepRows(rollout, responseMasks, Config, Model.PretrainedModel.MaxPositions, Compatibility);
-        lastRows = [.. rollout.Queries.Zip(rollout.Responses, (q, r) => (int[])[.. q, .. r]).Take(ModelCheck.Rows)];
-        Guards.Begin(StepCount + 1);
-        scores = Guards.CheckScores(rows, scores);
-        rows.CheckScores(scores, StepCount + 1);
-        var clock = new PhaseClock();
+        var watch = Begin(rollout);
 
+        // 1. Scores: finite, divided by their running deviation, clipped.
+        scores = rows.CheckScores(watch.Guards.CheckScores(rows, scores), StepCount + 1);
         var scoresUsed = ScaleScores(scores, rows.Kept);
-        var (logprobs, values, refLogprobs, kls) = ForwardPasses(rows, rollout);
-        Hooks.BeforeUpdates(StepCount + 1, logprobs, kls);
-        bool trains = Guards.CheckBeforeUpdates(rows, logprobs, values, refLogprobs, kls, scores);
-        clock.Finish("time/ppo/forward_pass");
 
+        // 2. Logprobs and values of the policy before the update, logprobs of the reference, and their divergence.
+        var before = ForwardPasses(rows, rollout, cancellation);
+        Hooks.BeforeUpdates(StepCount + 1, before.Logprobs, before.Kls);
+        bool trains = watch.Guards.CheckBeforeUpdates(rows, before, scores);
+        watch.Done("forward_pass");
+
+        // 3. Rewards of tokens: -β · KL, and the score on the last one.
         double klCoef = klController.Value;
-        var (nonScoreRewards, rewards) = PpoMath.Rewards(kls, rows.Mask, rows.Offsets, scoresUsed, klCoef);
-        clock.Finish("time/ppo/compute_rewards");
+        var (nonScoreRewards, rewards) = PpoMath.Rewards(before.Kls, rows.Mask, rows.Offsets, scoresUsed, klCoef);
+        watch.Done("compute_rewards");
 
-        var (maskedValues, advantages, returns) = ComputeAdvantages(rows, values, rewards);
-        var batch = new PpoBatch(rows.Offsets, rows.Mask, logprobs, refLogprobs, maskedValues, kls, nonScoreRewards, rewards,
+        // 4. Advantages by generalized advantage estimation, whitened, and returns.
+        var (values, advantages, returns) = ComputeAdvantages(rows, before.Values, rewards);
+        var batch = new PpoBatch(rows.Offsets, rows.Mask, before.Logprobs, before.RefLogprobs, values, before.Kls, nonScoreRewards, rewards,
             advantages, returns);
-        clock.Finish("time/ppo/compute_advantages");
+        watch.Done("compute_advantages");
 
+        // 5. Epochs of minibatches, in a new order each.
+        cancellation.ThrowIfCancellationRequested();
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
-        int epochs = 0;
-        var miniBatches = trains ? Optimize(rows, batch, learningRate, clock, out epochs) : [];
-        Guards.End(miniBatches);
+        var updates = trains ? Optimize(rows, batch, learningRate, watch) : Updates.None;
+        watch.Guards.End(updates.MiniBatches);
         Allocator.ReleaseUnused();
-        clock.Finish("time/ppo/optimize_step");
+        watch.Done("optimize_step");
 
+        // 6. What the step measured; the KL controller reacts to it.
         var statistics = StepSummary.Of(
-            StepCount + 1, Config, rows, batch, scores, scoresUsed, miniBatches, epochs, klCoef, learningRate, clock, Guards);
+            StepCount + 1, Config, rows, batch, new(scores, scoresUsed), updates, klCoef, learningRate, watch);
         klController.Update(statistics.Kl, statistics.KlDist.Length);
         StepCount++;
         IsBetweenSteps = true;
         return statistics;
-    }
-
-    /// <summary>The step, the KL coefficient, the scores' moments, and how far the random order is.</summary>
-    public JsonNode CaptureState() => JsonSerializer.SerializeToNode(State, CheckpointJson.Options)!;
-
-    /// <inheritdoc/>
-    public void RestoreState(JsonElement state)
-    {
-        State = ReadState(state);
-        IsBetweenSteps = true;
-    }
-
-    internal static SavedState ReadState(JsonElement state) => CheckpointJson.ReadState<SavedState>(state, s => s.Step >= 0
-        && s.BadStepsInARow >= 0 && double.IsFinite(s.KlCoef) && double.IsFinite(s.ScoreMean) && s.ScoreStd >= 0 && s.ScoreVar >= 0
-        && s.ScoreCount >= 0 && s.OrderPosition >= 0) ?? throw new JsonException("The trainer's state is empty.");
-
-    /// <summary>All that a step changes beside weights and moments.</summary>
-    private SavedState State
-    {
-        get => new(StepCount, klController.Value, ScoreMoments.Mean, ScoreMoments.Std, ScoreMoments.Var, ScoreMoments.Count,
-            order.Position, Guards.BadStepsInARow)
-        {
-            InitKlCoef = Config.InitKlCoef,
-        };
-        set
-        {
-            StepCount = value.Step;
-            // A run that goes on with another first coefficient is meant to use it now.
-            (klController as AdaptiveKlController)?.Restore(
-                (value.InitKlCoef ?? Config.InitKlCoef) == Config.InitKlCoef ? value.KlCoef : Config.InitKlCoef);
-            ScoreMoments.Restore(value.ScoreMean, value.ScoreStd, value.ScoreVar, value.ScoreCount);
-            order.Position = value.OrderPosition;
-            Guards.BadStepsInARow = value.BadStepsInARow;
-        }
-    }
-
-    internal sealed record SavedState(
-        long Step, double KlCoef, double ScoreMean, double ScoreStd, double ScoreVar, double ScoreCount, long OrderPosition,
-        int BadStepsInARow)
-    {
-        /// <summary>The setting that the coefficient began from; null in checkpoints that do not know it.</summary>
-        public double? InitKlCoef { get; init; }
-    }
-
-    /// <inheritdoc/>
-    public void Dispose()
-    {
-        optimizer.Dispose();
-        if (ownsReference)
-            ReferenceModel.Dispose();
     }
 
     private IReadOnlyList<float> ScaleScores(IReadOnlyList<float> scores, int[] kept)
@@ -263,16 +175,14 @@ public sealed class PpoTrainer : IResumable, IDisposable
         return Config.ScoreClip is { } clip ? scores.Select(s => Math.Clamp(s, (float)-clip, (float)clip)).ToArray() : scores;
     }
 
-    /// <summary>
-    /// Logprobs and values of the policy before the update, logprobs of the reference, and their divergence: each [R].
-    /// </summary>
-    private (float[] Logprobs, float[] Values, float[] RefLogprobs, float[] Kls) ForwardPasses(StepRows rows, Rollout rollout)
+    /// <summary>The numbers [R] that a step begins with.</summary>
+    private BeforeUpdates ForwardPasses(StepRows rows, Rollout rollout, CancellationToken cancellation)
     {
         using var noGrad = no_grad();
         bool full = Config.KlPenalty == KlPenalty.Full;
         bool known = rollout is { Logprobs: not null, Values: not null };
-        float[] logprobs = new float[rows.TokenCount], values = new float[rows.TokenCount];
-        float[] refLogprobs = new float[rows.TokenCount], kls = new float[rows.TokenCount];
+        var before = BeforeUpdates.Of(rows.TokenCount);
+        var (logprobs, values, refLogprobs, kls) = before;
         if (known)
             for (int b = 0; b < rows.Count; b++)
             {
@@ -281,6 +191,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
             }
         foreach (var chunk in Enumerable.Range(0, rows.Count).Chunk(Config.MiniBatchSize))
         {
+            cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             using var selected = rows.Select(chunk, Model.Device);
             var refHidden = selected.ResponseHidden(ReferenceModel.Forward(selected.Batch));
@@ -306,7 +217,7 @@ public sealed class PpoTrainer : IResumable, IDisposable
         if (!full)
             for (int i = 0; i < kls.Length; i++)
                 kls[i] = PpoMath.Kl(Config.KlPenalty, logprobs[i], refLogprobs[i]);
-        return (logprobs, values, refLogprobs, kls);
+        return before;
     }
 
     private (float[] Values, float[] Advantages, float[] Returns) ComputeAdvantages(
@@ -332,93 +243,95 @@ public sealed class PpoTrainer : IResumable, IDisposable
     }
 
     /// <summary>Epochs of minibatches, in a new order each.</summary>
-    private List<MiniBatchStatistics> Optimize(
-        StepRows rows, PpoBatch batch, double learningRate, PhaseClock clock, out int epochs)
+    private Updates Optimize(StepRows rows, PpoBatch batch, double learningRate, StepWatch watch)
     {
         List<MiniBatchStatistics> all = [];
-        for (epochs = 0; epochs < Config.PpoEpochs;)
+        int epochs = 0;
+        bool movedTooFar = false;
+        while (epochs < Config.PpoEpochs && !movedTooFar)
         {
-            epochs++;
-            var permutation = DrawPermutation(rows.Count);
-            foreach (var accumulated in permutation.Chunk(Config.MiniBatchSize * Config.GradientAccumulationSteps))
-            {
-                var chunks = accumulated.Chunk(Config.MiniBatchSize).ToArray();
-                try
-                {
-                    List<MiniBatchStatistics> update = [];
-                    while (update.Count < chunks.Length && (update.Count == 0 || update[^1].NonFinite is null))
-                    {
-                        var selected = rows.Select(chunks[update.Count], Model.Device);
-                        update.Add(ForwardBackward(selected, batch, clock));
-                        AfterBackward?.Invoke(update[^1]);
-                    }
-                    Hooks.AfterBackward(StepCount + 1, isFirst: IsBetweenSteps, optimizer);
-                    long start = Stopwatch.GetTimestamp();
-                    bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
-                    double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
-                    if (update[^1].NonFinite is { } what)
-                        Guards.NonFinite(what, update[^1].TotalLoss, chunks.Length);
-                    else if (!double.IsFinite(norm))
-                        Guards.NonFinite("gradient", norm, chunks.Length);
-                    else
-                    {
-                        IsBetweenSteps = false;
-                        optimizer.Step(learningRate);
-                        all.AddRange([.. update[..^1], update[^1] with { GradNorm = norm }]);
-                    }
-                    clock.Add("time/ppo/optimize/optimizer", start);
-                }
-                finally
-                {
-                    // Also after a failure, so that nothing of this update reaches the next one.
-                    optimizer.ZeroGradients();
-                }
-            }
-            if (Config.EarlyStopping && all.Count > 0 && all[^1].PolicyKl > 1.5 * Config.TargetKl)
-                break;
+            foreach (var accumulated in Permutation(epochs++, rows.Count).Chunk(Config.MiniBatchSize * Config.GradientAccumulationSteps))
+                all.AddRange(Update([.. accumulated.Chunk(Config.MiniBatchSize)], rows, batch, learningRate, watch));
+            movedTooFar = Config.EarlyStopping && all.Count > 0 && all[^1].PolicyKl > 1.5 * Config.TargetKl;
         }
-        return all;
+        return new(all, epochs);
+    }
+
+    /// <summary>
+    /// One optimizer step: the gradients of its minibatches, added up, clipped and applied. Nothing is where one of them is not finite.
+    /// </summary>
+    private IReadOnlyList<MiniBatchStatistics> Update(
+        int[][] miniBatches, StepRows rows, PpoBatch batch, double learningRate, StepWatch watch)
+    {
+        try
+        {
+            List<MiniBatchStatistics> update = [];
+            foreach (var miniBatch in miniBatches)
+            {
+                update.Add(ForwardBackward(rows.Select(miniBatch, Model.Device), batch, watch));
+                AfterBackward?.Invoke(update[^1]);
+                if (update[^1].NonFinite is not null)
+                    break;
+            }
+            Hooks.AfterBackward(StepCount + 1, isFirst: IsBetweenSteps, optimizer);
+            watch.BeginPart();
+            bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
+            double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
+            bool isFinite = watch.Guards.CheckUpdate(update[^1], norm, miniBatches.Length);
+            if (isFinite)
+            {
+                IsBetweenSteps = false;
+                optimizer.Step(learningRate);
+            }
+            watch.PartDone("optimize/optimizer");
+            return isFinite ? [.. update[..^1], update[^1] with { GradNorm = norm }] : [];
+        }
+        finally
+        {
+            // Also after a failure, so that nothing of this update reaches the next one.
+            optimizer.ZeroGradients();
+        }
     }
 
     /// <summary>Adds the gradient of one minibatch.</summary>
-    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, PhaseClock clock)
+    private MiniBatchStatistics ForwardBackward(SelectedRows selected, PpoBatch batch, StepWatch watch)
     {
         using var owned = selected;
         using var scope = NewDisposeScope();
         float[] maskOnHost = selected.Gather(batch.Mask), advantagesOnHost = selected.Gather(batch.Advantages);
         Hooks.BeforeForward(StepCount + 1, advantagesOnHost);
-        double counted = Math.Max(1, maskOnHost.Sum());
+        double counted = Math.Max(1, maskOnHost.Sum()), scale = 1.0 / Config.GradientAccumulationSteps;
         var weight = selected.ToDevice(maskOnHost).div_(counted);
         Tensor oldLogprobs = selected.ToDevice(selected.Gather(batch.Logprobs));
         Tensor oldValues = selected.ToDevice(selected.Gather(batch.Values));
         Tensor advantages = selected.ToDevice(advantagesOnHost), returns = selected.ToDevice(selected.Gather(batch.Returns));
-        double scale = 1.0 / Config.GradientAccumulationSteps;
-
-        long start = Stopwatch.GetTimestamp();
-        var hidden = Hooks.Hidden(StepCount + 1, selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch)));
-        var values = Model.Values(hidden);
-        start = clock.Add("time/ppo/optimize/forward", start);
-        var outputHead = Model.PretrainedModel.Head;
         PolicyLoss Policy(long first, Tensor logprobs)
         {
             long r = logprobs.shape[0];
             return PpoMath.PolicyLoss(logprobs, oldLogprobs.narrow(0, first, r), advantages.narrow(0, first, r),
                 weight.narrow(0, first, r), Config.ClipRange);
         }
+
+        watch.BeginPart();
+        var hidden = Hooks.Hidden(StepCount + 1, selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch)));
+        var values = Model.Values(hidden);
+        watch.PartDone("optimize/forward");
+
         // Where minibatches add up, the ratio guard decides before the head's gradient is added to what others left there.
+        var outputHead = Model.PretrainedModel.Head;
         var head = Config.GradientAccumulationSteps > 1
             ? outputHead.ForwardBackward(hidden, selected.Targets,
                 all => Policy(0, all.Logprobs) is var loss && StepSummary.MeanRatio(loss, weight) > Config.RatioThreshold
                     ? null : loss.Gradient * scale, withEntropy: true)
             : outputHead.ForwardBackward(hidden, selected.Targets,
                 (first, logprobs) => Policy(first, logprobs).Gradient * scale, withEntropy: true);
-        clock.Add("time/ppo/optimize/head", start);
+        watch.PartDone("optimize/head");
 
         MiniBatchStatistics statistics;
         Tensor valueGradient;
         using (no_grad())
         {
-            var policyLoss = PpoMath.PolicyLoss(head.Logprobs, oldLogprobs, advantages, weight, Config.ClipRange);
+            var policyLoss = Policy(0, head.Logprobs);
             var valueLoss = PpoMath.ValueLoss(values, oldValues, returns, weight, Config.ClipRangeValue);
             statistics = StepSummary.OfMiniBatch(Config, policyLoss, valueLoss, head.Entropy!, values, weight,
                 maskOnHost, advantagesOnHost, selected.Gather(batch.Returns), selected.Gather(batch.Values), selected.Tokens);
@@ -432,9 +345,15 @@ public sealed class PpoTrainer : IResumable, IDisposable
                     outputHead.Layer.ZeroGradients();
             }
         }
-        start = Stopwatch.GetTimestamp();
+        watch.BeginPart();
         BackwardPass.Run(() => autograd.backward([hidden, values], [head.HiddenGradient, valueGradient]));
-        clock.Add("time/ppo/optimize/backward", start);
+        watch.PartDone("optimize/backward");
         return statistics;
     }
+
+    /// <summary>
+    /// The order in which an epoch visits the rows: a function of seed, step and epoch. A permutation of n rows takes n - 1 random numbers.
+    /// </summary>
+    private int[] Permutation(int epoch, int rows) => DrawPermutation?.Invoke(rows)
+        ?? new RandomStream(Config.Seed, "ppo/order") { Position = (StepCount * Config.PpoEpochs + epoch) * (rows - 1) }.NextPermutation(rows);
 }

@@ -1,4 +1,5 @@
 using Rlhf.Models;
+using Rlhf.Training.Loop;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Ppo;
@@ -39,8 +40,6 @@ internal sealed class StepRows
             CopyMasks(responseMasks, responses);
         RequireSameLengths(rollout.Logprobs, responses, "logprobs");
         RequireSameLengths(rollout.Values, responses, "values");
-        if (rollout.Logprobs is null != rollout.Values is null)
-            throw new ArgumentException("A rollout brings both logprobs and values, or neither.");
     }
 
     /// <summary>B.</summary>
@@ -66,7 +65,9 @@ internal sealed class StepRows
     /// <summary>Nothing of this row is learnt from.</summary>
     public void LeaveOut(int row) => Mask.AsSpan(Offsets[row]..Offsets[row + 1]).Clear();
 
-    public void CheckScores(IReadOnlyList<float> scores, long step)
+    /// <summary>The scores, one per row and finite.</summary>
+    /// <exception cref="ArgumentException">They are not.</exception>
+    public IReadOnlyList<float> CheckScores(IReadOnlyList<float> scores, long step)
     {
         if (scores.Count != Count)
             throw new ArgumentException($"There are {Count} responses but {scores.Count} scores.");
@@ -74,6 +75,7 @@ internal sealed class StepRows
             if (!float.IsFinite(scores[b]))
                 throw new ArgumentException($"The score of row {b} at step {step} is {scores[b]}; a reward function must " +
                     "return finite numbers.");
+        return scores;
     }
 
     /// <summary>Some of the rows as one packed batch.</summary>

@@ -7,11 +7,11 @@ namespace Rlhf.Training.Ppo;
 internal static class StepSummary
 {
     public static PpoStatistics Of(
-        long step, PpoConfig config, StepRows rows, PpoBatch batch, IReadOnlyList<float> scores, IReadOnlyList<float> scoresUsed,
-        List<MiniBatchStatistics> miniBatches, int epochs, double klCoef, double learningRate, PhaseClock clock,
-        PpoGuards guards)
+        long step, PpoConfig config, StepRows rows, PpoBatch batch, StepScores scores, Updates updates, double klCoef, double learningRate,
+        StepWatch watch)
     {
         int[] kept = rows.Kept;
+        var miniBatches = updates.MiniBatches;
         float[] PerRow(Func<int, double> value) => Array.ConvertAll(kept, b => (float)value(b));
         double MaskedSum(float[] perToken, int b)
         {
@@ -21,11 +21,11 @@ internal static class StepSummary
             return sum;
         }
         var klDist = PerRow(b => MaskedSum(batch.Kls, b));
-        var used = PerRow(b => scoresUsed[b]);
+        var used = PerRow(b => scores.Used[b]);
         double kl = klDist.Average(k => (double)k);
         int? ratioRow = miniBatches.Where(m => m.SkippedByRatioThreshold).MaxBy(m => m.Ratios.Max())?.LargestRatioToken is { } token
             ? rows.RowOf(token) : null;
-        clock.Finish("time/ppo/calc_stats");
+        watch.Done("calc_stats");
         return new PpoStatistics
         {
             Step = step,
@@ -36,18 +36,18 @@ internal static class StepSummary
             MeanNonScoreReward = PpoMath.MaskedMean(batch.NonScoreRewards, rows.Mask),
             MeanScores = used.Average(s => (double)s),
             StdScores = PpoStatistics.Std(used),
-            Scores = PerRow(b => scores[b]),
+            Scores = PerRow(b => scores.Given[b]),
             ScoresUsed = used,
             QueryLengths = PerRow(b => rows.QueryLength(b)),
             ResponseLengths = PerRow(b => rows.Offsets[b + 1] - rows.Offsets[b]),
             MiniBatches = miniBatches,
-            PpoEpochs = epochs,
+            PpoEpochs = updates.Epochs,
             LearningRate = learningRate,
             Batch = batch,
-            Seconds = clock.Total("time/ppo/total"),
-            Guards = guards.Counts,
+            Seconds = watch.Seconds(),
+            Guards = watch.Guards.Counts,
             LargestRatioRow = ratioRow,
-            Warnings = [.. guards.Warnings, .. Warnings(config, rows, miniBatches)],
+            Warnings = [.. watch.Guards.Warnings, .. Warnings(config, rows, miniBatches)],
         };
     }
 
@@ -67,11 +67,24 @@ internal static class StepSummary
         float[] Counted(float[] perToken) => [.. perToken.Where((_, i) => mask[i] != 0)];
         var ratios = policy.Ratio.cpu().data<float>().ToArray();
         int largest = Enumerable.Range(0, ratios.Length).MaxBy(i => ratios[i] * mask[i]);
-        return new MiniBatchStatistics(
-            skipped ? 0 : policyLoss, skipped ? 0 : valueLoss, skipped ? 0 : total, means[2], means[3], means[4], means[5],
-            PpoMath.MaskedMean(advantages, mask), PpoMath.MaskedMean(returns, mask), PpoMath.MaskedVar(returns, mask),
-            means[6], means[7], means[8], PpoMath.MaskedMean(oldValues, mask), PpoMath.MaskedVar(oldValues, mask), meanRatio)
+        return new MiniBatchStatistics
         {
+            PolicyLoss = skipped ? 0 : policyLoss,
+            ValueLoss = skipped ? 0 : valueLoss,
+            TotalLoss = skipped ? 0 : total,
+            Entropy = means[2],
+            ApproxKl = means[3],
+            PolicyKl = means[4],
+            ClipFrac = means[5],
+            AdvantagesMean = PpoMath.MaskedMean(advantages, mask),
+            ReturnsMean = PpoMath.MaskedMean(returns, mask),
+            ReturnsVar = PpoMath.MaskedVar(returns, mask),
+            ValuePrediction = means[6],
+            ValueError = means[7],
+            ValueClipFrac = means[8],
+            ValueMean = PpoMath.MaskedMean(oldValues, mask),
+            ValueVar = PpoMath.MaskedVar(oldValues, mask),
+            MeanRatio = meanRatio,
             SkippedByRatioThreshold = skipped,
             LargestRatioToken = skipped ? tokens[largest] : null,
             // Every quantity of the loss is finite as long as the logits are, but for the advantages and returns.
@@ -85,7 +98,7 @@ internal static class StepSummary
     public static double MeanRatio(PolicyLoss policy, Tensor weight) =>
         policy.Ratio.mul(weight).sum(float64).cpu().item<double>();
 
-    private static IEnumerable<TrainingWarning> Warnings(PpoConfig config, StepRows rows, List<MiniBatchStatistics> miniBatches)
+    private static IEnumerable<TrainingWarning> Warnings(PpoConfig config, StepRows rows, IReadOnlyList<MiniBatchStatistics> miniBatches)
     {
         int skipped = miniBatches.Count(m => m.SkippedByRatioThreshold);
         if (skipped > 0)

@@ -10,6 +10,7 @@ using Rlhf.Training;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 using TorchSharp;
+using static Rlhf.Tests.Training.Ppo.PpoRuns;
 using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.Ppo;
@@ -62,9 +63,9 @@ public sealed class DivergenceTests
         Assert.Equal([0d, 1, 0], progress.Select(p => Math.Min(1, p.Metrics.Scalars["ppo/guard/" + metric])));
         Assert.Equal([0d, 4, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/skipped_minibatches"]));
         Assert.Equal([0d, 1, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/bad_steps_in_a_row"]));
-        string warning = Assert.Single(progress[1].Statistics.Warnings, w => w.Text.Contains(what, StringComparison.Ordinal)).Text;
+        string warning = Assert.Single(progress[1].Ppo().Warnings, w => w.Text.Contains(what, StringComparison.Ordinal)).Text;
         Assert.Contains("left out", warning, StringComparison.Ordinal);
-        Assert.DoesNotContain(progress[2].Statistics.Warnings, w => w.Text.Contains(what, StringComparison.Ordinal));
+        Assert.DoesNotContain(progress[2].Ppo().Warnings, w => w.Text.Contains(what, StringComparison.Ordinal));
         // What was left out has no numbers; what is left has finite ones.
         Assert.DoesNotContain("ppo/loss/total", progress[1].Metrics.Scalars.Keys);
         Assert.All(progress.SelectMany(p => p.Metrics.Scalars), s => Assert.True(double.IsFinite(s.Value), s.Key));
@@ -120,7 +121,7 @@ public sealed class DivergenceTests
         var progress = run.Train(3);
         Assert.NotEqual(run.Weights[0], run.Weights[1]);
         Assert.All(progress, p => Assert.Equal(1, p.Metrics.Scalars["ppo/guard/" + metric]));
-        Assert.All(progress, p => Assert.NotEmpty(p.Statistics.Warnings));
+        Assert.All(progress, p => Assert.NotEmpty(p.Ppo().Warnings));
     }
 
     [Theory]
@@ -161,7 +162,7 @@ public sealed class DivergenceTests
         Assert.Equal([0d, 1, 1, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/" + metric]));
         Assert.Equal([0d, 1, 2, 0], progress.Select(p => p.Metrics.Scalars["ppo/guard/bad_steps_in_a_row"]));
         Assert.All(progress, p => Assert.Equal(0, p.Metrics.Scalars["ppo/guard/skipped_minibatches"]));
-        Assert.Contains("learnt from all the same; more than MaxBadSteps (2) such steps", progress[1].Statistics.Warnings[0].Text,
+        Assert.Contains("learnt from all the same; more than MaxBadSteps (2) such steps", progress[1].Ppo().Warnings[0].Text,
             StringComparison.Ordinal);
         using var longer = new Run(fault + "@2-", tolerates);
         Assert.Equal(4, Assert.Throws<TrainingDivergedException>(() => longer.Train(9)).Step);
@@ -171,7 +172,7 @@ public sealed class DivergenceTests
     public void APolicyBeyondTheKlLimitIsPulledBackUnlessItsStepsAreLeftOut()
     {
         using var run = RunAway(GuardAction.Tolerate);
-        double[] kls = [.. run.Train(12).Select(p => p.Statistics.Kl)];
+        double[] kls = [.. run.Train(12).Select(p => p.Ppo().Kl)];
         Assert.True(kls[0] > 2.2, $"{kls[0]}");
         Assert.InRange(kls[^6..].Average(), 0, 2);
 
@@ -224,7 +225,7 @@ public sealed class DivergenceTests
         var guards = new PpoGuards(config);
         guards.Begin(1);
         float[] All(double value) => [.. Enumerable.Repeat((float)value, 2 * tokens)];
-        bool trains = guards.CheckBeforeUpdates(rows, All(-2), All(0), All(-2), All(perToken), [1, 2]);
+        bool trains = guards.CheckBeforeUpdates(rows, new(All(-2), All(0), All(-2), All(perToken)), [1, 2]);
         Assert.Equal(strikes ? 1 : 0, guards.Counts["ppo/guard/kl_limit"]);
         Assert.Equal(!strikes || kl > 0, trains); // a KL far below zero is no penalty and pulls nothing back
         if (strikes)
@@ -237,9 +238,9 @@ public sealed class DivergenceTests
         using var run = new Run("nan-reward@2", Skips);
         var progress = run.Train(3);
         Assert.Equal(1, progress[1].Metrics.Scalars["ppo/guard/nonfinite_rewards"]);
-        Assert.Contains("of sample 0", progress[1].Statistics.Warnings[0].Text, StringComparison.Ordinal);
+        Assert.Contains("of sample 0", progress[1].Ppo().Warnings[0].Text, StringComparison.Ordinal);
         Assert.All(progress[1].Metrics.Scalars, s => Assert.True(double.IsFinite(s.Value), s.Key));
-        var batch = progress[1].Statistics.Batch;
+        var batch = progress[1].Ppo().Batch;
         Assert.All(batch.Row(batch.Mask, 0).ToArray(), m => Assert.Equal(0, m));
         Assert.All(batch.Mask.Skip(batch.Offsets[1]), m => Assert.Equal(1, m));
         Assert.NotEqual(run.Weights[0], run.Weights[1]); // of the other samples
@@ -374,7 +375,7 @@ public sealed class DivergenceTests
             if (calls++ == 1)
                 run.Trainer.Model.ValueHead["v_head.summary.bias"].grad!.fill_(float.PositiveInfinity);
         };
-        var statistics = run.Train(2)[0].Statistics;
+        var statistics = run.Train(2)[0].Ppo();
         Assert.Equal(3, statistics.MiniBatches.Count);
         Assert.Equal((1d, 1d), (statistics.Guards["ppo/guard/nonfinite_gradient"], statistics.Guards["ppo/guard/skipped_minibatches"]));
         Assert.Equal(3 + 4, run.Trainer.Optimizer.States[0].Steps.ToDouble());
@@ -386,7 +387,7 @@ public sealed class DivergenceTests
         using var run = new Run("throwing-backward@2", new());
         Assert.Throws<InvalidOperationException>(() => run.Train(3));
         Assert.Equal(run.Weights[0], run.WeightsNow());
-        run.Trainer.Hooks = new TrainingHooks();
+        run.Trainer.Hooks = run.Loop.Hooks = new TrainingHooks();
         run.Train(3);
     }
 
@@ -417,7 +418,9 @@ public sealed class DivergenceTests
     private sealed class Run : IDisposable
     {
         private readonly CausalLMWithValueHead policy;
-        private readonly PpoRun run;
+        private readonly RolloutRun run;
+
+        public RolloutRun Loop => run;
 
         public Run(string? fault, DivergenceConfig divergence, Func<PpoConfig, PpoConfig>? with = null)
         {
@@ -434,13 +437,13 @@ public sealed class DivergenceTests
             model.Initialize(1);
             policy = CausalLMWithValueHead.FromModel(model, seed: 2);
             var config = new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 2, Seed = 4, Divergence = divergence };
-            Trainer = new PpoTrainer(with?.Invoke(config) ?? config, policy)
+            Trainer = new PpoTrainer(policy, with?.Invoke(config) ?? config)
             {
                 Hooks = new FaultyTraining(FaultPlan.Parse(fault)),
             };
             Query[] queries = [.. Enumerable.Range(0, 16).Select(i => new Query([i % 17, (i + 3) % 17], "q "))];
             int calls = 0;
-            run = new PpoRun(Trainer, new NumberTokenizer(17), new DelegateReward("count", (Completion _) => calls++ % 3),
+            run = RunOf(Trainer, new NumberTokenizer(17), new DelegateReward("count", (Completion _) => calls++ % 3),
                 queries, responseLengths: new LengthSampler(2, 4));
         }
 
@@ -452,9 +455,9 @@ public sealed class DivergenceTests
 
         public List<long> Live { get; } = [];
 
-        public List<PpoProgress> Train(int steps)
+        public List<RolloutProgress> Train(int steps)
         {
-            List<PpoProgress> progress = [];
+            List<RolloutProgress> progress = [];
             run.Train(steps, p =>
             {
                 progress.Add(p);

@@ -4,8 +4,10 @@ using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
 using Rlhf.Tests.Evaluation;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 using TorchSharp;
+using static Rlhf.Tests.Training.Ppo.PpoRuns;
 
 namespace Rlhf.Tests.Training.Ppo;
 
@@ -16,11 +18,11 @@ public sealed class FlatnessTests
     public void FiveHundredStepsLeaveTensorsAndMemoryAsTheyWere()
     {
         using var policy = CausalLMWithValueHead.FromModel(Model(), seed: 2);
-        using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 1, Seed = 4 }, policy);
+        using var trainer = new PpoTrainer(policy, new PpoConfig { BatchSize = 4, MiniBatchSize = 2, PpoEpochs = 1, Seed = 4 });
         Query[] queries = [.. Enumerable.Range(0, 16)
             .Select(i => new Query([.. Enumerable.Range(0, 1 + i % 3).Select(t => (i + t) % 17)], "q "))];
         var reward = new DelegateReward("length", (Completion c) => c.Response.Length % 5);
-        var run = new PpoRun(trainer, new NumberTokenizer(17), reward, queries, responseLengths: new LengthSampler(1, 5));
+        var run = RunOf(trainer, new NumberTokenizer(17), reward, queries, responseLengths: new LengthSampler(1, 5));
         TestSetup.CollectGarbage();
         List<long> live = [], resident = [];
         run.Train(500, progress =>

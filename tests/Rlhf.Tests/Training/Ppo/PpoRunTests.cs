@@ -6,8 +6,10 @@ using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 using TorchSharp;
+using static Rlhf.Tests.Training.Ppo.PpoRuns;
 
 namespace Rlhf.Tests.Training.Ppo;
 
@@ -20,7 +22,7 @@ public sealed class PpoRunTests
     [Fact]
     public void TheRewardRises()
     {
-        var rewards = Train(Config, 25).Select(p => p.Statistics.RewardMean).ToArray();
+        var rewards = Train(Config, 25).Select(p => p.Ppo().RewardMean).ToArray();
         Assert.True(rewards[^5..].Average() > rewards[..5].Average() + 0.2,
             $"From {rewards[..5].Average():F2} to {rewards[^5..].Average():F2}.");
     }
@@ -29,7 +31,7 @@ public sealed class PpoRunTests
     public void TheSameSeedGivesTheSameRun()
     {
         double[] Numbers() => [.. Train(Config, 3)
-            .SelectMany(p => new[] { p.Statistics.RewardMean, p.Statistics.Kl, p.Statistics.Scalars()["ppo/loss/total"] })];
+            .SelectMany(p => new[] { p.Ppo().RewardMean, p.Ppo().Kl, p.Ppo().Scalars()["ppo/loss/total"] })];
         Assert.Equal(Numbers(), Numbers());
     }
 
@@ -38,7 +40,7 @@ public sealed class PpoRunTests
     {
         // A temperature of 1 written as a limit that keeps every token: not "unwarped" to the sampler, so that the trainer recomputes.
         double[] Numbers(double typicalP) =>
-            [.. Train(Config, 4, new() { TypicalP = typicalP }).Select(p => p.Statistics.Scalars()["ppo/loss/total"])];
+            [.. Train(Config, 4, new() { TypicalP = typicalP }).Select(p => p.Ppo().Scalars()["ppo/loss/total"])];
         foreach (var (reused, recomputed) in Numbers(1).Zip(Numbers(0.9999999999)))
             Assert.Equal(reused, recomputed, 1e-3);
     }
@@ -46,15 +48,15 @@ public sealed class PpoRunTests
     [Fact]
     public void AnotherRunOfTheSameTrainerGoesOnWithTheNextBatch()
     {
-        var interrupted = Train(Config, 2, thenSteps: 5).Select(p => string.Join(',', p.Statistics.KlDist));
-        Assert.Equal(Train(Config, 5).Select(p => string.Join(',', p.Statistics.KlDist)), interrupted);
+        var interrupted = Train(Config, 2, thenSteps: 5).Select(p => string.Join(',', p.Ppo().KlDist));
+        Assert.Equal(Train(Config, 5).Select(p => string.Join(',', p.Ppo().KlDist)), interrupted);
     }
 
     [Fact]
     public void AStepOfASingleTokenHasFiniteStatistics()
     {
         using var policy = Policy();
-        using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 1, MiniBatchSize = 1 }, policy);
+        using var trainer = new PpoTrainer(policy, new PpoConfig { BatchSize = 1, MiniBatchSize = 1 });
         var statistics = trainer.Step([[1, 2]], [[3]], [1f]);
         Assert.All(statistics.Scalars(), s => Assert.True(double.IsFinite(s.Value), s.Key));
         Assert.Contains(statistics.Warnings, w => w.Text.Contains("1 counted tokens", StringComparison.Ordinal));
@@ -86,19 +88,19 @@ public sealed class PpoRunTests
     public void ABatchThatCannotBeMadeIsRefused()
     {
         using var policy = Policy();
-        using var trainer = new PpoTrainer(Config, policy);
+        using var trainer = new PpoTrainer(policy, Config);
         var reward = new DelegateReward("none", (Completion _) => 0f);
         Assert.Contains("BatchSize", Assert.Throws<ArgumentException>(() =>
-            new PpoRun(trainer, Tokenizer(), reward, Queries(3))).Message, StringComparison.Ordinal);
+            RunOf(trainer, Tokenizer(), reward, Queries(3))).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() =>
-            new PpoRun(trainer, Tokenizer(), reward, Queries(32), responseLengths: new LengthSampler(4, 99)));
+            RunOf(trainer, Tokenizer(), reward, Queries(32), responseLengths: new LengthSampler(4, 99)));
     }
 
     [Fact]
     public void WrongRowsAreNamed()
     {
         using var policy = Policy();
-        using var trainer = new PpoTrainer(new PpoConfig { BatchSize = 2, MiniBatchSize = 2 }, policy);
+        using var trainer = new PpoTrainer(policy, new PpoConfig { BatchSize = 2, MiniBatchSize = 2 });
         Assert.Contains("BatchSize = 2", Error([[1]], [[2]], [0]), StringComparison.Ordinal);
         Assert.Contains("Row 1 has an empty response", Error([[1], [2]], [[3], []], [0, 0]), StringComparison.Ordinal);
         Assert.Contains("row 1", Error([[1], [2]], [[3], [4]], [0, float.NaN]), StringComparison.Ordinal);
@@ -115,7 +117,7 @@ public sealed class PpoRunTests
     {
         using var policy = Policy();
         using var trainer = new PpoTrainer(
-            new PpoConfig { BatchSize = 2, MiniBatchSize = 2, UseScoreScaling = true, UseScoreNorm = norm }, policy);
+            policy, new PpoConfig { BatchSize = 2, MiniBatchSize = 2, UseScoreScaling = true, UseScoreNorm = norm });
         float[] Used(params float[] scores) => trainer.Step([[1], [2]], [[3, 4], [5]], scores).ScoresUsed;
         Assert.Equal(norm ? [0f, 0] : [0.9f, 0.9f], Used(0.9f, 0.9f));
         // 0.9, 0.9, 0.9 and 2.9: the mean is 1.4, the squared distances sum to 3, the deviation is √(3 / 3) = 1.
@@ -132,17 +134,17 @@ public sealed class PpoRunTests
         Assert.Equal(3, error.Problems.Count);
     }
 
-    private static List<PpoProgress> Train(
-        PpoConfig config, int steps, GenerationConfig? generation = null, Action<PpoProgress>? progress = null, int? thenSteps = null)
+    private static List<RolloutProgress> Train(
+        PpoConfig config, int steps, GenerationConfig? generation = null, Action<RolloutProgress>? progress = null, int? thenSteps = null)
     {
         using var policy = Policy();
-        using var trainer = new PpoTrainer(config, policy);
+        using var trainer = new PpoTrainer(policy, config);
         // The share of small letters in the response: a tenth of all bytes are.
         var reward = new DelegateReward("letters", (Completion c) =>
             c.Response.Length == 0 ? -1 : 3f * c.Response.Count(char.IsAsciiLetterLower) / c.Response.Length);
-        List<PpoProgress> all = [];
+        List<RolloutProgress> all = [];
         foreach (int until in new[] { steps, thenSteps ?? steps })
-            new PpoRun(trainer, Tokenizer(), reward, Queries(32), generation, new LengthSampler(3, 7)).Train(until, p =>
+            RunOf(trainer, Tokenizer(), reward, Queries(32), generation, new LengthSampler(3, 7)).Train(until, p =>
             {
                 all.Add(p);
                 progress?.Invoke(p);

@@ -33,7 +33,7 @@ public sealed class PpoStepParityTests
         using var reference = config.NumSharedLayers is null
             ? AutoModelForCausalLM.FromPretrained(Fixtures.Path("ppo-step", "reference")) : null;
         reference?.Freeze();
-        using var trainer = new PpoTrainer(config, policy, reference);
+        using var trainer = new PpoTrainer(policy, config, reference);
         trainer.Compatibility = new TrlBehavior
         {
             ClipsFirstStepOnly = ClippingSawNothing(test),

@@ -7,6 +7,7 @@ using Rlhf.Rewards;
 using Rlhf.Runtime.Operators;
 using Rlhf.Tests.Evaluation;
 using Rlhf.Tests.Models;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 
 namespace Rlhf.Tests.Training.Ppo;
@@ -68,10 +69,10 @@ public sealed class SameCurveTests
         using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1]);
         using var policy = Policy();
         using var classifier = Classifier();
-        using var trainer = new PpoTrainer(Config, policy);
-        var run = new PpoRun(trainer, Tokenizer, new ClassifierReward(classifier), Queries(), responseLengths: Lengths);
+        using var trainer = new PpoTrainer(policy, Config);
+        var run = PpoRuns.RunOf(trainer, Tokenizer, new ClassifierReward(classifier), Queries(), responseLengths: Lengths);
         List<(PpoStatistics, string[])> steps = [];
-        run.Train(Steps, p => steps.Add((p.Statistics, [.. p.Completions.Select(c => c.Response)])));
+        run.Train(Steps, p => steps.Add((p.Ppo(), [.. p.Completions.Select(c => c.Response)])));
         return steps;
     }
 
