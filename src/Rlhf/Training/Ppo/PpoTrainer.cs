@@ -15,7 +15,8 @@ namespace Rlhf.Training.Ppo;
 /// </summary>
 /// <remarks>
 /// Notation: B rows, N packed tokens of queries and responses, R response tokens, V vocabulary, D width.
-/// Read it from <see cref="TakeStep"/> down; its formulas are in <see cref="PpoMath"/>.
+/// Read it from <see cref="TakeStep"/> down; its formulas are in <see cref="PpoMath"/>. The file has over 300 lines, so that the algorithm
+/// is in one place.
 /// </remarks>
 public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
 {
