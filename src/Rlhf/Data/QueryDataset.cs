@@ -2,6 +2,7 @@ using Rlhf.Data.Batching;
 using Rlhf.Data.Files;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Data;
 
@@ -15,6 +16,9 @@ public sealed record Query(int[] TokenIds, string Text)
 
     /// <summary>The other columns of its row, by name, which a reward function may compare with; none by default.</summary>
     public IReadOnlyDictionary<string, object?> Fields { get; init; } = None;
+
+    /// <summary>The conversation that it was rendered from; null where it is plain text.</summary>
+    public IReadOnlyList<ChatMessage>? Messages { get; init; }
 }
 
 /// <summary>Which rows and columns <see cref="QueryDataset.Load"/> reads.</summary>

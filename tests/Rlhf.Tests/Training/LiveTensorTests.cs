@@ -44,7 +44,7 @@ public sealed class LiveTensorTests
             GradientAccumulationSteps = accumulation,
             PpoEpochs = 1,
         };
-        using var trainer = new PpoTrainer(config, model);
+        using var trainer = new PpoTrainer(model, config);
         List<long> live = [];
         for (int step = 0; step < 3; step++)
         {

@@ -111,7 +111,7 @@ public sealed class RolloutRun
 
         // 3. Scores of query and response.
         Completion[] completions = [.. batch.Zip(generated.Responses,
-            (q, r) => new Completion(q.Text, tokenizer.TextOfContinuation(r)) { Fields = q.Fields })];
+            (q, r) => new Completion(q.Text, tokenizer.TextOfContinuation(r)) { Fields = q.Fields, Messages = q.Messages })];
         var scores = RewardChecks.Check(reward.Name, completions, Hooks.Scores(step, reward.Score(completions, cancellation)),
             trainer.RequiresFiniteScores);
         var rewardTime = clock.Elapsed;
