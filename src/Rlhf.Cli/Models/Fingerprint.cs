@@ -11,7 +11,7 @@ internal static class Fingerprint
     /// <summary>What the held-out data is called, wherever it comes from.</summary>
     public const string HeldOut = "the held-out data";
 
-    private static readonly string[] ModelFiles = [".json", ".txt", ".model", ".safetensors", ".bin"];
+    private static readonly string[] ModelFiles = [".json", ".txt", ".model", ".jinja", ".safetensors", ".bin"];
 
     /// <summary>Of a model folder: the names and contents of its configuration, tokenizer and weights.</summary>
     public static string OfModel(string folder)

@@ -27,11 +27,14 @@ internal static class ModelFiles
     public static readonly string[] Small =
     [
         Config, "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
+        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+        "chat_template.jinja", "chat_template.json",
     ];
 
-    /// <summary>Files of which a tokenizer has one.</summary>
+    /// <summary>Files of which a tokenizer has one, but for those of SentencePiece alone.</summary>
     public static readonly string[] Vocabularies = ["tokenizer.json", "vocab.json", "vocab.txt"];
+
+    private static readonly string[] SentencePieces = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model"];
 
     /// <summary>
     /// The small files, and last the weights: safetensors where there are any, else PyTorch's. Of sharded weights, the index; its
@@ -41,9 +44,9 @@ internal static class ModelFiles
     public static IReadOnlyList<string> Choose(HubRepo repo, IReadOnlyCollection<string> files, HubModelParts parts)
     {
         if (parts == HubModelParts.Tokenizer)
-            return Vocabularies.Any(files.Contains) ? [.. Small.Where(files.Contains)]
+            return Vocabularies.Concat(SentencePieces).Any(files.Contains) ? [.. Small.Where(files.Contains)]
                 : throw new HubException(HubError.EntryNotFound,
-                    $"The {repo} has no tokenizer: no {string.Join(", ", Vocabularies)}.");
+                    $"The {repo} has no tokenizer: no {string.Join(", ", Vocabularies.Concat(SentencePieces))}.");
         if (!files.Contains(Config))
             throw new HubException(HubError.EntryNotFound, $"The {repo} has no {Config}; it is not a transformers model.");
         if (parts == HubModelParts.Configuration)
@@ -90,5 +93,6 @@ internal static class ModelFiles
     }
 
     /// <summary>Whether a snapshot holds a tokenizer.</summary>
-    public static bool HasTokenizer(string snapshot) => Vocabularies.Any(name => HubCache.Holds(Path.Combine(snapshot, name)));
+    public static bool HasTokenizer(string snapshot) =>
+        Vocabularies.Concat(SentencePieces).Any(name => HubCache.Holds(Path.Combine(snapshot, name)));
 }

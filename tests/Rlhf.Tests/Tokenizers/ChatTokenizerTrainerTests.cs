@@ -1,4 +1,5 @@
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Tests.Tokenizers;
 
@@ -33,6 +34,22 @@ public sealed class ChatTokenizerTrainerTests : IDisposable
         Assert.Equal(size - special, Enumerable.Range(0, size).First(i => opened.IdToToken(i).StartsWith("<|", StringComparison.Ordinal)));
         Assert.NotNull(opened.TokenToId("Ġagain"));
         Assert.True(File.Exists(Path.Combine(folder.Path, "chat_template.jinja")));
+    }
+
+    [Fact]
+    public void Its_template_writes_conversations_as_the_family_does()
+    {
+        string Conversation(ChatTokenizerKind kind)
+        {
+            ChatTokenizerTrainer.Train(Texts, kind, 320).SavePretrained(folder.Path);
+            return ChatTemplate.FromFolder(folder.Path).Render(
+                [new("user", "Who are you?"), new("assistant", "A film.")], new() { AddGenerationPrompt = true });
+        }
+        Assert.Equal("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>"
+            + "<|start_header_id|>assistant<|end_header_id|>\n\nA film.<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+            Conversation(ChatTokenizerKind.Llama3));
+        Assert.Equal("<|im_start|>user\nWho are you?<|im_end|>\n<|im_start|>assistant\nA film.<|im_end|>\n<|im_start|>assistant\n",
+            Conversation(ChatTokenizerKind.Qwen2));
     }
 
     [Fact]

@@ -31,7 +31,14 @@ public sealed class PipelineTokenizer : PretrainedTokenizer
         : base(vocabulary, settings)
     {
         this.parts = parts;
-        normalizedTokens = NormalizedTokens(text => parts.Normalizer?.Normalize(text, continues: false) ?? text);
+        try
+        {
+            normalizedTokens = NormalizedTokens(text => parts.Normalizer?.Normalize(text, continues: false) ?? text);
+        }
+        catch (PipelineLimitException e)
+        {
+            throw Exceeded(e);
+        }
     }
 
     /// <inheritdoc/>
@@ -72,7 +79,9 @@ public sealed class PipelineTokenizer : PretrainedTokenizer
             return string.Join(' ', pieces);
         try
         {
+            long length = pieces.Sum(p => (long)p.Length);
             parts.Decoder.Decode(pieces, continues);
+            Growth.Check(length, pieces.Sum(p => (long)p.Length));
             return string.Concat(pieces);
         }
         catch (PipelineLimitException e)

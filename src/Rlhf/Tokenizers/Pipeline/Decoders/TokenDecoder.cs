@@ -23,7 +23,7 @@ internal sealed class SequenceDecoder(IReadOnlyList<TokenDecoder> steps) : Token
         foreach (var step in steps)
         {
             step.Decode(tokens, continues);
-            Growth.Check(length + tokens.Count, tokens.Sum(t => (long)t.Length));
+            Growth.Check(length, tokens.Sum(t => (long)t.Length));
         }
     }
 }
