@@ -3,7 +3,10 @@ using System.Net.Http.Headers;
 using System.Net.Http.Json;
 using System.Text.Json;
 using Rlhf.Generation;
+using Rlhf.Models;
 using Rlhf.Tests;
+using Rlhf.Tokenizers;
+using TorchSharp;
 
 namespace Rlhf.Studio.Tests;
 
@@ -67,6 +70,65 @@ public sealed class CompletionsApiTests : IAsyncLifetime
         int Usage(string name) => body.GetProperty("usage").GetProperty(name).GetInt32();
     }
 
+    /// <summary>The form in which evaluation harnesses ask for the likelihood of texts; logprobs come from a forward pass of the library.</summary>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(1)]
+    public async Task The_logprobs_of_a_prompt_are_those_of_the_model(int newTokens)
+    {
+        var tokenizer = AutoTokenizer.FromPretrained(Model);
+        int[][] prompts = [tokenizer.Encode("This movie was really good"), tokenizer.Encode("I")];
+        var (status, body) = await PostAsync(new { prompt = prompts, max_tokens = newTokens, temperature = 0, logprobs = 2, echo = true, seed = 1234 });
+        Assert.Equal(HttpStatusCode.OK, status);
+        using var model = AutoModelForCausalLM.FromPretrained(Model);
+        for (int p = 0; p < prompts.Length; p++)
+        {
+            var logprobs = body.GetProperty("choices")[p].GetProperty("logprobs");
+            var values = logprobs.GetProperty("token_logprobs").EnumerateArray().ToArray();
+            Assert.Equal(prompts[p].Length + newTokens, values.Length);
+            Assert.Equal(JsonValueKind.Null, values[0].ValueKind);
+            Assert.Equal(JsonValueKind.Null, logprobs.GetProperty("top_logprobs")[0].ValueKind);
+            Assert.Equal("This movie was really good".Split(' ').Length, prompts[0].Length);
+            using var rows = PackedBatch.FromRows([prompts[p]]);
+            using var expected = torch.nn.functional.log_softmax(model.Logits(model.Forward(rows)), -1);
+            for (int t = 1; t < prompts[p].Length; t++)
+            {
+                Assert.Equal(expected[t - 1, prompts[p][t]].ToSingle(), values[t].GetSingle(), 1e-4f);
+                Assert.Equal(expected[t - 1].max().ToSingle(),
+                    logprobs.GetProperty("top_logprobs")[t].EnumerateObject().Max(token => token.Value.GetSingle()), 1e-4f);
+            }
+            string text = body.GetProperty("choices")[p].GetProperty("text").GetString()!;
+            string[] tokens = [.. logprobs.GetProperty("tokens").EnumerateArray().Select(token => token.GetString()!)];
+            Assert.Equal(text, string.Concat(tokens));
+            Assert.Equal(tokens.Select((_, i) => tokens[..i].Sum(token => token.Length)),
+                logprobs.GetProperty("text_offset").EnumerateArray().Select(offset => offset.GetInt32()));
+        }
+        Assert.Equal(2 * newTokens, body.GetProperty("usage").GetProperty("completion_tokens").GetInt32());
+    }
+
+    [Fact]
+    public async Task Token_ids_are_continued_as_the_text_that_they_are()
+    {
+        int[] ids = AutoTokenizer.FromPretrained(Model).Encode("This movie was");
+        var (_, ofIds) = await PostAsync(new { prompt = ids, max_tokens = 8, seed = 3, echo = true });
+        var (_, ofText) = await PostAsync(new { prompt = "This movie was", max_tokens = 8, seed = 3, echo = true });
+        Assert.Equal(ofText.GetProperty("choices")[0].GetProperty("text").GetString(), ofIds.GetProperty("choices")[0].GetProperty("text").GetString());
+    }
+
+    [Fact]
+    public async Task Stop_texts_end_each_choice_of_a_batch_by_itself()
+    {
+        var request = new { prompt = new[] { "The film was", "I saw" }, n = 3, max_tokens = 30, seed = 4, stop = new[] { ".", " a" } };
+        var (_, body) = await PostAsync(request);
+        using var completer = TextCompleter.FromPretrained(Model);
+        for (int i = 0; i < 6; i++)
+        {
+            var expected = await completer.CompleteAsync(request.prompt[i / 3],
+                new() { Sampling = new() { MaxNewTokens = 30 }, Seed = 4 + i, Stop = request.stop }, Stop);
+            Assert.Equal(expected.Text, body.GetProperty("choices")[i].GetProperty("text").GetString());
+        }
+    }
+
     [Fact]
     public async Task A_stream_is_the_same_text_in_pieces()
     {
@@ -93,11 +155,21 @@ public sealed class CompletionsApiTests : IAsyncLifetime
 
     [Theory]
     [InlineData("""{"model":"gpt-9","prompt":"x"}""", 404, "model", "The model 'gpt-9' is not here. There are: imdb-gpt2-tiny.")]
-    [InlineData("""{"prompt":"x","logprobs":2}""", 400, "logprobs", "logprobs is not supported; leave it out.")]
+    [InlineData("""{"prompt":"x","logprobs":6}""", 400, "logprobs", "logprobs is 6; it must be from 0 to 5.")]
+    [InlineData("""{"prompt":"x","logprobs":1,"stream":true}""", 400, "logprobs", "logprobs with stream is not supported; leave it out.")]
+    [InlineData("""{"prompt":"x","temprature":1}""", 400, "temprature", "Unrecognized request argument supplied: temprature")]
+    [InlineData("""{"prompt":"x","temperature":2.5}""", 400, "temperature", "temperature is 2.5; it must be from 0 (the most likely text) to 2.")]
+    [InlineData("""{"prompt":"good \ud83d"}""", 400, "prompt", "prompt holds half of a surrogate pair, which is no character; send whole characters.")]
+    [InlineData("""{"prompt":["a","\ude00"]}""", 400, "prompt", "prompt holds half of a surrogate pair, which is no character; send whole characters.")]
+    [InlineData("""{"prompt":"x","stop":["\ud83d"]}""", 400, "stop", "stop holds half of a surrogate pair, which is no character; send whole characters.")]
+    [InlineData("""{"prompt":"x","model":"\ud83d"}""", 400, "model", "model must be a text.")]
+    [InlineData("""{"prompt":[1,"a"]}""", 400, "prompt", "prompt must be a text, a list of texts, a list of token ids, or a list of such lists.")]
+    [InlineData("""{"prompt":[[1],[2.5]]}""", 400, "prompt", "prompt holds a list that is not all token ids; they are whole numbers from 0.")]
+    [InlineData("""{"prompt":[99999]}""", 400, "prompt", "The prompt has the token id 99999, and the model's vocabulary has 8000 tokens.")]
+    [InlineData("""{"prompt":[[]]}""", 400, "prompt", "The prompt has no token; give at least one.")]
     [InlineData("""{"prompt":"x","frequency_penalty":1,"suffix":"y"}""", 400, "suffix",
         "suffix is not supported; leave it out. frequency_penalty is not supported; leave it out.")]
     [InlineData("""{"prompt":"x","n":2,"best_of":3}""", 400, "best_of", "best_of other than n is not supported; leave it out.")]
-    [InlineData("""{"prompt":[1,2]}""", 400, "prompt", "prompt must be a text or a list of texts.")]
     [InlineData("""{"prompt":[]}""", 400, "prompt", "prompt is an empty list; give a text, or leave it out for a text from nothing.")]
     [InlineData("""{"prompt":["x","y"],"n":40}""", 400, "prompt",
         "There are 2 prompts with n = 40; at most 64 texts can be asked for at once.")]
@@ -105,10 +177,10 @@ public sealed class CompletionsApiTests : IAsyncLifetime
         "The prompt has 1 token and 500 more are asked for, but the model reads at most 128; shorten one of them.")]
     [InlineData("""{"prompt":"x","n":65}""", 400, "n", "n is 65; it must be from 1 to 64.")]
     [InlineData("""{"prompt":"x","n":2.5}""", 400, "n", "n must be a whole number.")]
-    [InlineData("""{"prompt":"x","max_tokens":0}""", 400, "max_tokens", "max_tokens is 0; it must be at least 1.")]
+    [InlineData("""{"prompt":"x","max_tokens":-1}""", 400, "max_tokens", "max_tokens is -1; it must be at least 0.")]
     [InlineData("""{"prompt":"x","max_tokens":"many"}""", 400, "max_tokens", "max_tokens must be a whole number.")]
     [InlineData("""{"prompt":"x","temperature":-1}""", 400, "temperature",
-        "temperature is -1; it must be 0 (the most likely text) or above.")]
+        "temperature is -1; it must be from 0 (the most likely text) to 2.")]
     [InlineData("""{"prompt":"x","temperature":null,"top_p":2}""", 400, "top_p", "top_p is 2; it must be above 0 and at most 1.")]
     [InlineData("""{"prompt":"x","repetition_penalty":0}""", 400, "repetition_penalty", "repetition_penalty is 0; it must be above 0.")]
     [InlineData("""{"prompt":"x","stop":{}}""", 400, "stop", "stop must be a text or a list of texts.")]

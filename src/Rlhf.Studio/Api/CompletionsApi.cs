@@ -5,6 +5,7 @@ using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.Logging;
 using Rlhf.Generation;
 using Rlhf.Studio.Playground;
+using Rlhf.Tokenizers;
 
 namespace Rlhf.Studio.Api;
 
@@ -60,13 +61,13 @@ internal static class CompletionsApi
             using var turn = await shelf.TakeAsync(context.RequestAborted);
             var (language, tokenizer) = await Task.Run(() => shelf.Model(model.Folder), context.RequestAborted);
             using var completer = new TextCompleter(language, tokenizer);
-            int promptTokens = prompts.Sum(prompt => CountTokens(completer, prompt, options));
+            int[][] ids = [.. prompts.Select(prompt => Encode(completer, prompt, request.NewTokens))];
             var answer = new Answer("cmpl-" + Guid.NewGuid().ToString("N"), "text_completion", DateTimeOffset.UtcNow.ToUnixTimeSeconds(),
                 model.Name, [], null);
             if (request.Stream == true)
-                await StreamAsync(context, request, answer, completer, prompts, promptTokens, options);
+                await StreamAsync(context, request, answer, completer, tokenizer, prompts, ids, options);
             else
-                await WriteAsync(context, request, answer, completer, prompts, promptTokens, options);
+                await WriteAsync(context, request, answer, completer, tokenizer, prompts, ids, options);
         }
         catch (RequestException e)
         {
@@ -101,14 +102,21 @@ internal static class CompletionsApi
         {
             throw RequestException.Of(e);
         }
+        catch (InvalidOperationException)
+        {
+            throw new RequestException("The body holds half of a surrogate pair, which is no character; send whole characters.");
+        }
     }
 
     /// <summary>The tokens of a prompt; one that does not fit is refused before the first word is written.</summary>
-    private static int CountTokens(TextCompleter completer, string prompt, CompletionOptions options)
+    private static int[] Encode(TextCompleter completer, CompletionPrompt prompt, int newTokens)
     {
         try
         {
-            return completer.Encode(prompt, options.Sampling.MaxNewTokens).Length;
+            if (prompt.Ids is null)
+                return completer.Encode(prompt.Text!, newTokens);
+            completer.CheckIds(prompt.Ids, newTokens);
+            return prompt.Ids;
         }
         catch (ArgumentException e)
         {
@@ -117,19 +125,23 @@ internal static class CompletionsApi
     }
 
     private static async Task WriteAsync(HttpContext context, CompletionRequest request, Answer answer, TextCompleter completer,
-        string[] prompts, int promptTokens, CompletionOptions options)
+        ITokenizer tokenizer, CompletionPrompt[] prompts, int[][] ids, CompletionOptions options)
     {
-        var choices = new List<Choice>();
-        int completionTokens = 0;
-        foreach (var prompt in prompts)
+        // All choices of all prompts in one batch.
+        int[] promptOf = [.. Enumerable.Range(0, prompts.Length * request.Choices).Select(i => i / request.Choices)];
+        var written = request.NewTokens == 0
+            ? [.. promptOf.Select(p => new TextCompletion("", ids[p].Length, 0, FinishReason.Length))]
+            : await completer.CompleteAllAsync([.. promptOf.Select(p => ids[p])], options, context.RequestAborted);
+        int[][] rows = [.. written.Select((completion, i) => (int[])[.. ids[promptOf[i]], .. completion.TokenIds])];
+        var scores = request.Logprobs is { } top ? await completer.ScoreAsync(rows, top, context.RequestAborted) : null;
+        var choices = written.Select((completion, i) =>
         {
-            for (int i = 0; i < request.Choices; i++)
-            {
-                var written = await completer.CompleteAsync(prompt, Nth(options, choices.Count), context.RequestAborted);
-                completionTokens += written.CompletionTokens;
-                choices.Add(new((request.Echo == true ? prompt : "") + written.Text, choices.Count, null, Reason(written.Finish)));
-            }
-        }
+            bool echoes = request.Echo == true;
+            string echo = echoes ? Text(tokenizer, prompts[promptOf[i]]) : "";
+            return new Choice(echo + completion.Text, i, scores is null ? null
+                : CompletionLogprobs.Of(tokenizer, rows[i], scores[i], echoes ? 0 : ids[promptOf[i]].Length), Reason(completion.Finish));
+        }).ToArray();
+        int promptTokens = ids.Sum(p => p.Length), completionTokens = written.Sum(completion => completion.CompletionTokens);
         await context.Response.WriteAsJsonAsync(answer with
         {
             Choices = choices,
@@ -137,8 +149,10 @@ internal static class CompletionsApi
         }, ApiErrors.Json, context.RequestAborted);
     }
 
+    private static string Text(ITokenizer tokenizer, CompletionPrompt prompt) => prompt.Text ?? tokenizer.Decode(prompt.Ids!);
+
     private static async Task StreamAsync(HttpContext context, CompletionRequest request, Answer answer, TextCompleter completer,
-        string[] prompts, int promptTokens, CompletionOptions options)
+        ITokenizer tokenizer, CompletionPrompt[] prompts, int[][] ids, CompletionOptions options)
     {
         context.Response.ContentType = "text/event-stream; charset=utf-8";
         context.Response.Headers.CacheControl = "no-cache";
@@ -147,21 +161,23 @@ internal static class CompletionsApi
             await context.Response.WriteAsync($"data: {data}\n\n", context.RequestAborted);
             await context.Response.Body.FlushAsync(context.RequestAborted);
         }
-        int index = 0, completionTokens = 0;
-        foreach (var prompt in prompts)
+        Task SendChoiceAsync(Choice choice) => SendAsync(JsonSerializer.Serialize(answer with { Choices = [choice] }, ApiErrors.Json));
+        int index = 0, completionTokens = 0, promptTokens = ids.Sum(p => p.Length);
+        for (int p = 0; p < prompts.Length; p++)
         {
             for (int i = 0; i < request.Choices; i++, index++)
             {
-                bool isFirst = true;
-                await foreach (var piece in completer.StreamAsync(prompt, Nth(options, index), context.RequestAborted))
+                string echo = request.Echo == true ? Text(tokenizer, prompts[p]) : "";
+                if (request.NewTokens == 0)
+                {
+                    await SendChoiceAsync(new(echo, index, null, Reason(FinishReason.Length)));
+                    continue;
+                }
+                await foreach (var piece in completer.StreamAsync(ids[p], Nth(options, index), context.RequestAborted))
                 {
                     completionTokens += piece.TokenIds.Count;
-                    string text = (request.Echo == true && isFirst ? prompt : "") + piece.Text;
-                    isFirst = false;
-                    await SendAsync(JsonSerializer.Serialize(answer with
-                    {
-                        Choices = [new(text, index, null, piece.Finish is { } finish ? Reason(finish) : null)],
-                    }, ApiErrors.Json));
+                    await SendChoiceAsync(new(echo + piece.Text, index, null, piece.Finish is { } finish ? Reason(finish) : null));
+                    echo = "";
                 }
             }
         }

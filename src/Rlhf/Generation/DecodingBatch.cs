@@ -32,7 +32,8 @@ internal sealed class DecodingBatch : IDisposable
     }
 
     /// <summary>Appends one token to each unfinished row. False when no row is left.</summary>
-    public bool Step(Action<int, int>? onToken = null)
+    /// <param name="onToken">Called with each row and its new token.</param>
+    public bool Step(Action<ResponseRow>? onToken = null)
     {
         using (model.InMode(training: false))
         using (no_grad())
@@ -40,7 +41,7 @@ internal sealed class DecodingBatch : IDisposable
             AppendTokens(NextHidden());
         if (onToken is not null)
             foreach (var row in active)
-                onToken(row.Index, row.LastToken);
+                onToken(row);
         RemoveFinished();
         return active.Count > 0;
     }

@@ -27,7 +27,10 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
     /// <summary>The response ended with an end token.</summary>
     public bool EndedByEos { get; private set; }
 
-    public bool IsFinished => EndedByEos || ResponseLength == maxNewTokens;
+    /// <summary>Whoever reads the response wants no more of it.</summary>
+    public bool IsEnough { get; set; }
+
+    public bool IsFinished => EndedByEos || IsEnough || ResponseLength == maxNewTokens;
 
     /// <summary>Query and response so far.</summary>
     public ReadOnlySpan<int> Text => text.AsSpan(0, query.Length + ResponseLength);

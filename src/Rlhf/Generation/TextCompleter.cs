@@ -41,7 +41,11 @@ public sealed record CompletionPiece(string Text, IReadOnlyList<int> TokenIds, F
 /// <param name="PromptTokens">Tokens of the prompt.</param>
 /// <param name="CompletionTokens">Tokens that were chosen, the end token included.</param>
 /// <param name="Finish">Why it ended.</param>
-public sealed record TextCompletion(string Text, int PromptTokens, int CompletionTokens, FinishReason Finish);
+public sealed record TextCompletion(string Text, int PromptTokens, int CompletionTokens, FinishReason Finish)
+{
+    /// <summary>The tokens that were chosen, the end token included.</summary>
+    public IReadOnlyList<int> TokenIds { get; init; } = [];
+}
 
 /// <summary>
 /// Continues texts with a language model, piece by piece or whole. May be used by several callers at once; the model writes for one after
@@ -80,9 +84,8 @@ public sealed class TextCompleter : IDisposable
     public int[] Encode(string prompt, int maxNewTokens)
     {
         int[] ids = tokenizer.OfPrompt(prompt, tokenizer.StartOfText(model.EosTokenId) ?? 0);
-        return (long)ids.Length + maxNewTokens <= model.MaxPositions ? ids : throw new ArgumentException(
-            $"The prompt has {ids.Length} token{(ids.Length == 1 ? "" : "s")} and {maxNewTokens} more are asked for, "
-            + $"but the model reads at most {model.MaxPositions}; shorten one of them.", nameof(prompt));
+        CheckIds(ids, maxNewTokens);
+        return ids;
     }
 
     /// <summary>Continues a text; each piece comes as soon as it is certain.</summary>
@@ -98,8 +101,23 @@ public sealed class TextCompleter : IDisposable
         return Pieces(Query(prompt, options), options, cancellation);
     }
 
+    /// <summary>Continues token ids as they are.</summary>
+    /// <param name="prompt">The token ids to continue.</param>
+    /// <param name="options">How; null: pure sampling of up to 40 tokens.</param>
+    /// <param name="cancellation">Stops between two tokens.</param>
+    /// <exception cref="ArgumentException">There is no token, one is not in the vocabulary, or prompt and completion do not fit the model.</exception>
+    /// <exception cref="ConfigurationException">A sampling setting is impossible.</exception>
+    public IAsyncEnumerable<CompletionPiece> StreamAsync(
+        int[] prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new();
+        ConfigurationException.ThrowIfAny([.. options.Sampling.Validate()]);
+        CheckIds(prompt, options.Sampling.MaxNewTokens);
+        return Pieces(prompt, options, cancellation);
+    }
+
     /// <summary>Continues a text.</summary>
-    /// <inheritdoc cref="StreamAsync"/>
+    /// <inheritdoc cref="StreamAsync(string, CompletionOptions?, CancellationToken)"/>
     public async Task<TextCompletion> CompleteAsync(
         string prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
     {
@@ -115,6 +133,91 @@ public sealed class TextCompleter : IDisposable
             finish = piece.Finish ?? finish;
         }
         return new(text.ToString(), query.Length, tokens, finish);
+    }
+
+    /// <summary>Continues several prompts together, in one batch.</summary>
+    /// <param name="prompts">Token ids of each prompt; see <see cref="Encode"/>.</param>
+    /// <param name="options">How; prompt i is sampled with the seed + i, and its text is that of <see cref="CompleteAsync"/> with this seed.</param>
+    /// <param name="cancellation">Stops between two tokens.</param>
+    /// <exception cref="ArgumentException">A prompt is empty, holds a token that the model does not know, or does not fit.</exception>
+    /// <exception cref="ConfigurationException">A sampling setting is impossible.</exception>
+    public async Task<IReadOnlyList<TextCompletion>> CompleteAllAsync(
+        IReadOnlyList<int[]> prompts, CompletionOptions options, CancellationToken cancellation = default)
+    {
+        await turn.WaitAsync(cancellation).ConfigureAwait(false);
+        try
+        {
+            // libtorch keeps much per thread, so one thread writes all.
+            return await Task.Run(() => WriteAll(prompts, options, cancellation), cancellation).ConfigureAwait(false);
+        }
+        finally
+        {
+            turn.Release();
+        }
+    }
+
+    private TextCompletion[] WriteAll(IReadOnlyList<int[]> prompts, CompletionOptions options, CancellationToken cancellation)
+    {
+        IReadOnlyList<int> ends = EndTokens(options);
+        string?[] stopped = new string?[prompts.Count];
+        string Text(ReadOnlySpan<int> response) =>
+            tokenizer.TextOfContinuation([.. response.Length > 0 && ends.Contains(response[^1]) ? response[..^1] : response]);
+        var rows = new TextGenerator(model).GenerateRows(prompts, options.Sampling,
+            row => new RandomStream(unchecked(options.Seed + row), "complete").Fork(0),
+            row =>
+            {
+                if (options.Stop.Count == 0)
+                    return;
+                string text = Text(row.Text[row.QueryLength..]);
+                int at = options.Stop.Where(stop => stop.Length > 0).Select(stop => text.IndexOf(stop, StringComparison.Ordinal))
+                    .Where(found => found >= 0).DefaultIfEmpty(-1).Min();
+                if (at >= 0)
+                    (stopped[row.Index], row.IsEnough) = (text[..at], true);
+            }, cancellation);
+        return [.. rows.Select(row => new TextCompletion(stopped[row.Index] ?? Text(row.Response), row.QueryLength, row.ResponseLength,
+            row.EndedByEos || stopped[row.Index] is not null ? FinishReason.Stop : FinishReason.Length) { TokenIds = row.Response })];
+    }
+
+    private IReadOnlyList<int> EndTokens(CompletionOptions options) =>
+        options.Sampling.EosTokenId is { } end ? [end] : model.EosTokenIds;
+
+    /// <summary>What the model gives for each token of texts, and for the likeliest ones in its place.</summary>
+    /// <param name="rows">Token ids of each text.</param>
+    /// <param name="top">How many of the likeliest tokens to name; 0: none.</param>
+    /// <param name="cancellation">Stops between two texts.</param>
+    /// <returns>For each row its tokens but the first, which nothing precedes.</returns>
+    /// <exception cref="ArgumentException">A row is empty, holds a token that the model does not know, or is too long.</exception>
+    public async Task<IReadOnlyList<IReadOnlyList<TokenLogprobs>>> ScoreAsync(
+        IReadOnlyList<int[]> rows, int top, CancellationToken cancellation = default)
+    {
+        foreach (int[] row in rows)
+            CheckIds(row, 0);
+        await turn.WaitAsync(cancellation).ConfigureAwait(false);
+        try
+        {
+            return await Task.Run(() => (IReadOnlyList<IReadOnlyList<TokenLogprobs>>)[.. rows.Select(row =>
+            {
+                cancellation.ThrowIfCancellationRequested();
+                return TokenLogprobs.Of(model, row, Math.Min(top, model.VocabSize));
+            })], cancellation).ConfigureAwait(false);
+        }
+        finally
+        {
+            turn.Release();
+        }
+    }
+
+    /// <summary>Refuses token ids that cannot be a prompt of this model.</summary>
+    /// <exception cref="ArgumentException">There are none, one is not in the vocabulary, or they do not fit.</exception>
+    public void CheckIds(IReadOnlyList<int> ids, int maxNewTokens)
+    {
+        if (ids.Count == 0)
+            throw new ArgumentException("The prompt has no token; give at least one.", nameof(ids));
+        if (ids.Where(id => (uint)id >= (uint)model.VocabSize).Take(1).ToArray() is [var unknown])
+            throw new ArgumentException($"The prompt has the token id {unknown}, and the model's vocabulary has {model.VocabSize} tokens.", nameof(ids));
+        if ((long)ids.Count + maxNewTokens > model.MaxPositions)
+            throw new ArgumentException($"The prompt has {ids.Count} token{(ids.Count == 1 ? "" : "s")} and {maxNewTokens} more are asked for, "
+                + $"but the model reads at most {model.MaxPositions}; shorten one of them.", nameof(ids));
     }
 
     /// <inheritdoc/>
@@ -157,7 +260,7 @@ public sealed class TextCompleter : IDisposable
         try
         {
             var pending = new PendingText(options.Stop);
-            IReadOnlyList<int> ends = options.Sampling.EosTokenId is { } end ? [end] : model.EosTokenIds;
+            IReadOnlyList<int> ends = EndTokens(options);
             List<int> ids = [], sinceLast = [];
             foreach (int id in new TextGenerator(model).Stream(query, options.Sampling, new RandomStream(options.Seed, "complete")))
             {

@@ -60,8 +60,26 @@ public sealed class TextGenerator
         IReadOnlyList<int[]> queries, GenerationConfig config, IReadOnlyList<int>? maxNewTokens, RandomStream random,
         long firstRow = 0, Action<int, int>? onToken = null, CancellationToken cancellation = default)
     {
+        EndTokens(config);
+        var rows = MakeRows(queries, config, maxNewTokens, r => random.Fork(firstRow + r));
+        Decode(rows, config, onToken is null ? null : row => onToken(row.Index, row.LastToken), cancellation);
+        return new GenerationResult(
+            [.. rows.Select(r => r.Response)], [.. rows.Select(r => r.Logprobs)],
+            valueHead is null ? null : [.. rows.Select(r => r.Values)], [.. rows.Select(r => r.EndedByEos)], config.IsUnwarped);
+    }
+
+    /// <summary>Continues queries with a random stream for each, until each is finished or told to be enough.</summary>
+    internal ResponseRow[] GenerateRows(IReadOnlyList<int[]> queries, GenerationConfig config, Func<int, RandomStream> randomOfRow,
+        Action<ResponseRow> onToken, CancellationToken cancellation)
+    {
+        var rows = MakeRows(queries, config, null, randomOfRow);
+        Decode(rows, config, onToken, cancellation);
+        return rows;
+    }
+
+    private void Decode(ResponseRow[] rows, GenerationConfig config, Action<ResponseRow>? onToken, CancellationToken cancellation)
+    {
         var endTokens = EndTokens(config);
-        var rows = MakeRows(queries, config, maxNewTokens, random, firstRow);
         foreach (var together in Split(rows))
         {
             using var batch = new DecodingBatch(model, valueHead, config, endTokens, together);
@@ -69,9 +87,6 @@ public sealed class TextGenerator
                 cancellation.ThrowIfCancellationRequested();
             while (batch.Step(onToken));
         }
-        return new GenerationResult(
-            [.. rows.Select(r => r.Response)], [.. rows.Select(r => r.Logprobs)],
-            valueHead is null ? null : [.. rows.Select(r => r.Values)], [.. rows.Select(r => r.EndedByEos)], config.IsUnwarped);
     }
 
     /// <summary>Continues one query and hands out each token as soon as it is chosen, the end token included.</summary>
@@ -93,7 +108,7 @@ public sealed class TextGenerator
         if (other.VocabSize != model.VocabSize)
             throw new ArgumentException($"The models' vocabularies differ: {model.VocabSize:N0} and {other.VocabSize:N0} tokens.",
                 nameof(other));
-        new TextGenerator(other).MakeRows([query], config, null, random, 0); // checks that it fits this model, too
+        new TextGenerator(other).MakeRows([query], config, null, r => random.Fork(r)); // checks that it fits this model, too
         var rows = StreamRow(query, config, random);
         return Tokens();
 
@@ -109,12 +124,12 @@ public sealed class TextGenerator
     private IEnumerable<ResponseRow> StreamRow(int[] query, GenerationConfig config, RandomStream random)
     {
         var endTokens = EndTokens(config);
-        MakeRows([query], config, null, random, 0);
+        MakeRows([query], config, null, r => random.Fork(r));
         return Rows();
 
         IEnumerable<ResponseRow> Rows()
         {
-            var row = MakeRows([query], config, null, random, 0)[0];
+            var row = MakeRows([query], config, null, r => random.Fork(r))[0];
             using var batch = new DecodingBatch(model, null, config, endTokens, [row]);
             bool more;
             do
@@ -137,8 +152,7 @@ public sealed class TextGenerator
     }
 
     private ResponseRow[] MakeRows(
-        IReadOnlyList<int[]> queries, GenerationConfig config, IReadOnlyList<int>? maxNewTokens, RandomStream random,
-        long firstRow)
+        IReadOnlyList<int[]> queries, GenerationConfig config, IReadOnlyList<int>? maxNewTokens, Func<int, RandomStream> randomOfRow)
     {
         if (maxNewTokens is not null && maxNewTokens.Count != queries.Count)
             throw new ArgumentException(
@@ -148,7 +162,7 @@ public sealed class TextGenerator
         {
             int length = maxNewTokens?[r] ?? config.MaxNewTokens;
             CheckRow(r, queries[r], length);
-            rows[r] = new ResponseRow(r, queries[r], length, random.Fork(firstRow + r));
+            rows[r] = new ResponseRow(r, queries[r], length, randomOfRow(r));
         }
         return rows;
     }
