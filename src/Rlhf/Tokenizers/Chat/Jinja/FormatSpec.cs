@@ -11,7 +11,11 @@ internal sealed record FormatSpec
 
     public char? Align { get; init; }
 
-    public char Sign { get; init; } = '-';
+    /// <summary>+, - or a space; null where none is given, which is -.</summary>
+    public char? Sign { get; init; }
+
+    /// <summary>A zero that rounding made negative loses its sign.</summary>
+    public bool PlainZero { get; init; }
 
     public bool Alternate { get; init; }
 
@@ -35,15 +39,17 @@ internal sealed record FormatSpec
             return "";
         if (specification.Length == 0)
             return PyRepr.Str(value, budget);
-        if (value is not (string or PyMarkup or PyUndefined) && !PyMath.IsNumber(value))
+        if (value is not (string or PyMarkup) && !PyMath.IsNumber(value))
             throw JinjaException.Type($"unsupported format string passed to {PyType.Name(value)}.__format__");
         var spec = Parse(specification);
         if (!PyMath.IsNumber(value))
         {
             if (spec.Type is not ('\0' or 's'))
                 throw new JinjaException($"Unknown format code '{spec.Type}' for object of type 'str'");
-            if (spec.Sign != '-' || spec.Align == '=')
-                throw new JinjaException("Sign or '=' alignment not allowed in string format specifier");
+            if (spec.Sign is not null || spec.Align == '=' || spec.Alternate || spec.Grouping is not null)
+                throw new JinjaException("a sign, '=', '#', ',' and '_' are not allowed in the format of a string");
+            if (spec.Zero)
+                spec = spec with { Zero = false, Fill = "0" };
             return spec.Text(PyRepr.Str(value, budget), budget);
         }
         if (value is not double && "eEfFgG%".Contains(spec.Type) && spec.Type != '\0')
@@ -78,6 +84,7 @@ internal sealed record FormatSpec
             digits = PyNumbers.Float(Math.Abs(x), Type, Precision, Alternate);
             if (digits.Length > 0 && !char.IsAsciiDigit(digits[0]))
                 return Pad(Mark(negative), digits, Align ?? '>', budget);
+            negative &= !PlainZero || digits.Any(c => c is >= '1' and <= '9');
             int end = digits.IndexOfAny(['.', 'e', 'E', '%']);
             if (end >= 0)
                 (digits, tail) = (digits[..end], digits[end..]);
@@ -88,7 +95,8 @@ internal sealed record FormatSpec
             negative = integer.Sign < 0;
             integer = BigInteger.Abs(integer);
             if (Type == 'c')
-                return Text(char.ConvertFromUtf32((int)integer), budget);
+                return Text(!negative && integer <= 0x10FFFF && Rune.IsValid((int)integer) ? new Rune((int)integer).ToString()
+                    : throw new JinjaException("%c arg not in range(0x110000)"), budget);
             digits = Type switch
             {
                 'b' => integer.ToString("B", CultureInfo.InvariantCulture).TrimStart('0'),
@@ -113,7 +121,7 @@ internal sealed record FormatSpec
         return sign + new string('0', (int)missing) + digits + tail;
     }
 
-    private string Mark(bool negative) => negative ? "-" : Sign == '-' ? "" : Sign.ToString();
+    private string Mark(bool negative) => negative ? "-" : Sign is '+' or ' ' ? Sign.Value.ToString() : "";
 
     private string Pad(string sign, string text, char align, JinjaBudget budget)
     {
@@ -155,7 +163,10 @@ internal sealed record FormatSpec
         if (i < text.Length && text[i] is '+' or '-' or ' ')
             spec = spec with { Sign = text[i++] };
         if (i < text.Length && text[i] == 'z')
+        {
+            spec = spec with { PlainZero = true };
             i++;
+        }
         if (i < text.Length && text[i] == '#')
         {
             spec = spec with { Alternate = true };

@@ -62,13 +62,14 @@ internal static partial class JinjaFilters
         if (method is not "common")
         {
             var power = PyMath.Apply("**", 10L, precision, run.Budget);
-            double scaled = PyMath.Double(PyMath.Apply("*", value, power, run.Budget)!);
-            scaled = method is "ceil" ? Math.Ceiling(scaled) : Math.Floor(scaled);
-            return PyMath.Apply("/", double.IsFinite(scaled) ? PyMath.Int(new BigInteger(scaled)) : scaled, power, run.Budget);
+            var scaled = PyMath.Apply("*", value, power, run.Budget);
+            if (scaled is double number && double.IsFinite(number))
+                scaled = PyMath.Int(new BigInteger(method is "ceil" ? Math.Ceiling(number) : Math.Floor(number)));
+            return PyMath.Apply("/", scaled, power, run.Budget);
         }
         long digits = precision is null ? 0 : PyStrings.Int(precision);
-        if (value is double number)
-            return precision is null ? PyNumbers.Truncate(PyNumbers.Round(number, 0)) : PyNumbers.Round(number, (int)Math.Clamp(digits, -1000, 1000));
+        if (value is double real)
+            return precision is null ? PyNumbers.Truncate(PyNumbers.Round(real, 0)) : PyNumbers.Round(real, (int)Math.Clamp(digits, -1000, 1000));
         if (digits >= 0)
             return PyMath.Int(PyMath.Big(value!));
         if (digits < -PyMath.MaxDigits)

@@ -202,7 +202,7 @@ internal static partial class JinjaFilters
     {
         var x = arguments.Bind("wordwrap", 0, "width", "break_long_words", "wrapstring", "break_on_hyphens");
         var text = PyStrings.Text(value);
-        run.Budget.Allocate(4L * text.Length);
+        run.Budget.AllocateItems(text.Length);
         long width = PyStrings.Int(Or(x[0], 79L));
         if (width <= 0)
             throw new JinjaException($"invalid width {width} (must be > 0)");

@@ -71,8 +71,9 @@ internal static class JinjaGlobals
                 text.Append(format[i]);
                 continue;
             }
-            bool bare = format[i + 1] is '-' && i + 2 < format.Length;
-            char code = format[i += bare ? 2 : 1];
+            // The C library's flags: - takes the padding away, _ pads with spaces, 0 with zeros.
+            char flag = i + 2 < format.Length && format[i + 1] is '-' or '_' or '0' ? format[i + 1] : '\0';
+            char code = format[i += flag == '\0' ? 1 : 2];
             text.Append(code switch
             {
                 'a' => now.ToString("ddd", culture),
@@ -81,11 +82,11 @@ internal static class JinjaGlobals
                 'B' => now.ToString("MMMM", culture),
                 'C' => Number(now.Year / 100, 2),
                 'd' => Number(now.Day, 2),
-                'e' => bare ? Number(now.Day, 1) : Number(now.Day, 1).PadLeft(2),
+                'e' => Number(now.Day, 2, ' '),
                 'H' => Number(now.Hour, 2),
-                'k' => bare ? Number(now.Hour, 1) : Number(now.Hour, 1).PadLeft(2),
+                'k' => Number(now.Hour, 2, ' '),
                 'I' => Number((now.Hour + 11) % 12 + 1, 2),
-                'l' => bare ? Number((now.Hour + 11) % 12 + 1, 1) : Number((now.Hour + 11) % 12 + 1, 1).PadLeft(2),
+                'l' => Number((now.Hour + 11) % 12 + 1, 2, ' '),
                 'j' => Number(now.DayOfYear, 3),
                 'm' => Number(now.Month, 2),
                 'M' => Number(now.Minute, 2),
@@ -106,16 +107,17 @@ internal static class JinjaGlobals
                 'T' or 'X' => now.ToString("HH:mm:ss", culture),
                 'R' => now.ToString("HH:mm", culture),
                 'r' => now.ToString("hh:mm:ss tt", culture),
-                'c' => now.ToString("ddd MMM ", culture) + Number(now.Day, 1).PadLeft(2) + now.ToString(" HH:mm:ss yyyy", culture),
+                'c' => now.ToString("ddd MMM ", culture) + now.Day.ToString(culture).PadLeft(2) + now.ToString(" HH:mm:ss yyyy", culture),
                 's' => now.ToUnixTimeSeconds().ToString(culture),
                 'z' or 'Z' => "", // transformers' time has no zone
                 'n' => "\n",
                 't' => "\t",
                 '%' => "%",
-                _ => (bare ? "%-" : "%") + code,
+                _ => (flag == '\0' ? "%" : $"%{flag}") + code,
             });
 
-            string Number(int value, int digits) => value.ToString(culture).PadLeft(bare ? 1 : digits, '0');
+            string Number(int value, int digits, char fill = '0') =>
+                value.ToString(culture).PadLeft(flag == '-' ? 1 : digits, flag switch { '_' => ' ', '0' => '0', _ => fill });
         }
         return text.ToString();
     }

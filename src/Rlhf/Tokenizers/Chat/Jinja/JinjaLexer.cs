@@ -110,6 +110,8 @@ internal sealed partial class JinjaLexer
     private void SkipComment(int line)
     {
         int end = _source.IndexOf("#}", _at, StringComparison.Ordinal);
+        if (end < 0 && _at == _source.Length)
+            return; // a template that ends with the tag is one, to Jinja
         if (end < 0)
             throw JinjaException.Syntax("Missing end of comment tag", line);
         char control = end > _at ? _source[end - 1] : '\0';
@@ -164,7 +166,8 @@ internal sealed partial class JinjaLexer
             EndTag(sign, trims: true);
             return;
         }
-        throw JinjaException.Syntax("Missing end of raw directive", line);
+        if (begin < _source.Length)
+            throw JinjaException.Syntax("Missing end of raw directive", line);
     }
 
     private int SkipSpaces(int i)

@@ -206,10 +206,12 @@ internal sealed partial class JinjaParser
         Check(target);
         return target;
 
-        static void Check(Expression target)
+        void Check(Expression target)
         {
             switch (target)
             {
+                case Name { Id: "loop" } when _nested > 0:
+                    throw JinjaException.Syntax("the variable loop of a for cannot be set", target.Line);
                 case TupleExpression x:
                     foreach (var item in x.Items)
                         Check(item);

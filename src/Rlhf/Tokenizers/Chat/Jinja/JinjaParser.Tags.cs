@@ -17,6 +17,7 @@ internal sealed partial class JinjaParser
 
     private ForStatement For(int line)
     {
+        _nested++;
         var target = Target(inLoop: true);
         ExpectName("in");
         var items = Tuple(conditional: false, end: "recursive");
@@ -27,6 +28,7 @@ internal sealed partial class JinjaParser
         _loops--;
         var otherwise = end == "else" ? Body("endfor") : [];
         _unforgiven = _unknown.Count;
+        _nested--;
         return new(target, items, condition, recursive, body, otherwise, line);
     }
 
@@ -96,6 +98,8 @@ internal sealed partial class JinjaParser
 
     private MacroDefinition Definition(string? name, List<(string, Expression?)> parameters, string end)
     {
+        if (parameters.Any(x => x is ("caller", null)))
+            throw JinjaException.Syntax("the parameter \"caller\" of a macro must be omitted or be given a default", Current.Line);
         _mentions.Push([]);
         var body = Function(() => Body(end));
         var mentions = _mentions.Pop();
@@ -153,6 +157,6 @@ internal sealed partial class JinjaParser
         SkipName("required");
         var body = Function(() => Body("endblock"));
         SkipName(name);
-        return new(name, scoped, body, line);
+        return new(scoped, body, line);
     }
 }

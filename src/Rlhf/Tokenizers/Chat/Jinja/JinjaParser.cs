@@ -12,6 +12,7 @@ internal sealed partial class JinjaParser
     private readonly List<JinjaException> _unknown = [];
     private int _at;
     private int _loops;
+    private int _nested;
     private int _unforgiven;
 
     private JinjaParser(List<JinjaToken> tokens) => _tokens = tokens;

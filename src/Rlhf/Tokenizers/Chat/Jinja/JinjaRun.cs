@@ -29,9 +29,6 @@ internal sealed class JinjaRun(DateTimeOffset now)
     /// <summary>Begin and end (exclusive) of what {% generation %} blocks wrote, in UTF-16 units of the text.</summary>
     public List<(int Start, int End)> Generated { get; } = [];
 
-    /// <summary>The blocks by name, for self.</summary>
-    public Dictionary<string, BlockStatement> Blocks { get; } = new(StringComparer.Ordinal);
-
     /// <summary>Renders a template's statements into the text.</summary>
     public void Render(IReadOnlyList<Statement> body, Scope scope)
     {

@@ -28,11 +28,12 @@ internal sealed class ForStatement(
         while (loop.Next(out var item))
         {
             run.Budget.Allocate(32);
-            any = true;
             var inner = new Scope(scope);
             inner.Set("loop", loop);
             SetStatement.Assign(run, inner, target, item);
-            if (run.RenderAll(body, inner) == Flow.Break)
+            var flow = run.RenderAll(body, inner);
+            any |= flow == Flow.Next; // as in Jinja, whose else also follows a loop in which no iteration came to its end
+            if (flow == Flow.Break)
                 break;
         }
         if (!any)

@@ -47,7 +47,7 @@ internal static class PyAccess
                 var text = PyText.Of(value);
                 budget.Allocate(text.Length);
                 var offsets = PyText.Offsets(text);
-                var (from, by, count) = Bounds(start, stop, step, offsets?.Length - 1 ?? text.Length);
+                var (from, by, count, _) = Bounds(start, stop, step, offsets?.Length - 1 ?? text.Length);
                 string part = by == 1
                     ? text[(offsets?[from] ?? from)..(offsets?[from + count] ?? from + count)]
                     : string.Concat(Enumerable.Range(0, count).Select(i => from + i * by)
@@ -58,16 +58,15 @@ internal static class PyAccess
             case PyTuple x:
                 return new PyTuple([.. Items(x.Items)]);
             case PyRange x:
-                var (first, stride, length) = Bounds(start, stop, step, x.Count);
-                long begin = x.Start + first * x.Step;
-                return new PyRange(begin, begin + length * stride * x.Step, stride * x.Step);
+                var (first, stride, _, end) = Bounds(start, stop, step, x.Count);
+                return new PyRange(x.Start + first * x.Step, x.Start + end * x.Step, stride * x.Step);
             default:
                 throw JinjaException.Type($"'{PyType.Name(value)}' object is not subscriptable");
         }
 
         IEnumerable<object?> Items(IReadOnlyList<object?> items)
         {
-            var (from, by, count) = Bounds(start, stop, step, items.Count);
+            var (from, by, count, _) = Bounds(start, stop, step, items.Count);
             budget.AllocateItems(count);
             return Enumerable.Range(0, count).Select(i => items[from + i * by]);
         }
@@ -145,7 +144,7 @@ internal static class PyAccess
         return index >= 0 && index < count ? (int)index : null;
     }
 
-    private static (int From, int By, int Count) Bounds(object? start, object? stop, object? step, int length)
+    private static (int From, int By, int Count, int To) Bounds(object? start, object? stop, object? step, int length)
     {
         var by = Bound(step) ?? 1;
         if (by.IsZero)
@@ -155,8 +154,8 @@ internal static class PyAccess
         BigInteger from = Place(Bound(start), forward ? low : high), to = Place(Bound(stop), forward ? high : low);
         var count = forward ? (to - from + by - 1) / by : (from - to - by - 1) / -by;
         if (count <= 0)
-            return ((int)BigInteger.Min(BigInteger.Max(from, 0), length), 1, 0);
-        return ((int)from, (int)BigInteger.Max(BigInteger.Min(by, int.MaxValue), int.MinValue), (int)count);
+            return ((int)BigInteger.Min(BigInteger.Max(from, 0), length), 1, 0, (int)BigInteger.Min(BigInteger.Max(from, 0), length));
+        return ((int)from, (int)BigInteger.Max(BigInteger.Min(by, int.MaxValue), int.MinValue), (int)count, (int)to);
 
         BigInteger Place(BigInteger? bound, BigInteger otherwise) => bound is not { } x ? otherwise
             : BigInteger.Min(BigInteger.Max(x < 0 ? x + length : x, low), high);

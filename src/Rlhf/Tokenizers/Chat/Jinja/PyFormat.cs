@@ -98,7 +98,7 @@ internal static class PyFormat
         {
             case 's' or 'r' or 'a':
                 var text = kind == 's' ? markup ? PyHtml.Escape(value, budget).Text : PyRepr.Str(value, budget) : PyRepr.Repr(value, budget);
-                return (spec with { Zero = false, Sign = '-', Type = 's' }).Text(kind == 'a' ? PyJson.Ascii(text) : text, budget);
+                return (spec with { Zero = false, Sign = null, Type = 's' }).Text(kind == 'a' ? PyJson.Ascii(text) : text, budget);
             case 'c':
                 var character = value is string or PyMarkup ? PyText.Of(value) : PyMath.IsInteger(value)
                     && Rune.IsValid((int)PyStrings.Int(value)) ? new Rune((int)PyStrings.Int(value)).ToString() : "";

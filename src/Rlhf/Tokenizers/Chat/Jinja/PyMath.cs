@@ -28,8 +28,16 @@ internal static class PyMath
         double x => x,
         long x => x,
         bool x => x ? 1 : 0,
-        _ => (double)(BigInteger)value,
+        _ => ToDouble((BigInteger)value),
     };
+
+    /// <summary>The nearest float, half to even; .NET's own conversion cuts digits off.</summary>
+    private static double ToDouble(BigInteger value)
+    {
+        double nearest = Math.ScaleB(Rounded(BigInteger.Abs(value), out int down), down);
+        return double.IsInfinity(nearest) ? throw new JinjaException("int too large to convert to float")
+            : value.Sign < 0 ? -nearest : nearest;
+    }
 
     /// <summary>An integer in the type that values of its size have.</summary>
     public static object Int(BigInteger value)
@@ -197,7 +205,7 @@ internal static class PyMath
     private static object Power(BigInteger x, BigInteger y)
     {
         if (y.Sign < 0)
-            return x.IsZero ? throw new JinjaException("zero to a negative power") : Math.Pow((double)x, (double)y);
+            return x.IsZero ? throw new JinjaException("zero to a negative power") : Math.Pow(ToDouble(x), ToDouble(y));
         if (x.IsZero || x.IsOne || y.IsZero)
             return y.IsZero ? 1L : (long)x;
         if (x == BigInteger.MinusOne)

@@ -119,7 +119,9 @@ internal sealed class FilterStatement(FilterExpression filter, IReadOnlyList<Sta
     public override Flow Render(JinjaRun run, Scope scope)
     {
         var inner = new Scope(scope);
-        run.Print(filter.Apply(run, inner, run.Captured(run.Capture(body, inner))));
+        var text = filter.Apply(run, inner, run.Captured(run.Capture(body, inner)));
+        run.Print(text is string or PyMarkup ? text
+            : throw JinjaException.Type($"the filter of a block gives '{PyType.Name(text)}' and not a text"));
         return Flow.Next;
     }
 }
@@ -145,7 +147,11 @@ internal sealed class GenerationStatement(IReadOnlyList<Statement> body, int lin
 
     public override Flow Render(JinjaRun run, Scope scope)
     {
-        var text = run.Capture(body, new(scope));
+        var inner = new Scope(scope); // transformers makes it a call block, which has these of its own
+        inner.Set("varargs", PyTuple.Empty);
+        inner.Set("kwargs", new PyDict());
+        inner.Set("caller", new PyUndefined("No caller defined"));
+        var text = run.Capture(body, inner);
         run.Generated.Add((run.Root.Length, run.Root.Length + text.Length));
         run.Write(text);
         return Flow.Next;
@@ -153,10 +159,8 @@ internal sealed class GenerationStatement(IReadOnlyList<Statement> body, int lin
 }
 
 /// <summary>{% block name %}: rendered where it stands; it sees what the template's own level has set.</summary>
-internal sealed class BlockStatement(string name, bool scoped, IReadOnlyList<Statement> body, int line) : Statement(line)
+internal sealed class BlockStatement(bool scoped, IReadOnlyList<Statement> body, int line) : Statement(line)
 {
-    public string Name { get; } = name;
-
     public override IEnumerable<Statement> Inner => body;
 
     public override Flow Render(JinjaRun run, Scope scope)
@@ -164,8 +168,6 @@ internal sealed class BlockStatement(string name, bool scoped, IReadOnlyList<Sta
         run.RenderAll(body, new(scoped ? scope : scope.Root));
         return Flow.Next;
     }
-
-    public string Text(JinjaRun run, Scope root) => run.Capture(body, new(root));
 }
 
 internal sealed class MacroStatement(MacroDefinition definition, int line) : Statement(line)
