@@ -26,7 +26,7 @@ internal enum StorageType
 /// <summary>Shape of a new model.</summary>
 internal sealed record InitFlags
 {
-    [Description("Architecture, by transformers' model_type: gpt2 writes text; distilbert, bert and roberta classify it.")]
+    [Description("Architecture, by transformers' model_type: gpt2, llama, mistral, qwen2, qwen3, gemma2, gemma3_text, phi3, gpt_neox, olmo2 and smollm3 write text; distilbert, bert and roberta classify it.")]
     [ValueName("TYPE")]
     public string ModelType { get; init; } = "gpt2";
 

@@ -86,6 +86,9 @@ public sealed class DecoderForSequenceClassification : SequenceClassifier
     }
 
     /// <inheritdoc/>
+    public override bool CanShiftLogits => trunk.FinalNormBias is not null && Labels.Count == 1;
+
+    /// <inheritdoc/>
     /// <remarks>
     /// The head has no bias, but the layer norm before it may have one that nothing else reads. With one label it moves along
     /// the head's weights, w · (h + d · w/|w|²) = w · h + d.

@@ -1,3 +1,4 @@
+using Rlhf.Models.Decoders;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 
@@ -11,6 +12,16 @@ public static class ModelFamilies
     private static IReadOnlyList<ModelFamily> all =
     [
         new Gpt2Family(),
+        new LlamaFamily(),
+        new MistralFamily(),
+        QwenFamily.Qwen2,
+        QwenFamily.Qwen3,
+        GemmaFamily.Gemma2,
+        GemmaFamily.Gemma3,
+        new Phi3Family(),
+        new GptNeoXFamily(),
+        new Olmo2Family(),
+        new SmolLM3Family(),
         EncoderFamily.DistilBert,
         EncoderFamily.Bert,
         EncoderFamily.Roberta,

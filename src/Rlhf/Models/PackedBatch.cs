@@ -61,6 +61,9 @@ public sealed class PackedBatch : IDisposable
     /// <summary>Tokens in the longest row.</summary>
     public int MaxLength { get; }
 
+    /// <summary>The largest position id.</summary>
+    internal int MaxPosition => (int)maxPosition;
+
     /// <summary>All rows have the same length, so that attention needs no padding.</summary>
     public bool IsUniform { get; }
 

@@ -21,6 +21,8 @@ public abstract class PretrainedModel : IDisposable
     {
         LibTorch.Initialize();
         Plan = plan ?? ComputePlan.Default;
+        if (Plan.RecomputesActivations)
+            throw new NotSupportedException("Recomputing activations is not available for this model.");
         Parameters = new NamedParameters(Plan.Device, shared, Plan.Weights);
     }
 

@@ -46,6 +46,9 @@ public abstract class SequenceClassifier(ComputePlan? plan) : PretrainedModel(pl
     /// </summary>
     public abstract void ShiftLogits(double amount);
 
+    /// <summary>Is there a bias that <see cref="ShiftLogits"/> can move? Most language models have none behind their last layer.</summary>
+    public virtual bool CanShiftLogits => true;
+
     /// <summary>Does a parameter belong to the head that a <see cref="NewHead"/> replaces?</summary>
     protected abstract bool IsHead(string parameter);
 

@@ -1,5 +1,7 @@
+using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
+using Rlhf.Runtime;
 using Rlhf.Training.Ppo;
 using Rlhf.Training.Sft;
 using static TorchSharp.torch;
@@ -52,6 +54,26 @@ public sealed class LiveTensorTests
             live.Add(Tensor.TotalCount);
         }
         Assert.Equal(live[1], live[^1]);
+    }
+
+    /// <summary>Blocks composed of operators, with windows and a cache.</summary>
+    [Fact]
+    public void TodaysModelsKeepNone()
+    {
+        using var model = AutoModelForCausalLM.FromConfig(Path.Combine(Fixtures.Path("families", "gemma2")));
+        model.Initialize(1);
+        using var trainer = new SftTrainer(model, new SftConfig { BatchSize = 2, MaxSteps = 4 });
+        List<long> live = [];
+        trainer.Train([.. Enumerable.Range(0, 8).Select(i => new SftExample([.. Enumerable.Range(i, 20 + i)]))], [],
+            _ => live.Add(Tensor.TotalCount));
+        Assert.Equal(live[1], live[^1]);
+        var generator = new TextGenerator(model);
+        for (int i = 0; i < 3; i++)
+        {
+            generator.Generate([[1, 2, 3], [4]], new GenerationConfig { MaxNewTokens = 12, EosTokenId = -1 }, null, new RandomStream(i, "test"));
+            live.Add(Tensor.TotalCount);
+        }
+        Assert.Equal(live[^2], live[^1]);
     }
 
     private static Gpt2LMHeadModel Model()

@@ -13,10 +13,13 @@ public sealed class PpoStepParityTests
 {
     public static TheoryData<string> Cases()
     {
-        var root = Path.Combine(Fixtures.Root, "ppo-step");
-        var folders = Directory.Exists(root) ? Directory.GetDirectories(root) : [];
-        string[] found = [.. folders.Where(d => File.Exists(Path.Combine(d, "case.json"))).Select(d => Path.GetFileName(d)!).Order()];
-        return [.. found.Length > 0 ? found : ["single_update"]];
+        // ppo-step, and families/ppo-step-llama and the like; where the reference is the policy without its adapter, there is none.
+        string[] roots = [.. new[] { Fixtures.Root, Path.Combine(Fixtures.Root, "families") }.Where(Directory.Exists)
+            .SelectMany(root => Directory.GetDirectories(root, "ppo-step*"))
+            .Where(d => Directory.Exists(Path.Combine(d, "policy")) && !Directory.Exists(Path.Combine(d, "adapter")))];
+        string[] found = [.. roots.SelectMany(Directory.GetDirectories).Where(d => File.Exists(Path.Combine(d, "case.json")))
+            .Select(d => Path.GetRelativePath(Fixtures.Root, d)).Order()];
+        return [.. found.Length > 0 ? found : ["ppo-step/single_update"]];
     }
 
     [Theory]
@@ -24,14 +27,14 @@ public sealed class PpoStepParityTests
     public void EveryNumberOfAStepMatches(string name)
     {
         using var scope = NewDisposeScope();
-        var test = JsonDocument.Parse(File.ReadAllBytes(Fixtures.Path("ppo-step", name, "case.json"))).RootElement;
-        var tensors = SafeTensors.Load(Fixtures.Path("ppo-step", name, "tensors.safetensors"));
+        var test = JsonDocument.Parse(File.ReadAllBytes(Fixtures.Path(name, "case.json"))).RootElement;
+        var tensors = SafeTensors.Load(Fixtures.Path(name, "tensors.safetensors"));
         var limits = new Limits(test.GetProperty("rounding_noise"));
 
         var config = Config(test);
-        using var policy = CausalLMWithValueHead.FromPretrained(Fixtures.Path("ppo-step", "policy"));
+        using var policy = CausalLMWithValueHead.FromPretrained(Fixtures.Path(name, "..", "policy"));
         using var reference = config.NumSharedLayers is null
-            ? AutoModelForCausalLM.FromPretrained(Fixtures.Path("ppo-step", "reference")) : null;
+            ? AutoModelForCausalLM.FromPretrained(Fixtures.Path(name, "..", "reference")) : null;
         reference?.Freeze();
         using var trainer = new PpoTrainer(policy, config, reference);
         trainer.Compatibility = new TrlBehavior

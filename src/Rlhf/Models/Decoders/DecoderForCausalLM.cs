@@ -1,0 +1,157 @@
+using Rlhf.Models.Layers;
+using Rlhf.Runtime;
+using TorchSharp;
+using static TorchSharp.torch;
+using Parameter = TorchSharp.Modules.Parameter;
+
+namespace Rlhf.Models.Decoders;
+
+/// <summary>A language model in Llama's manner: Llama, Mistral, Qwen, Gemma, Phi-3, Pythia, OLMo 2, SmolLM3.</summary>
+internal sealed class DecoderForCausalLM : CausalLM
+{
+    private readonly DecoderShape shape;
+    private readonly ModelConfig source;
+    private readonly bool hasHead;
+    private readonly Parameter embedding;
+    private readonly DecoderBlock[] blocks;
+    private readonly DecoderNorm norm;
+    private OutputHead head;
+
+    /// <summary>A model with uninitialized weights.</summary>
+    /// <param name="shape">What its family reads in the configuration.</param>
+    /// <param name="architecture">transformers' class name.</param>
+    /// <param name="source">The configuration.</param>
+    /// <param name="plan">Where and how the model computes.</param>
+    /// <param name="hasHead">False for a trunk, which needs no output layer.</param>
+    /// <param name="shared">Parameters of another model to use, by name, instead of making them.</param>
+    public DecoderForCausalLM(DecoderShape shape, string architecture, ModelConfig source, ComputePlan plan, bool hasHead = true,
+        IReadOnlyDictionary<string, Parameter>? shared = null)
+        : base(plan, shared)
+    {
+        (this.shape, Architecture, this.source, this.hasHead) = (shape, architecture, source, hasHead);
+        var (names, sizes) = (shape.Names, shape.Sizes);
+        embedding = Parameters.Add($"{names.Prefix}{names.Embedding}.weight", sizes.VocabSize, sizes.Width);
+        blocks = [.. Enumerable.Range(0, sizes.Layers).Select(i => new DecoderBlock(shape, i, Parameters))];
+        norm = DecoderNorm.Add(Parameters, names.Prefix + names.FinalNorm, sizes.Width, shape.Norm, shape.NormEpsilon);
+        head = new OutputHead(new Linear(names.Head, embedding)) { Cap = shape.LogitCap };
+        if (hasHead && !shape.IsTied)
+            AddHead();
+    }
+
+    public override string Architecture { get; }
+
+    public override ModelShape Shape => shape.Sizes;
+
+    public override OutputHead Head => head;
+
+    public override ModelConfig Configuration => !hasHead || IsTied == shape.IsTied ? source : source.With("tie_word_embeddings", IsTied);
+
+    public override IReadOnlyList<Linear> Linears => [.. blocks.SelectMany(b => b.Linears), head.Layer];
+
+    protected internal override Parameter? FinalNormBias => norm.Bias;
+
+    public override Tensor Forward(PackedBatch batch) => Forward(batch, null);
+
+    /// <summary>
+    /// Hidden states as transformers returns them: embeddings, then each block; the last after the final normalization. Each [N, D].
+    /// </summary>
+    internal IReadOnlyList<Tensor> HiddenStates(PackedBatch batch)
+    {
+        var pass = DecoderPass.Over(shape, batch, embedding.dtype);
+        List<Tensor> states = [Embed(batch)];
+        foreach (var block in blocks)
+            states.Add(block.Forward(states[^1], batch, pass, null, Training));
+        states[^1] = norm.Apply(states[^1]);
+        return states;
+    }
+
+    public override Tensor Prefill(PackedBatch batch, KeyValueCache cache)
+    {
+        if (batch.RowCount != cache.ActiveRows)
+            throw new ArgumentException($"The batch has {batch.RowCount} rows and the cache {cache.ActiveRows}.");
+        if (batch.MaxLength > cache.MaxLength)
+            throw new ArgumentException($"A row has {batch.MaxLength} tokens and the cache holds {cache.MaxLength}.");
+        var hidden = Forward(batch, cache);
+        for (int b = 0; b < batch.RowCount; b++)
+            cache.Lengths[b] = batch.Length(b);
+        return hidden;
+    }
+
+    public override Tensor Decode(Tensor ids, KeyValueCache cache)
+    {
+        int rows = cache.ActiveRows;
+        if (ids.shape is not [var count] || count != rows)
+            throw new ArgumentException($"There are {rows} active rows, but not as many token ids.");
+        long[] positions = [.. cache.Lengths.Take(rows).Select(l => (long)l)];
+        int longest = (int)positions.Max() + 1;
+        if (longest > cache.MaxLength || longest > MaxPositions)
+            throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model "
+                + $"{MaxPositions}.");
+        using var scope = NewDisposeScope();
+        var step = DecoderPass.Step(shape, cache, positions, longest, embedding.dtype, Device);
+        var x = Scaled(embedding.index_select(0, ids));
+        for (int i = 0; i < blocks.Length; i++)
+            x = blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
+        for (int b = 0; b < rows; b++)
+            cache.Lengths[b]++;
+        return norm.Apply(x).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>As transformers does: normal with the configuration's standard deviation; biases 0, normalizations neutral.</summary>
+    public override void Initialize(long seed)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (var (name, parameter) in Parameters)
+            if (name.EndsWith(".bias", StringComparison.Ordinal))
+                parameter.zero_();
+            else if (parameter.dim() > 1)
+                InitialWeights.Normal(parameter, shape.InitializerRange, seed, name);
+        foreach (var each in blocks.SelectMany(b => b.Norms).Append(norm))
+            each.Initialize();
+    }
+
+    protected override CausalLM CreateLike(IReadOnlyDictionary<string, Parameter> shared) =>
+        new DecoderForCausalLM(shape with { IsTied = IsTied }, Architecture, Configuration, Plan, hasHead, shared);
+
+    protected override void Untie() => AddHead();
+
+    /// <summary>Files saved from the base model have no prefix.</summary>
+    protected internal override string? FindInCheckpoint(string parameter, IReadOnlySet<string> checkpoint)
+    {
+        string prefix = shape.Names.Prefix;
+        string bare = parameter.StartsWith(prefix, StringComparison.Ordinal) ? parameter[prefix.Length..] : parameter;
+        string output = head.Layer.Name + ".weight";
+        return checkpoint.Contains(parameter) ? parameter : checkpoint.Contains(bare) ? bare
+            : IsTied && bare == shape.Names.Embedding + ".weight" && checkpoint.Contains(output) ? output : null;
+    }
+
+    private void AddHead() => head = new OutputHead(
+        Linear.Add(Parameters, shape.Names.Head, shape.Sizes.Width, shape.Sizes.VocabSize, hasBias: false))
+    { Cap = shape.LogitCap };
+
+    private Tensor Forward(PackedBatch batch, KeyValueCache? cache)
+    {
+        using var scope = NewDisposeScope();
+        var pass = DecoderPass.Over(shape, batch, embedding.dtype, cache?.MaxLength ?? 0);
+        var x = Embed(batch);
+        for (int i = 0; i < blocks.Length; i++)
+            x = blocks[i].Forward(x, batch, pass, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
+        return norm.Apply(x).MoveToOuterDisposeScope();
+    }
+
+    private Tensor Embed(PackedBatch batch)
+    {
+        if (batch.MaxLength > MaxPositions)
+            throw new ArgumentException($"A row has {batch.MaxLength} tokens, but the model reads at most {MaxPositions}. "
+                + "Shorten the text.");
+        if (batch.KeyMask is not null)
+            throw new ArgumentException("A causal model takes rows without their padding.");
+        batch.CheckIds(VocabSize, MaxPositions);
+        var x = Scaled(TokenEmbedding.Lookup(embedding, batch.InputIds));
+        return Training && shape.EmbeddingDropout > 0 ? nn.functional.dropout(x, shape.EmbeddingDropout, true) : x;
+    }
+
+    private Tensor Scaled(Tensor x) => shape.EmbeddingScale == 1 ? x
+        : x * full([], shape.EmbeddingScale, x.dtype, x.device); // rounded to the weights' type first, as transformers does
+}
