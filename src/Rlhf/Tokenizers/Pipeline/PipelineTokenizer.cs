@@ -33,7 +33,7 @@ public sealed class PipelineTokenizer : PretrainedTokenizer
         this.parts = parts;
         try
         {
-            normalizedTokens = NormalizedTokens(text => parts.Normalizer?.Normalize(text, continues: false) ?? text);
+            normalizedTokens = NormalizedTokens(Normalize);
         }
         catch (PipelineLimitException e)
         {
@@ -88,6 +88,15 @@ public sealed class PipelineTokenizer : PretrainedTokenizer
         {
             throw Exceeded(e);
         }
+    }
+
+    /// <summary>An added token as it is looked for and spelled; a text may hold thousands of them.</summary>
+    private string Normalize(string token)
+    {
+        const int LongestPrefix = 1 << 10;
+        var normalized = parts.Normalizer?.Normalize(token, continues: false) ?? token;
+        Growth.Check(token.Length, normalized.Length, LongestPrefix);
+        return normalized;
     }
 
     private InvalidDataException Exceeded(PipelineLimitException error) => new($"{parts.File}: {error.Message}", error);
