@@ -87,7 +87,7 @@ public static class StudioHost
         services.AddMudServices();
         services.AddSingleton<SessionToken>();
         services.AddSingleton<RunCatalog>();
-        services.AddSingleton<RunDataCache>();
+        services.AddSingleton<RunFeeds>();
         services.AddSingleton<RunActions>();
         services.AddSingleton<ModelShelf>();
         services.AddSingleton<ModelChoices>();

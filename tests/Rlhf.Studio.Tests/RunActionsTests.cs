@@ -1,7 +1,7 @@
 using System.Diagnostics;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests;
-using Rlhf.Tracking;
+using Rlhf.Runs;
 
 namespace Rlhf.Studio.Tests;
 

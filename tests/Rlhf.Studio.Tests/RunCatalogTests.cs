@@ -1,3 +1,4 @@
+using Rlhf.Runs;
 using Rlhf.Studio.Pages.Runs;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests;
@@ -43,7 +44,12 @@ public sealed class RunCatalogTests : IDisposable
         string run = StudioServer.MakeRun(folder.Path, "one", steps: 40);
         Assert.Equal(TimeSpan.FromSeconds(39), catalog.Find("one")!.Took); // from the first step's end to the last's
         File.WriteAllText(Path.Combine(run, "run.json"),
-            """{"sessions":[{"started":"2026-01-02T05:03:30+02:00"},{"started":"2026-01-03T00:00:00Z"}]}""");
+            """
+            {"verb":"sft","steps":160,"sessions":[
+            {"command":"rlhf sft","started":"2026-01-02T05:03:30+02:00","version":"0.1.0","device":"cpu"},
+            {"command":"rlhf sft","started":"2026-01-03T00:00:00Z","version":"0.1.0","device":"cpu"}]}
+            """);
+        Assert.Equal(160, catalog.Find("one")!.TotalSteps); // as counted from epochs, which config.yaml does not say
         Assert.Equal(new DateTime(2026, 1, 2, 3, 3, 30, DateTimeKind.Utc), catalog.Find("one")!.Started);
         Assert.Equal(TimeSpan.FromSeconds(70), catalog.Find("one")!.Took);
         File.WriteAllText(Path.Combine(run, "summary.json"), """{"seconds":81.5}""");
@@ -95,7 +101,7 @@ public sealed class RunCatalogTests : IDisposable
             {"step":2,"a":1e999,"env/reward_mean":2.5}
 
             """.ReplaceLineEndings("\n"));
-        var data = new RunDataCache(catalog).Of("one");
+        var data = new RunFeeds(catalog).Of("one");
         Assert.True(data.Update());
         Assert.False(data.Update());
         Assert.Equal([1L, 2], data.Series("env/reward_mean").Steps);
@@ -109,7 +115,7 @@ public sealed class RunCatalogTests : IDisposable
     {
         string run = StudioServer.MakeRun(folder.Path, "one", steps: 5);
         File.AppendAllText(Path.Combine(run, "samples.jsonl"), """{"step":6,"table":"warnings","message":"KL is high"}""" + "\n");
-        var data = new RunDataCache(catalog).Of("one");
+        var data = new RunFeeds(catalog).Of("one");
         data.Update();
         Assert.Equal([1L, 2, 3, 4, 5], data.SampleSteps);
         Assert.Equal([new(4, "This film", " is text 0 of step 4", -1.5), new(4, "This film", " is text 1 of step 4", 0.5),
@@ -161,7 +167,7 @@ public sealed class RunCatalogTests : IDisposable
     public void PhasesAddUpToTheStep()
     {
         StudioServer.MakeRun(folder.Path, "one");
-        var data = new RunDataCache(catalog).Of("one");
+        var data = new RunFeeds(catalog).Of("one");
         data.Update();
         var phases = Phases.Of(data);
         Assert.Equal(["Writing answers", "Scoring", "Training: backward", "Everything else"], phases.Select(p => p.Title));

@@ -43,7 +43,7 @@ public sealed class SpecialFileTests : IDisposable
         Assert.Equal("one", Assert.Single(await Within(catalog.List)).Id);
         Assert.Null(await Within(() => catalog.FileOf("one", name)));
         Assert.Null(await Within(() => name == ".lock-owner" ? RunHolder.Read(run) : null));
-        await Within(() => new RunDataCache(catalog).Of("one").Update());
+        await Within(() => new RunFeeds(catalog).Of("one").Update());
     }
 
     [Fact]

@@ -1,6 +1,6 @@
 using Rlhf.Hub;
+using Rlhf.Runs;
 using Rlhf.Runtime;
-using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Models;
 

@@ -1,4 +1,5 @@
 using Rlhf.Cli.Terminal;
+using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Spectre.Console;
 

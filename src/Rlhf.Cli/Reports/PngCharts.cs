@@ -1,3 +1,4 @@
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Runtime.Files;
 using SkiaSharp;

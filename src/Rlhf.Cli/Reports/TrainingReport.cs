@@ -2,6 +2,7 @@ using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
+using Rlhf.Runs;
 using Rlhf.Tracking;
 using Rlhf.Training.Loop;
 

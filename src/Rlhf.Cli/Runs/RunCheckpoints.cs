@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Terminal;
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime.Text;

@@ -6,9 +6,9 @@ using System.Text.Json;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 using Rlhf.Training.Checkpoints;
 
 namespace Rlhf.Cli.Runs;

@@ -1,7 +1,7 @@
 using System.Globalization;
+using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Runs;
 

@@ -2,11 +2,11 @@ using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Native;
-using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Runs;
 

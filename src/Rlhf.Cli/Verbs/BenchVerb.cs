@@ -6,7 +6,7 @@ using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data.Batching;
-using Rlhf.Evaluation.Benchmarks;
+using Rlhf.Cli.Benchmarks;
 using Rlhf.Hub;
 using Rlhf.Models;
 using Rlhf.Training.Ppo;

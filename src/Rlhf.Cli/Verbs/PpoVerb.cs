@@ -7,6 +7,7 @@ using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
+using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;

@@ -4,9 +4,9 @@ using Rlhf.Cli.Reports;
 using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Runtime;
-using Rlhf.Tracking;
 
 namespace Rlhf.Cli.Verbs;
 

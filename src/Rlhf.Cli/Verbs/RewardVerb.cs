@@ -10,6 +10,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Models;
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;

@@ -8,6 +8,7 @@ using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;

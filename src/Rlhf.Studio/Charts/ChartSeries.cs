@@ -1,4 +1,4 @@
-using Rlhf.Tracking;
+using Rlhf.Runs;
 
 namespace Rlhf.Studio.Charts;
 

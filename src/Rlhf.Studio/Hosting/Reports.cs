@@ -2,7 +2,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Rlhf.Studio.Runs;
-using Rlhf.Tracking;
+using Rlhf.Runs;
 
 namespace Rlhf.Studio.Hosting;
 

@@ -1,8 +1,8 @@
 using System.Collections.Concurrent;
 using System.Text.Json;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
 using Rlhf.Studio.Files;
-using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Labeling;
 

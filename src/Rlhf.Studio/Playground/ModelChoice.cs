@@ -1,5 +1,5 @@
 using Rlhf.Studio.Runs;
-using Rlhf.Tracking;
+using Rlhf.Runs;
 
 namespace Rlhf.Studio.Playground;
 

@@ -1,3 +1,4 @@
+using Rlhf.Runs;
 using Rlhf.Reporting;
 
 namespace Rlhf.Studio.Runs;
@@ -16,7 +17,7 @@ public static class Phases
     private const double LeastShare = 0.005;
 
     /// <summary>Which steps the times are the mean of, in words.</summary>
-    public static string StepsOf(RunData run) => run.Series(MetricCatalog.StepTime).Values.Count switch
+    public static string StepsOf(RunFeed run) => run.Series(MetricCatalog.StepTime).Values.Count switch
     {
         1 => "of 1 step",
         > RecentSteps => $"mean of the last {RecentSteps} steps",
@@ -24,7 +25,7 @@ public static class Phases
     };
 
     /// <summary>The phases of a run's steps, the mean over its last ones; empty where it logs no times.</summary>
-    public static IReadOnlyList<Phase> Of(RunData run)
+    public static IReadOnlyList<Phase> Of(RunFeed run)
     {
         if (run.Recent(MetricCatalog.StepTime, RecentSteps) is not { } total || total <= 0)
             return [];

@@ -1,9 +1,9 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Text;
-using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 
@@ -33,11 +33,11 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
         """;
 
     /// <summary>Was this run asked to stop, and has not ended yet?</summary>
-    public bool IsStopping(RunInfo run) =>
+    public bool IsStopping(RunListing run) =>
         run.State == RunState.Running && run.Holder is { } holder && stopping.TryGetValue(run.Id, out int process) && process == holder.ProcessId;
 
     /// <summary>Why a running run cannot be stopped from here, or null when it can.</summary>
-    public static string? WhyNotStop(RunInfo run) =>
+    public static string? WhyNotStop(RunListing run) =>
         run.Holder is null ? "Its folder does not say which process it is."
         : !run.Holder.IsHere ? $"It runs on {run.Holder.Machine}; stop it there."
         : !OperatingSystem.IsLinux() ? "Runs can be stopped from the studio on Linux only; press Ctrl-C in its terminal." : null;
@@ -78,7 +78,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
     }
 
     /// <summary>The command that resumes a run, for a terminal.</summary>
-    public string ResumeCommand(RunInfo run) => $"rlhf {run.Verb} --resume {ShellWord.Of(Path.Combine(runs.Folder, run.Id))}";
+    public string ResumeCommand(RunListing run) => $"rlhf {run.Verb} --resume {ShellWord.Of(Path.Combine(runs.Folder, run.Id))}";
 
     /// <summary>Starts <c>rlhf VERB --resume FOLDER</c> as a process of its own, and waits until it has the folder or has ended.</summary>
     public async Task<ActionResult> ResumeAsync(string id, CancellationToken cancellation = default)

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
 using Rlhf.Studio.Files;
 using Rlhf.Tracking;
@@ -16,7 +17,7 @@ public sealed class RunCatalog(StudioOptions options)
     private readonly ConcurrentDictionary<string, (DateTime Written, RunConfig Config)> configs = new();
     private readonly ConcurrentDictionary<string, ((DateTime Info, DateTime Summary) Written, RunTimes Times)> times = new();
     private readonly Lock listing = new();
-    private IReadOnlyList<RunInfo> listed = [];
+    private IReadOnlyList<RunListing> listed = [];
     private long listedAt = long.MinValue;
 
     /// <summary>First and last line of a metrics file of this length and time.</summary>
@@ -30,13 +31,13 @@ public sealed class RunCatalog(StudioOptions options)
         && !OperatingSystem.IsWindows() && Folder.StartsWith(home + "/", StringComparison.Ordinal) ? "~" + Folder[home.Length..] : Folder;
 
     /// <summary>All runs, those that run first and then the newest first.</summary>
-    public IReadOnlyList<RunInfo> List()
+    public IReadOnlyList<RunListing> List()
     {
         lock (listing)
         {
             if (listedAt != long.MinValue && Environment.TickCount64 - listedAt < FreshFor.TotalMilliseconds)
                 return listed;
-            listed = [.. Ids().Take(MostRuns).Select(Find).OfType<RunInfo>()
+            listed = [.. Ids().Take(MostRuns).Select(Find).OfType<RunListing>()
                 .OrderBy(r => r.State == RunState.Running ? 0 : 1).ThenByDescending(r => r.Updated ?? DateTime.MinValue).ThenBy(r => r.Id)];
             listedAt = Environment.TickCount64;
             return listed;
@@ -51,7 +52,7 @@ public sealed class RunCatalog(StudioOptions options)
     }
 
     /// <summary>One run, or null.</summary>
-    public RunInfo? Find(string id)
+    public RunListing? Find(string id)
     {
         if (FolderOf(id) is not { } folder)
             return null;
@@ -65,7 +66,7 @@ public sealed class RunCatalog(StudioOptions options)
             : checkpoint is not null && checkpoint >= ending.Step ? RunState.Stopped : RunState.Killed;
         var times = TimesOf(id);
         var started = times.Started ?? ending.Started;
-        return new(id, config.Verb, state, ending.Step, config.TotalSteps, ending.Latest, started, ending.Updated, holder, checkpoint,
+        return new(id, config.Verb, state, ending.Step, times.Steps ?? config.TotalSteps, ending.Latest, started, ending.Updated, holder, checkpoint,
             FileOf(id, RunFiles.Report) is not null || options.MakeReport is not null && ending.Step > 0,
             FileOf(id, RunFiles.Model + "/config.json") is not null)
         {

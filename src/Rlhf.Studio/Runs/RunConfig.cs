@@ -1,6 +1,6 @@
 using System.Globalization;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 

@@ -1,28 +1,27 @@
 using System.Text.Json;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
 
 namespace Rlhf.Studio.Runs;
 
-/// <summary>What a run itself says of its time; null where it does not.</summary>
-/// <param name="Started">When its first process began, UTC, of run.json.</param>
-/// <param name="Took">How long it took, of summary.json.</param>
-internal readonly record struct RunTimes(DateTime? Started, TimeSpan? Took)
+/// <summary>What a run itself says of its length and time; null where it does not.</summary>
+/// <param name="Steps">Steps that were asked for, by run.json.</param>
+/// <param name="Started">When its first process began, UTC, by run.json.</param>
+/// <param name="Took">How long it took, by summary.json.</param>
+internal readonly record struct RunTimes(long? Steps, DateTime? Started, TimeSpan? Took)
 {
     private const int MostBytes = 4 << 20;
 
     /// <summary>Reads two files that may be missing, or hold anything.</summary>
-    public static RunTimes Read(string? info, string? summary) => new(Of(info, StartedIn), Of(summary, TookIn));
+    /// <param name="info">Path of run.json; null where it is not there.</param>
+    /// <param name="summary">Path of summary.json; null where it is not there.</param>
+    public static RunTimes Read(string? info, string? summary)
+    {
+        var run = info is null ? null : RunInfo.Load(Path.GetDirectoryName(info)!);
+        return new(run?.Steps is > 0 and var steps ? steps : null, run?.Sessions.FirstOrDefault()?.Started.UtcDateTime, TookIn(summary));
+    }
 
-    private static DateTime? StartedIn(JsonElement info) =>
-        info.TryGetProperty("sessions", out var sessions) && sessions.ValueKind == JsonValueKind.Array && sessions.GetArrayLength() > 0
-            && sessions[0] is { ValueKind: JsonValueKind.Object } first && first.TryGetProperty("started", out var started)
-            && started.ValueKind == JsonValueKind.String && started.TryGetDateTimeOffset(out var time) ? time.UtcDateTime : null;
-
-    private static TimeSpan? TookIn(JsonElement summary) =>
-        summary.TryGetProperty("seconds", out var seconds) && seconds.ValueKind == JsonValueKind.Number
-            && seconds.TryGetDouble(out double value) && value is >= 0 and < 1e9 ? TimeSpan.FromSeconds(value) : null;
-
-    private static T? Of<T>(string? path, Func<JsonElement, T?> read) where T : struct
+    private static TimeSpan? TookIn(string? path)
     {
         try
         {
@@ -32,11 +31,13 @@ internal readonly record struct RunTimes(DateTime? Started, TimeSpan? Took)
             if (stream.Length > MostBytes)
                 return null;
             using var json = JsonDocument.Parse(stream);
-            return json.RootElement.ValueKind == JsonValueKind.Object ? read(json.RootElement) : null;
+            return json.RootElement.ValueKind == JsonValueKind.Object && json.RootElement.TryGetProperty("seconds", out var seconds)
+                && seconds.ValueKind == JsonValueKind.Number && seconds.TryGetDouble(out double value) && value is >= 0 and < 1e9
+                ? TimeSpan.FromSeconds(value) : null;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException or InvalidOperationException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or JsonException)
         {
-            return null; // InvalidOperationException: text that is no Unicode
+            return null;
         }
     }
 }

@@ -20,6 +20,12 @@ namespace Rlhf.Tracking;
 /// </remarks>
 public sealed class JsonlSink : IMetricSink
 {
+    /// <summary>One JSON object per step.</summary>
+    public const string MetricsFile = "metrics.jsonl";
+
+    /// <summary>One JSON object per row of a table: sampled texts, warnings.</summary>
+    public const string SamplesFile = "samples.jsonl";
+
     private static readonly JsonWriterOptions Options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly LineFile metrics, samples;
@@ -35,7 +41,7 @@ public sealed class JsonlSink : IMetricSink
     public JsonlSink(string folder, long? resumeAfterStep = null)
     {
         Directory.CreateDirectory(folder);
-        string metricsPath = Path.Combine(folder, RunFiles.Metrics), samplesPath = Path.Combine(folder, RunFiles.Samples);
+        string metricsPath = Path.Combine(folder, MetricsFile), samplesPath = Path.Combine(folder, SamplesFile);
         if (resumeAfterStep is { } step)
         {
             KeepUntil(metricsPath, step);
@@ -54,7 +60,7 @@ public sealed class JsonlSink : IMetricSink
     }
 
     /// <inheritdoc/>
-    public string Name => RunFiles.Metrics;
+    public string Name => MetricsFile;
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">A scalar is named step or time.</exception>

@@ -3,7 +3,7 @@ using System.Globalization;
 using Microsoft.Playwright;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests.Cli;
-using Rlhf.Tracking;
+using Rlhf.Runs;
 
 namespace Rlhf.Studio.Tests.Browser;
 

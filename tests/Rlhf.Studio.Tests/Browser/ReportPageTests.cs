@@ -1,4 +1,5 @@
 using Microsoft.Playwright;
+using Rlhf.Runs;
 using Rlhf.Reporting;
 using Rlhf.Tests;
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;

@@ -7,6 +7,7 @@ using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
+using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Tests.Tracking;
 using Rlhf.Tokenizers;

@@ -1,5 +1,6 @@
 using Rlhf.Cli.Settings;
 using Rlhf.Data;
+using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Models.Gpt2;
 using Rlhf.Reporting;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Xml;
 using System.Xml.Linq;
+using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Reporting;
 using Rlhf.Tracking;
@@ -44,10 +45,10 @@ public sealed class RunReportTests : IDisposable
         Name = "run",
         Verb = "ppo",
         LastStep = 3,
-        Metrics = new Dictionary<string, IReadOnlyList<ChartPoint>>
+        Metrics = new Dictionary<string, MetricSeries>
         {
-            ["env/reward_mean"] = [new(1, 0), new(2, 1), new(3, 2)],
-            ["env/reward_std"] = [new(1, 1), new(2, 1), new(3, 1)],
+            ["env/reward_mean"] = new([1, 2, 3], [0, 1, 2]),
+            ["env/reward_std"] = new([1, 2, 3], [1, 1, 1]),
         },
         Evaluation = comparison is null ? null : new EvaluationFile(3, comparison),
     };
@@ -215,7 +216,7 @@ public sealed class RunReportTests : IDisposable
         File.WriteAllText(PathOf("evaluation.json"), "{\"step\":3,\"comparison\":{\"rows\":[null]}}");
         var run = RunData.Load(folder.Path);
         Assert.Equal(("ppo", 3), (run.Verb, run.LastStep));
-        Assert.Equal([1, double.NaN, 3], run.Metric("env/reward_mean").Select(p => p.Y));
+        Assert.Equal([1, double.NaN, 3], run.Metric("env/reward_mean").Values);
         Assert.Equal((1, 3), ((int)run.FirstSamples[0].Reward, (int)run.LastSamples[^1].Reward));
         Assert.Equal((1, 3), ((int)Assert.Single(run.Warnings).Step, run.Warnings[0].Count));
         Assert.Equal(Outcome.Improved, RunVerdict.Of(run).Outcome);

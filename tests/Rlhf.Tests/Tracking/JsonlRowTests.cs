@@ -1,4 +1,5 @@
 using System.Text;
+using Rlhf.Runs;
 using Rlhf.Tracking;
 
 namespace Rlhf.Tests.Tracking;

@@ -3,7 +3,7 @@ using Rlhf.Evaluation;
 using Rlhf.Runtime.Files;
 using Rlhf.Tracking;
 
-namespace Rlhf.Reporting;
+namespace Rlhf.Runs;
 
 /// <summary>A warning that was raised, and how often one of its kind was.</summary>
 /// <param name="Step">The first time.</param>
@@ -30,8 +30,7 @@ public sealed record RunData
     public RunInfo? Info { get; init; }
 
     /// <summary>Metrics by name, over the step.</summary>
-    public IReadOnlyDictionary<string, IReadOnlyList<ChartPoint>> Metrics { get; init; } =
-        new Dictionary<string, IReadOnlyList<ChartPoint>>();
+    public IReadOnlyDictionary<string, MetricSeries> Metrics { get; init; } = new Dictionary<string, MetricSeries>();
 
     /// <summary>The last step that was logged.</summary>
     public long LastStep { get; init; }
@@ -54,8 +53,8 @@ public sealed record RunData
     /// <summary>Before and after on held-out queries.</summary>
     public EvaluationFile? Evaluation { get; init; }
 
-    /// <summary>A metric's points; none when it was not logged.</summary>
-    public IReadOnlyList<ChartPoint> Metric(string name) => Metrics.GetValueOrDefault(name) ?? [];
+    /// <summary>A metric over the step; without values when it was not logged.</summary>
+    public MetricSeries Metric(string name) => Metrics.GetValueOrDefault(name) ?? MetricSeries.None;
 
     /// <summary>A number of the summary, such as reward_after.mean; null when it is not there.</summary>
     public double? Number(params ReadOnlySpan<string> path) =>
@@ -89,7 +88,7 @@ public sealed record RunData
             Info = info,
             Verb = info?.Verb ?? RunFiles.VerbOf(folder),
             Summary = ReadSummary(Path.Combine(folder, RunFiles.Summary)),
-            Metrics = metrics.Names.ToDictionary(name => name, name => PointsOf(metrics[name])),
+            Metrics = metrics.Names.ToDictionary(name => name, name => metrics[name]),
             LastStep = metrics.LastStep,
             Started = metrics.Started,
         });
@@ -102,9 +101,6 @@ public sealed record RunData
             return data;
         }
     }
-
-    private static IReadOnlyList<ChartPoint> PointsOf(MetricSeries series) =>
-        [.. series.Steps.Zip(series.Values, (step, value) => new ChartPoint(step, value))];
 
     private static RunData ReadSamples(string path, RunData data)
     {

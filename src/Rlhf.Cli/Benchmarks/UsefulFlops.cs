@@ -1,12 +1,12 @@
 using Rlhf.Models;
 
-namespace Rlhf.Evaluation.Benchmarks;
+namespace Rlhf.Cli.Benchmarks;
 
 /// <summary>
 /// Arithmetic that a workload cannot do without: matrix products on tokens (no padding) and the output layer on response positions alone.
 /// A multiplication and an addition are two operations.
 /// </summary>
-public static class UsefulFlops
+internal static class UsefulFlops
 {
     /// <summary>Forward pass of a model's layers over rows: linear layers per token, attention over each row (causal, or both ways).</summary>
     /// <param name="model">The model.</param>

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Rlhf.Data;
 using Rlhf.Data.Batching;
+using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Models.Fused;
@@ -11,7 +12,7 @@ using Rlhf.Training.Ppo;
 using TorchSharp;
 using static TorchSharp.torch;
 
-namespace Rlhf.Evaluation.Benchmarks;
+namespace Rlhf.Cli.Benchmarks;
 
 /// <summary>What <see cref="PpoBenchmark"/> measured; times are medians over the steps after a warm-up step.</summary>
 /// <param name="GenerateS">Seconds to sample a batch's responses.</param>
@@ -37,7 +38,7 @@ namespace Rlhf.Evaluation.Benchmarks;
 /// <param name="GenerateGflop">Useful arithmetic of generation, mean over steps.</param>
 /// <param name="RewardGflop">Useful arithmetic of the reward.</param>
 /// <param name="PpoStepGflop">Useful arithmetic of the PPO step.</param>
-public sealed record PpoBenchmarkResult(
+internal sealed record PpoBenchmarkResult(
     double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimizeS, double ForwardS, double HeadS, double BackwardS,
     double OptimizerS, double TotalS, double TokensPerSecond,
     double GenerateTokensPerSecond, double QueryTokens, double ResponseTokens, double PeakMemoryMib, IReadOnlyList<long> LiveTensors,
@@ -70,7 +71,7 @@ public sealed record PpoBenchmarkResult(
 }
 
 /// <summary>The lesson's workload at a chosen size, on random weights: sample, classify, take a PPO step.</summary>
-public sealed class PpoBenchmark
+internal sealed class PpoBenchmark
 {
     /// <summary>Shape of the policy.</summary>
     public ModelConfig Policy { get; init; } = KnownShapes.Find("gpt2")!;

@@ -1,6 +1,7 @@
 using System.Globalization;
+using Rlhf.Tracking;
 
-namespace Rlhf.Tracking;
+namespace Rlhf.Runs;
 
 /// <summary>One metric of a run.</summary>
 /// <param name="Steps">The steps at which it was logged, ascending.</param>

@@ -1,9 +1,9 @@
-using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json;
+using Rlhf.Evaluation;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 
-namespace Rlhf.Evaluation;
+namespace Rlhf.Runs;
 
 /// <summary>Rewards in a <see cref="RunSummary"/>.</summary>
 /// <param name="Mean">Mean reward.</param>

@@ -1,10 +1,10 @@
 using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json;
+using Rlhf.Evaluation;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 
-namespace Rlhf.Evaluation;
+namespace Rlhf.Runs;
 
 /// <summary>A run's evaluation on held-out queries with every query and response: the content of evaluation.json.</summary>
 /// <param name="Step">Steps that the policy had been trained when it was measured.</param>

@@ -1,20 +1,6 @@
+using Rlhf.Runs;
+
 namespace Rlhf.Studio.Runs;
-
-/// <summary>How it stands with a run.</summary>
-public enum RunState
-{
-    /// <summary>Its process lives.</summary>
-    Running,
-
-    /// <summary>It ended early with a checkpoint of its last step, and can go on from there.</summary>
-    Stopped,
-
-    /// <summary>It did all of its steps.</summary>
-    Finished,
-
-    /// <summary>It ended early, and steps since its last checkpoint are lost.</summary>
-    Killed,
-}
 
 /// <summary>One run as the list shows it.</summary>
 /// <param name="Id">Path of its folder from the runs folder, with slashes.</param>
@@ -29,7 +15,7 @@ public enum RunState
 /// <param name="Checkpoint">The newest checkpoint's step, or null.</param>
 /// <param name="HasReport">Is there a report, or can one be made?</param>
 /// <param name="HasModel">Is there a model that it saved?</param>
-public sealed record RunInfo(
+public sealed record RunListing(
     string Id, string Verb, RunState State, long Step, long? TotalSteps, IReadOnlyDictionary<string, double> Latest,
     DateTime? Started, DateTime? Updated, RunHolder? Holder, long? Checkpoint, bool HasReport, bool HasModel)
 {

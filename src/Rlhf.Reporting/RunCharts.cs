@@ -1,3 +1,5 @@
+using Rlhf.Runs;
+
 namespace Rlhf.Reporting;
 
 /// <summary>The charts of a run, for its report, for pictures and for anything else that shows runs.</summary>
@@ -126,24 +128,24 @@ public static class RunCharts
         };
     }
 
-    private static ChartSeries Of(RunData run, string metric, string name, int color) => new(name, run.Metric(metric), color);
+    private static ChartSeries Of(RunData run, string metric, string name, int color) => new(name, run.Points(metric), color);
 
     private static ChartSeries WithSpread(RunData run, string mean, string std, string name, int color)
     {
-        var spread = run.Metric(std).ToDictionary(p => p.X, p => p.Y);
-        return new(name, [.. run.Metric(mean).Select(p => spread.TryGetValue(p.X, out double s) ? p with { Low = p.Y - s, High = p.Y + s } : p)], color);
+        var spread = run.Points(std).ToDictionary(p => p.X, p => p.Y);
+        return new(name, [.. run.Points(mean).Select(p => spread.TryGetValue(p.X, out double s) ? p with { Low = p.Y - s, High = p.Y + s } : p)], color);
     }
 
     /// <summary>Seconds of each phase of a step on top of each other; what the phases leave of the whole is "other".</summary>
     private static Chart Time(RunData run)
     {
-        var whole = run.Metric(MetricCatalog.StepTime);
+        var whole = run.Points(MetricCatalog.StepTime);
         var left = whole.ToDictionary(p => p.X, p => p.Y);
         var layers = new List<ChartSeries>();
         foreach (var part in MetricCatalog.Phases(run.Metrics.Keys).Where(p => p.Part != "").GroupBy(p => p.Part))
         {
             var sums = new Dictionary<double, double>();
-            foreach (var p in part.SelectMany(phase => run.Metric(phase.Metric)))
+            foreach (var p in part.SelectMany(phase => run.Points(phase.Metric)))
                 sums[p.X] = sums.GetValueOrDefault(p.X) + p.Y;
             layers.Add(new(part.Key, [.. whole.Select(p => new ChartPoint(p.X, sums.GetValueOrDefault(p.X)))], layers.Count + 1));
             foreach (var (x, y) in sums)

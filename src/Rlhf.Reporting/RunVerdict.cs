@@ -1,3 +1,4 @@
+using Rlhf.Runs;
 using Rlhf.Evaluation;
 
 namespace Rlhf.Reporting;
@@ -107,7 +108,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
 
     private static RunVerdict OfPerplexity(RunData run, double perplexity)
     {
-        var measured = run.Metric("eval/perplexity").Where(p => double.IsFinite(p.Y)).ToArray();
+        var measured = run.Points("eval/perplexity").Where(p => double.IsFinite(p.Y)).ToArray();
         if (measured.Length < 2)
             return new(Outcome.Unmeasured, $"Perplexity on held-out text is {Numbers.Short(perplexity)} after {Numbers.Count(run.LastStep, "step")}.");
         var (first, last) = (measured[0], measured[^1]);
@@ -128,8 +129,8 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
             RunState.Stopped => "The run was stopped",
             _ => "The run ended",
         } + " after " + (asked > run.LastStep ? $"{Numbers.Count(run.LastStep)} of {Numbers.Count(asked, "step")}" : Numbers.Count(run.LastStep, "step"));
-        var rewards = run.Metric("env/reward_mean").Where(p => double.IsFinite(p.Y)).Select(p => p.Y).ToArray();
-        var losses = run.Metric("train/loss").Where(p => double.IsFinite(p.Y)).Select(p => p.Y).ToArray();
+        var rewards = run.Points("env/reward_mean").Where(p => double.IsFinite(p.Y)).Select(p => p.Y).ToArray();
+        var losses = run.Points("train/loss").Where(p => double.IsFinite(p.Y)).Select(p => p.Y).ToArray();
         string change = rewards.Length >= 2 ? Change("reward", rewards) : losses.Length >= 2 ? Change("loss", losses) : "";
         return new(Outcome.Unmeasured, $"{how}{change}; nothing was measured on held-out data.");
     }

@@ -2,9 +2,8 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Rlhf.Runtime.Files;
-using Rlhf.Tracking;
 
-namespace Rlhf.Reporting;
+namespace Rlhf.Runs;
 
 /// <summary>How a run ended, or that it did not yet.</summary>
 public enum RunState
@@ -20,6 +19,9 @@ public enum RunState
 
     /// <summary>It ended with an error.</summary>
     Failed,
+
+    /// <summary>Its process is gone without a word, and steps since its last checkpoint are lost. run.json never says this.</summary>
+    Killed,
 }
 
 /// <summary>A process that worked on a run.</summary>
@@ -70,12 +72,13 @@ public sealed record RunInfo(string Verb, long Steps, IReadOnlyList<RunSession> 
         string path = Path.Combine(folder, RunFiles.Info);
         try
         {
-            using var stream = RegularFile.Open(path);
-            return stream.Length > MostBytes ? null : JsonSerializer.Deserialize<RunInfo>(stream, Options);
+            using var stream = RegularFile.Open(path, FileShare.ReadWrite | FileShare.Delete);
+            var info = stream.Length > MostBytes ? null : JsonSerializer.Deserialize<RunInfo>(stream, Options);
+            return info?.Sessions.Any(s => s is null) == true ? null : info;
         }
-        catch (Exception e) when (e is JsonException or NotSupportedException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is JsonException or NotSupportedException or InvalidOperationException or IOException or UnauthorizedAccessException)
         {
-            return null;
+            return null; // InvalidOperationException: text that is not Unicode
         }
     }
 }

@@ -1,4 +1,4 @@
-namespace Rlhf.Reporting;
+namespace Rlhf.Runs;
 
 /// <summary>A metric as people know it.</summary>
 /// <param name="Name">Its name in metrics.jsonl.</param>

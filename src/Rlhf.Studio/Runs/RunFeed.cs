@@ -1,10 +1,11 @@
 using Rlhf.Studio.Files;
+using Rlhf.Runs;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;
 
 /// <summary>Everything that a run has logged, kept up with its files.</summary>
-public sealed class RunData
+public sealed class RunFeed
 {
     private const int MostSamplesOfAStep = 512;
     private readonly Func<string, FileStream?> open;
@@ -15,7 +16,7 @@ public sealed class RunData
     private MetricHistory metrics = new();
     private long[]? sampleSteps;
 
-    internal RunData(RunCatalog runs, string id)
+    internal RunFeed(RunCatalog runs, string id)
     {
         Id = id;
         open = name => runs.Open(id, name);
@@ -124,18 +125,18 @@ public sealed class RunData
 }
 
 /// <summary>Keeps the data of runs that are looked at, and forgets what nobody has looked at for long.</summary>
-public sealed class RunDataCache(RunCatalog runs)
+public sealed class RunFeeds(RunCatalog runs)
 {
     private const int MostRuns = 24;
     private readonly Lock access = new();
-    private readonly Dictionary<string, (RunData Data, long Used)> kept = [];
+    private readonly Dictionary<string, (RunFeed Data, long Used)> kept = [];
 
     /// <summary>A run's data; empty until it is updated.</summary>
-    public RunData Of(string id)
+    public RunFeed Of(string id)
     {
         lock (access)
         {
-            var data = kept.TryGetValue(id, out var known) ? known.Data : new RunData(runs, id);
+            var data = kept.TryGetValue(id, out var known) ? known.Data : new RunFeed(runs, id);
             kept[id] = (data, Environment.TickCount64);
             if (kept.Count > MostRuns)
                 kept.Remove(kept.MinBy(k => k.Value.Used).Key);

@@ -1,6 +1,7 @@
 using Rlhf.Runtime.Files;
+using Rlhf.Tracking;
 
-namespace Rlhf.Tracking;
+namespace Rlhf.Runs;
 
 /// <summary>Names of the files and folders in a run's folder, for all who write or read one.</summary>
 public static class RunFiles
@@ -12,10 +13,10 @@ public static class RunFiles
     public const string Info = "run.json";
 
     /// <summary>One JSON object per step.</summary>
-    public const string Metrics = "metrics.jsonl";
+    public const string Metrics = JsonlSink.MetricsFile;
 
     /// <summary>One JSON object per row of a table: sampled texts, warnings.</summary>
-    public const string Samples = "samples.jsonl";
+    public const string Samples = JsonlSink.SamplesFile;
 
     /// <summary>What the run came to.</summary>
     public const string Summary = "summary.json";
