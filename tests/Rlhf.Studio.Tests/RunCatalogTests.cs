@@ -2,7 +2,7 @@ using Rlhf.Runs;
 using Rlhf.Studio.Pages.Runs;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests;
-using MetricCatalog = Rlhf.Reporting.MetricCatalog;
+using MetricCatalog = Rlhf.Runs.MetricCatalog;
 
 namespace Rlhf.Studio.Tests;
 

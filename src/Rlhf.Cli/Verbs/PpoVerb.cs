@@ -114,7 +114,7 @@ internal static class PpoVerb
         string source = QueryFlags.Source(dataset);
 
         var device = context.Settings.Get<ComputeFlags>().Start();
-        context.Settings.Get<ComputeFlags>().CheckMemory(MemoryPlan.ForPpo(
+        context.Settings.Get<ComputeFlags>().CheckMemory(PpoMemory.Plan(
             $"PPO on {policyFolder}", config, ModelShape.Of(policyFolder), refFolder is null ? null : ModelShape.Of(refFolder),
             [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelShape.Of)], lengths.QueryLengths,
             lengths.ResponseLengths, device),

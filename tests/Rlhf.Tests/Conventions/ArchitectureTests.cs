@@ -36,17 +36,16 @@ public sealed class ArchitectureTests
         int level = Array.FindIndex(Levels, l => l.Contains(room));
         Assert.True(level >= 0, $"Rlhf.{room} is no room that this test knows.");
         string[] above = [.. Levels.Skip(level + 1).SelectMany(l => l).Intersect(Rooms).Select(r => "Rlhf." + r)];
-        Holds(Types.InAssembly(Library).That().ResideInNamespaceMatching($@"^Rlhf\.{room}(\.|$)").ShouldNot().HaveDependencyOnAny(
-            [.. above, "Rlhf.Reporting", "Rlhf.Cli", "Rlhf.Studio"]));
+        NothingUses(Library, [.. above, "Rlhf.Reporting", "Rlhf.Cli", "Rlhf.Studio"], within: $"Rlhf.{room}.");
     }
 
     [Fact]
     public void ReportingUsesTheLibraryAlone() =>
-        Holds(Types.InAssembly(typeof(RunReport).Assembly).ShouldNot().HaveDependencyOnAny("Rlhf.Cli", "Rlhf.Studio"));
+        NothingUses(typeof(RunReport).Assembly, ["Rlhf.Cli", "Rlhf.Studio"]);
 
     [Fact]
     public void TheStudioDoesNotKnowTheCommand() =>
-        Holds(Types.InAssembly(typeof(StudioHost).Assembly).ShouldNot().HaveDependencyOnAny("Rlhf.Cli"));
+        NothingUses(typeof(StudioHost).Assembly, ["Rlhf.Cli"]);
 
     /// <summary>A family is named in its own folder and in the list of families, nowhere else.</summary>
     [Fact]
@@ -55,21 +54,18 @@ public sealed class ArchitectureTests
         string[] families = [.. Rlhf.Models.ModelFamilies.All.Select(f => f.GetType().Namespace!).Where(n => n != "Rlhf.Models").Distinct()];
         Assert.Contains("Rlhf.Models.Gpt2", families);
         foreach (var assembly in (Assembly[])[Library, typeof(RunReport).Assembly, typeof(StudioHost).Assembly, Command])
-            Holds(Types.InAssembly(assembly).That().DoNotResideInNamespaceMatching(@"^Rlhf\.Models(\.|$)").ShouldNot()
-                .HaveDependencyOnAny(families));
+            NothingUses(assembly, families, "Rlhf.", except: "Rlhf.Models.");
     }
 
     /// <summary>An algorithm is named in its own folder, where the kinds of training are listed, and by its verb.</summary>
     [Fact]
     public void NothingAboveTrainingNamesAnAlgorithm()
     {
-        const string ppo = "Rlhf.Training.Ppo";
-        Holds(Types.InAssembly(Library).That().DoNotResideInNamespaceMatching(@"^Rlhf\.(Training\.Ppo|Runs\.Kinds)(\.|$)")
-            .ShouldNot().HaveDependencyOnAny(ppo));
-        foreach (var assembly in (Assembly[])[typeof(RunReport).Assembly, typeof(StudioHost).Assembly])
-            Holds(Types.InAssembly(assembly).ShouldNot().HaveDependencyOnAny(ppo));
-        Holds(Types.InAssembly(Command).That().DoNotResideInNamespaceMatching(@"^Rlhf\.Cli\.(Verbs|Benchmarks)(\.|$)")
-            .ShouldNot().HaveDependencyOnAny(ppo));
+        string[] ppo = ["Rlhf.Training.Ppo"];
+        NothingUses(Library, ppo, "Rlhf.", "Rlhf.Training.Ppo.", "Rlhf.Runs.Kinds.");
+        NothingUses(typeof(RunReport).Assembly, ppo);
+        NothingUses(typeof(StudioHost).Assembly, ppo);
+        NothingUses(Command, ppo, "Rlhf.", "Rlhf.Cli.Verbs.", "Rlhf.Cli.Benchmarks.");
     }
 
     public static TheoryData<string> SourceFiles() => [.. Sources().Select(f => Path.GetRelativePath(Root, f))];
@@ -89,11 +85,22 @@ public sealed class ArchitectureTests
     private static string RoomOf(Type type) =>
         type.Namespace?.Split('.') is ["Rlhf", var room, ..] ? room : "";
 
-    private static void Holds(ConditionList rule)
+    /// <summary>No type of an assembly depends on a namespace; those that a compiler makes of lambdas count as the types they stand in.</summary>
+    /// <param name="assembly">The assembly.</param>
+    /// <param name="namespaces">What must not be used.</param>
+    /// <param name="within">Only types whose full names begin with this.</param>
+    /// <param name="except">Types whose full names begin with one of these may use it.</param>
+    private static void NothingUses(Assembly assembly, string[] namespaces, string within = "Rlhf.", params string[] except)
     {
-        var result = rule.GetResult();
-        Assert.True(result.IsSuccessful, $"These depend on what is above them: {string.Join(", ", result.FailingTypeNames ?? [])}");
+        var names = Types.InAssembly(assembly).ShouldNot().HaveDependencyOnAny(namespaces).GetResult().FailingTypeNames ?? [];
+        string[] failing = [.. names.Where(n => n.StartsWith(within, StringComparison.Ordinal)
+            && !except.Any(e => n.StartsWith(e, StringComparison.Ordinal)))];
+        Assert.True(failing.Length == 0, $"{string.Join(", ", failing)} must not use {string.Join(", ", namespaces)}.");
     }
+
+    [Fact]
+    public void TheRuleFindsWhatIsThere() => Assert.NotEmpty(
+        Types.InAssembly(Library).ShouldNot().HaveDependencyOnAny("Rlhf.Training.Ppo").GetResult().FailingTypeNames);
 
     private static IEnumerable<string> Sources() => Directory.EnumerateFiles(Root, "*.cs", SearchOption.AllDirectories)
         .Where(f => !f.Contains($"{Path.DirectorySeparatorChar}obj{Path.DirectorySeparatorChar}", StringComparison.Ordinal)).Order();

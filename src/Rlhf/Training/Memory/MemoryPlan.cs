@@ -1,9 +1,7 @@
 using System.Globalization;
-using Rlhf.Data.Batching;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
-using Rlhf.Training.Ppo;
 using TorchSharp;
 
 namespace Rlhf.Training.Memory;
@@ -25,50 +23,10 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
 {
     // libtorch's code, the runtime, and what both keep for themselves.
     private const long ProgramBytes = 400L << 20;
-    private const int FloatBytes = 4;
+    internal const int FloatBytes = 4;
 
     /// <summary>The sum, in bytes.</summary>
     public long TotalBytes => Items.Sum(i => i.Bytes);
-
-    /// <summary>A PPO run.</summary>
-    /// <param name="task">What is to be done with which model.</param>
-    /// <param name="config">The settings.</param>
-    /// <param name="policy">The policy.</param>
-    /// <param name="reference">The reference, where it is another model.</param>
-    /// <param name="scorers">Reward model and judge, where they are models of this process.</param>
-    /// <param name="queryLengths">Lengths of queries.</param>
-    /// <param name="responseLengths">Lengths of responses.</param>
-    /// <param name="device">Where the run computes.</param>
-    public static MemoryPlan ForPpo(string task, PpoConfig config, ModelShape policy, ModelShape? reference, IReadOnlyList<ModelShape> scorers,
-        LengthSampler queryLengths, LengthSampler responseLengths, torch.Device device)
-    {
-        int trained = policy.Layers - Math.Min(policy.Layers, config.NumSharedLayers ?? 0);
-        // Shared layers and the embeddings are frozen and the reference's, too.
-        long trainable = config.NumSharedLayers is null ? policy.Parameters : trained * policy.LayerParameters + 2L * policy.Width;
-        long ofReference = reference?.Parameters ?? trainable;
-        int[] rows = Rows(config.MiniBatchSize, queryLengths, responseLengths);
-        long responses = (long)(config.MiniBatchSize * Mean(responseLengths));
-        long longest = (long)queryLengths.MaxValue + responseLengths.MaxValue - 2;
-        long cache = Math.Min(2L << 30, config.BatchSize * longest * policy.CacheBytesPerToken());
-        MemoryItem[] update =
-        [
-            Activations(policy, rows, device, training: false, trained), Backward(policy, rows), Logits(policy, responses),
-        ];
-        MemoryItem[] rollout =
-        [
-            new("keys and values of the rollout", $"{config.BatchSize:N0} rows × {longest:N0} tokens × {policy.Layers} layers", cache),
-            new("logits of the rollout", $"{config.BatchSize:N0} rows × {policy.VocabSize:N0}",
-                2L * config.BatchSize * policy.VocabSize * FloatBytes),
-        ];
-        return new(task,
-        [
-            Weights("policy", policy.Parameters), Weights("reference", ofReference),
-            .. scorers.Select(s => Weights("reward model or judge", s.Parameters)), Weights("gradients", trainable),
-            Moments(trainable), .. update.Sum(i => i.Bytes) >= rollout.Sum(i => i.Bytes) ? update : rollout, Program,
-        ],
-        $"Lower MiniBatchSize (now {config.MiniBatchSize}; raise GradientAccumulationSteps by as much), freeze and share lower layers with "
-            + "NumSharedLayers, ask for shorter responses, or take a smaller model.");
-    }
 
     /// <summary>Supervised fine-tuning, or reward modelling.</summary>
     /// <param name="task">What is to be done with which model.</param>
@@ -119,36 +77,25 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
             + string.Join('\n', lines) + $"\n  {Remedies} IgnoreMemory tries all the same.";
     }
 
-    private static MemoryItem Program => new("program", "libtorch and the runtime", ProgramBytes);
+    internal static MemoryItem Program => new("program", "libtorch and the runtime", ProgramBytes);
 
-    private static MemoryItem Weights(string name, long count) => new(name, $"{count:N0} × {FloatBytes} bytes", count * FloatBytes);
+    internal static MemoryItem Weights(string name, long count) => new(name, $"{count:N0} × {FloatBytes} bytes", count * FloatBytes);
 
-    private static MemoryItem Moments(long count) => new("Adam's moments", $"{count:N0} × 2 × {FloatBytes} bytes", 2 * count * FloatBytes);
+    internal static MemoryItem Moments(long count) => new("Adam's moments", $"{count:N0} × 2 × {FloatBytes} bytes", 2 * count * FloatBytes);
 
-    private static MemoryItem Activations(ModelShape model, IReadOnlyCollection<int> rows, torch.Device device, bool training, int layers) =>
+    internal static MemoryItem Activations(ModelShape model, IReadOnlyCollection<int> rows, torch.Device device, bool training, int layers) =>
         new("activations", $"{rows.Count:N0} rows, {rows.Sum(l => (long)l):N0} tokens × {layers} layers of width {model.Width:N0}",
             model.ActivationBytes(rows, device, training, layers));
 
-    private static MemoryItem Backward(ModelShape model, IReadOnlyCollection<int> rows) =>
+    internal static MemoryItem Backward(ModelShape model, IReadOnlyCollection<int> rows) =>
         new("backward pass", "one layer's gradients", model.BackwardBytes(rows));
 
     /// <summary>Three tensors of the head's chunk.</summary>
-    private static MemoryItem Logits(ModelShape model, long tokens)
+    internal static MemoryItem Logits(ModelShape model, long tokens)
     {
         long chunk = Math.Min(tokens, OutputHead.ChunkRows(model.VocabSize));
         return new("logits", $"{chunk:N0} tokens × {model.VocabSize:N0}, three at a time", 3 * chunk * model.VocabSize * FloatBytes);
     }
-
-    /// <summary>Row lengths of a minibatch: one as long as can be, the others of mean length.</summary>
-    private static int[] Rows(int count, LengthSampler queries, LengthSampler responses)
-    {
-        int[] rows = new int[count];
-        Array.Fill(rows, (int)Math.Ceiling(Mean(queries) + Mean(responses)));
-        rows[0] = queries.MaxValue + responses.MaxValue - 2;
-        return rows;
-    }
-
-    private static double Mean(LengthSampler lengths) => (lengths.MinValue + lengths.MaxValue - 1) / 2.0;
 
     private static string Gigabytes(long bytes) => (bytes / 1e9).ToString("N1", CultureInfo.InvariantCulture) + " GB";
 }

@@ -46,7 +46,7 @@ public sealed class MemoryPlanTests
         var size = (new Gpt2Config { NEmbd = 8192, NHead = 64, NLayer = 86, VocabSize = 32000, NPositions = 4096 }).Shape;
         // 86 · (12 D² + 13 D) + (V + P + 2) D, by hand.
         Assert.Equal(86 * (12L * 8192 * 8192 + 13 * 8192) + (32000 + 4096 + 2) * 8192L, size.Parameters);
-        var plan = MemoryPlan.ForPpo("PPO on big", new(), size, null, [], new LengthSampler(2, 8), new LengthSampler(4, 16), torch.CPU);
+        var plan = PpoMemory.Plan("PPO on big", new(), size, null, [], new LengthSampler(2, 8), new LengthSampler(4, 16), torch.CPU);
         Assert.Equal(16 * size.Parameters, plan.Items.Where(i => i.Name is "policy" or "gradients" or "Adam's moments").Sum(i => i.Bytes));
         Assert.Equal(4 * size.Parameters, plan.Items.Single(i => i.Name == "reference").Bytes);
         var error = Assert.Throws<ConfigurationException>(() => plan.ThrowIfTooLarge((24_000_000_000, "on this machine")));
@@ -78,14 +78,14 @@ public sealed class MemoryPlanTests
             Assert.InRange(bert.Shape.Parameters, model.Parameters.ElementCount - 2000, model.Parameters.ElementCount);
     }
 
-    private static double Ppo(int batch, int mini, int? shared, int responseMin, int responseMax) => MemoryPlan.ForPpo(
+    private static double Ppo(int batch, int mini, int? shared, int responseMin, int responseMax) => PpoMemory.Plan(
         "PPO", new PpoConfig { BatchSize = batch, MiniBatchSize = mini, NumSharedLayers = shared }, Gpt2Small, null, [DistilBert],
         new LengthSampler(2, 8), new LengthSampler(responseMin, responseMax), torch.CPU).TotalBytes / (double)MiB;
 
     private static double Shipped()
     {
         ModelShape Of(string name) => ModelShape.Of(Path.Combine(Fixtures.Repository(), "models", name));
-        return MemoryPlan.ForPpo("PPO", new PpoConfig { BatchSize = 64, MiniBatchSize = 32 }, Of("imdb-gpt2-tiny"), null,
+        return PpoMemory.Plan("PPO", new PpoConfig { BatchSize = 64, MiniBatchSize = 32 }, Of("imdb-gpt2-tiny"), null,
             [Of("imdb-distilbert-tiny"), Of("imdb-bert-tiny")], new LengthSampler(2, 8), new LengthSampler(4, 16),
             torch.CPU).TotalBytes / (double)MiB;
     }
