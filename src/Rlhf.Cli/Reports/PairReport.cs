@@ -20,12 +20,12 @@ internal static class PairReport
     /// <param name="Evaluation">Held-out pairs; null when there are none.</param>
     public sealed record Outcome(RewardMoments? Moments, PairEvaluation? Evaluation);
 
-    /// <summary>Centers the reward, if that is wanted and the model has a bias for it, and measures it on held-out pairs as PPO will read them.</summary>
+    /// <summary>Centers the reward, if that is wanted, and measures it on held-out pairs as PPO will read them.</summary>
     public static Outcome Finish(
         SequenceClassifier model, ITokenizer tokenizer, IReadOnlyList<PreferencePair> train,
         IReadOnlyList<PreferencePair> heldOut, bool center)
     {
-        var moments = center && model.CanShiftLogits ? RewardCentering.Center(model, tokenizer, [.. train.Take(PairsForCentering)]) : null;
+        var moments = center ? RewardCentering.Center(model, tokenizer, [.. train.Take(PairsForCentering)]) : null;
         var evaluation = heldOut.Count == 0 ? null : PairEvaluation.Of(new RewardModelReward(model, tokenizer), heldOut);
         return new(moments, evaluation);
     }

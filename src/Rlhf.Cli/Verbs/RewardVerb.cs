@@ -11,6 +11,7 @@ using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Runs;
+using Rlhf.Runtime;
 using Rlhf.Reporting;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
@@ -39,7 +40,7 @@ internal sealed record RewardFlags
     [ValueName("NAMES")]
     public string? NewHead { get; init; }
 
-    [Description("Pairs: shift the reward so that its mean over training answers is 0; unset: yes.")]
+    [Description("Pairs: shift the reward so that its mean over training answers is 0; unset: yes, where the model has a bias for it.")]
     public bool? NormalizeReward { get; init; }
 
     [Description("Element type of the stored weights.")]
@@ -87,7 +88,7 @@ internal static class RewardVerb
         return options.Pairs is { } pairs
             ? Train(context, source, LoadPairs(context, pairs), (t, rows) => TellingPairs(context, t, rows), (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (model, tokenizer, rows) =>
-                PairReport.Finish(model, tokenizer, rows.Train, rows.HeldOut, options.NormalizeReward ?? true))
+                PairReport.Finish(model, tokenizer, rows.Train, rows.HeldOut, options.NormalizeReward ?? model.CanShiftLogits))
             : Train(context, source, LoadReviews(context, source), (_, rows) => rows, (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (_, _, _) => null);
     }
@@ -110,6 +111,9 @@ internal static class RewardVerb
         var tokenizer = AutoTokenizer.FromPretrained(source);
         CheckMemory(LongestRows(rows.Train, tokenizer, config, size.MaxPositions));
         using var model = Open(source, options, config, device);
+        if (options.NormalizeReward == true && !model.CanShiftLogits)
+            throw new ConfigurationException(["--normalize-reward shifts the bias of the model's last norm, and this model has none; leave it out, and let PPO "
+                + "scale and center scores with --use-score-scaling and --use-score-norm."]);
         using var trainer = new RewardTrainer(model, tokenizer, config);
         rows = select(trainer, rows);
         using var folder = RunFolder.Open("reward", context);
@@ -123,7 +127,7 @@ internal static class RewardVerb
             ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
             ("labels", string.Join(", ", model.Labels)),
             (options.Pairs is null ? "texts" : "pairs", $"{rows.Train.Count:N0} to train on, {rows.HeldOut.Count:N0} held out"),
-            ("plan", $"{Numbers.Count(steps, "step")} of {perStep:N0}, texts of up to {config.MaxLength ?? model.MaxPositions:N0} tokens"),
+            ("plan", $"{Numbers.Count(steps, "step")} of {perStep:N0}, texts of up to {config.LengthFor(model.MaxPositions):N0} tokens"),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
         ]);
@@ -169,7 +173,7 @@ internal static class RewardVerb
     /// <summary>Tokens of the longest texts of a minibatch; the longest by characters stand for the longest by tokens.</summary>
     private static int[] LongestRows<T>(IReadOnlyList<T> rows, ITokenizer tokenizer, RewardConfig config, int positions)
     {
-        int longest = Math.Min(config.MaxLength ?? positions, positions);
+        int longest = config.LengthFor(positions);
         return [.. rows.Select(row => row switch
         {
             Review review => new[] { review.Text },

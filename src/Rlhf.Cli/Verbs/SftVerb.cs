@@ -94,7 +94,7 @@ internal static class SftVerb
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, null, device, predictsTokens: true), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = AutoModelForCausalLM.FromPretrained(source, device);
-        int length = Math.Min(config.MaxLength ?? model.MaxPositions, model.MaxPositions);
+        int length = config.LengthFor(model.MaxPositions);
         int end = LanguageModels.EndToken(source, model, tokenizer);
 
         var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);

@@ -29,7 +29,9 @@ public sealed class LanguageModelEvaluator
             throw OutsideVocabulary(startToken.Value);
     }
 
-    /// <summary>Longest window in tokens; null takes the model's limit.</summary>
+    private const int LongestDefaultWindow = 1024;
+
+    /// <summary>Longest window in tokens; null takes the model's limit, and at most 1024.</summary>
     public int? MaxLength { get; init; }
 
     /// <summary>Scores texts; empty texts add nothing.</summary>
@@ -42,7 +44,7 @@ public sealed class LanguageModelEvaluator
     public LanguageModelScore Evaluate(
         IEnumerable<string> texts, Action<int>? progress = null, CancellationToken cancellation = default)
     {
-        int window = MaxLength ?? model.MaxPositions;
+        int window = MaxLength ?? Math.Min(model.MaxPositions, LongestDefaultWindow);
         if (window < 2 || window > model.MaxPositions)
             throw new ArgumentException(
                 $"MaxLength is {window}; it must be from 2 to the model's limit of {model.MaxPositions} tokens.");

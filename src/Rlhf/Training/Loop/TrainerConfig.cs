@@ -43,9 +43,16 @@ public abstract record TrainerConfig
     [Description("Minibatches per optimizer step.")]
     public int GradientAccumulationSteps { get; init; } = 1;
 
-    /// <summary>Most tokens of an example; null, the default, takes the model's limit.</summary>
-    [Description("Most tokens of a sequence or text; unset: the model's limit.")]
+    /// <summary>Most tokens of an example where none are given, as in TRL: models of today read far longer texts than a machine can train on.</summary>
+    public const int DefaultMaxLength = 1024;
+
+    /// <summary>Most tokens of an example; null, the default, takes the model's limit, and at most <see cref="DefaultMaxLength"/>.</summary>
+    [Description("Most tokens of a sequence or text; unset: 1024, or the model's limit where that is lower.")]
     public virtual int? MaxLength { get; init; }
+
+    /// <summary>Most tokens of an example for a model.</summary>
+    /// <param name="maxPositions">Most tokens that the model reads.</param>
+    public int LengthFor(int maxPositions) => Math.Min(MaxLength ?? DefaultMaxLength, maxPositions);
 
     /// <summary>Largest gradient norm, 1 by default; null leaves gradients as they are.</summary>
     [Description("Largest gradient norm; unset: no clipping.")]

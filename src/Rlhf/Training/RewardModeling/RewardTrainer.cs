@@ -30,7 +30,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
             problems.Add($"MaxLength is {config.MaxLength}; this model reads at most {model.MaxPositions} tokens.");
         ConfigurationException.ThrowIfAny(problems);
         (this.model, this.config) = (model, config);
-        examples = new RewardExamples(tokenizer, config.MaxLength ?? model.MaxPositions);
+        examples = new RewardExamples(tokenizer, config.LengthFor(model.MaxPositions));
         loop = new(new RewardObjective(model, examples, config), config);
     }
 

@@ -11,8 +11,8 @@ public sealed record SftConfig : TrainerConfig
     /// <summary>The defaults.</summary>
     public SftConfig() => (LearningRate, LearningRateSchedule, WarmupRatio) = (5e-5, LearningRateSchedule.Cosine, 0.03);
 
-    /// <summary>Tokens per sequence; texts are packed into sequences of this length. Null, the default, takes the model's context.</summary>
-    [Description("Tokens per sequence; unset: the model's context.")]
+    /// <summary>Tokens per sequence; texts are packed into sequences of this length. Null, the default, takes the model's context, and at most 1024.</summary>
+    [Description("Tokens per sequence; unset: 1024, or the model's context where that is shorter.")]
     public override int? MaxLength { get; init; }
 
     /// <summary>
