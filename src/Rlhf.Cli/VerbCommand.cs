@@ -1,8 +1,8 @@
 using Rlhf.Models;
 using System.CommandLine;
-using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Runs;
 using Rlhf.Runtime.Text;
 
 namespace Rlhf.Cli;
@@ -62,6 +62,12 @@ internal sealed class VerbCommand : Command
 
     public SettingsBinder Settings { get; }
 
+    /// <summary>The kind of training that the verb is; null for verbs that do not train.</summary>
+    public TrainingKind? Kind => TrainingKinds.Find(Name);
+
+    /// <summary>What ships and stands in for settings that name nothing, by their keys in config.yaml; none by default.</summary>
+    public IReadOnlyDictionary<string, string> Shipped { get; init; } = new Dictionary<string, string>();
+
     public IReadOnlyList<Option> CommonOptions { get; }
 
     private int Invoke(ParseResult command, Func<VerbContext, int> run)
@@ -79,7 +85,7 @@ internal sealed class VerbCommand : Command
             var chosen = preset?.Invoke(Settings.Preview(command, file));
             var bound = Settings.Bind(command, file, chosen, withInputs: true);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
-            bool isTraining = bound.Find<CheckpointFlags>() is not null;
+            bool isTraining = Kind is not null;
             using var interruption = new Interruption(isTraining);
             if (isTraining)
                 interruption.OutliveTerminal();

@@ -8,8 +8,11 @@ public static class RunCharts
     private const int Bins = 24;
 
     /// <summary>Curves over the steps; those without a value are left out.</summary>
-    public static IReadOnlyList<Chart> Curves(RunData run) => [.. (run.Verb == "ppo" || run.Metrics.ContainsKey("objective/kl")
-        ? Ppo(run) : Training(run)).Where(c => c.Series.Any(s => s.Points.Any(p => double.IsFinite(p.Y))))];
+    public static IReadOnlyList<Chart> Curves(RunData run)
+    {
+        var charts = run.Kind.Charts.Select(chart => Lines(run, chart));
+        return [.. (run.Kind.Phases.Count == 0 ? charts : charts.Append(Time(run))).Where(c => c.Series.Any(s => s.Points.Any(p => double.IsFinite(p.Y))))];
+    }
 
     /// <summary>How rewards are distributed before and after; null when there are none.</summary>
     public static Chart? Rewards(RunData run)
@@ -73,44 +76,20 @@ public static class RunCharts
         };
     }
 
-    private static IEnumerable<Chart> Ppo(RunData run)
+    private static Chart Lines(RunData run, MetricChart chart)
     {
-        const string spread = "band: \u00b1 one standard deviation";
-        yield return Lines(run, "reward", MetricCatalog.TitleOf("env/reward_mean"), $"mean of each step's batch, {spread}",
-            WithSpread(run, "env/reward_mean", "env/reward_std", "reward", 1));
-        yield return Line(run, "kl", MetricCatalog.Kl, "nats per response", 2, fromZero: true);
-        yield return Line(run, "kl-coefficient", "objective/kl_coef", "weight of the KL penalty in the reward", 4, fromZero: true);
-        yield return Line(run, "policy-loss", "ppo/loss/policy", "mean over minibatches", 1);
-        yield return Line(run, "value-loss", "ppo/loss/value", "mean over minibatches", 3, fromZero: true);
-        yield return Line(run, "entropy", "ppo/policy/entropy", "nats per token, of the policy's distribution", 5);
-        yield return Lines(run, "clipping", MetricCatalog.TitleOf("ppo/policy/clipfrac"), "share of tokens whose update was clipped",
-            Of(run, "ppo/policy/clipfrac", "policy", 1), Of(run, "ppo/val/clipfrac", "value", 3)) with
-        { FromZero = true };
-        yield return Lines(run, "lengths", "Lengths", $"tokens, mean of each step's batch, {spread}",
-            WithSpread(run, "tokens/responses_len_mean", "tokens/responses_len_std", "response", 1),
-            WithSpread(run, "tokens/queries_len_mean", "tokens/queries_len_std", "query", 0)) with
-        { FromZero = true };
-        yield return Line(run, "learning-rate", "ppo/learning_rate", "", 6, fromZero: true);
-        yield return Line(run, "gradient", "ppo/grad_norm", "before clipping", 7, fromZero: true);
-        yield return Time(run);
+        string title = chart.Title ?? MetricCatalog.TitleOf(chart.Lines[0].Metric);
+        return Lines(run, chart.Name, title, chart.Note, [.. chart.Lines.Select(line =>
+            line.Spread is { } spread ? WithSpread(run, line.Metric, spread, NameOf(line), line.Color) : Of(run, line.Metric, NameOf(line), line.Color))])
+            with { FromZero = chart.FromZero };
     }
 
-    private static IEnumerable<Chart> Training(RunData run)
+    private static string NameOf(MetricLine line)
     {
-        yield return Lines(run, "loss", "Loss", run.Verb == "sft" ? "nats per token" : "", Of(run, "train/loss", "training", 1), Of(run, "eval/loss", "held out", 2));
-        yield return Lines(run, "accuracy", "Accuracy", "share that is right", Of(run, "train/accuracy", "training", 1), Of(run, "eval/accuracy", "held out", 2));
-        yield return Line(run, "perplexity", "eval/perplexity", "", 2);
-        yield return Line(run, "learning-rate", "train/learning_rate", "", 6, fromZero: true);
-        yield return Line(run, "gradient", "train/grad_norm", "before clipping", 7, fromZero: true);
-        yield return Line(run, "speed", "train/tokens_per_second", "since the start", 3, fromZero: true);
-    }
-
-    /// <summary>A chart of one metric under its own title.</summary>
-    private static Chart Line(RunData run, string name, string metric, string note, int color, bool fromZero = false)
-    {
-        string title = MetricCatalog.TitleOf(metric);
-        string inText = char.IsUpper(title[1]) ? title : char.ToLowerInvariant(title[0]) + title[1..];
-        return Lines(run, name, title, note, Of(run, metric, inText, color)) with { FromZero = fromZero };
+        if (line.Label is { } label)
+            return label;
+        string title = MetricCatalog.TitleOf(line.Metric);
+        return title.Length > 1 && char.IsUpper(title[1]) ? title : char.ToLowerInvariant(title[0]) + title[1..];
     }
 
     private static Chart Lines(RunData run, string name, string title, string note, params ChartSeries[] series)

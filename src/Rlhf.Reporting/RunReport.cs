@@ -41,7 +41,7 @@ public static class RunReport
             <meta http-equiv="Content-Security-Policy" content="{policy}"/>
             <meta name="viewport" content="width=device-width, initial-scale=1"/>
             <link rel="icon" href="data:,"/>
-            <title>{run.Name} — {What(run)}</title>
+            <title>{run.Name} — {run.Kind.Title}</title>
             <style>{Html.Trusted(Newlines(ReportStyle.Css))}</style>
             </head>
             <body>
@@ -66,19 +66,11 @@ public static class RunReport
 
     private static string Newlines(string text) => text.ReplaceLineEndings("\n");
 
-    private static string What(RunData run) => run.Verb switch
-    {
-        "ppo" => "PPO",
-        "sft" => "supervised fine-tuning",
-        "reward" => "reward model",
-        _ => "training run",
-    };
-
     private static Html Head(RunData run, RunVerdict verdict)
     {
         string word = verdict.Outcome switch
         {
-            Outcome.Improved => run.Verb == "reward" ? "Better than chance" : "Improved",
+            Outcome.Improved => verdict.IsAgainstChance ? "Better than chance" : "Improved",
             Outcome.Doubtful => "Doubtful",
             Outcome.Unclear => "No clear change",
             Outcome.Worse => "Worse",
@@ -89,7 +81,7 @@ public static class RunReport
         long asked = run.Info?.Steps ?? 0;
         string[] facts =
         [
-            What(run), (asked > run.LastStep ? $"{Numbers.Count(run.LastStep)} of " : "") + Numbers.Count(Math.Max(asked, run.LastStep), "step"),
+            run.Kind.Title, (asked > run.LastStep ? $"{Numbers.Count(run.LastStep)} of " : "") + Numbers.Count(Math.Max(asked, run.LastStep), "step"),
             .. run.Number("seconds") is { } seconds ? [Numbers.Duration(seconds)] : Array.Empty<string>(),
             .. when == "" ? Array.Empty<string>() : [when],
         ];
@@ -225,7 +217,7 @@ public static class RunReport
         return charts.Count == 0 ? Html.Empty : Html.Of($"""
             <section>
             <h2>How it went</h2>
-            <p class="note">Over the steps of training. Point at a curve to read it, or go along it with the arrow keys.</p>
+            <p class="note">Over the {run.Kind.Axis}s of training. Point at a curve to read it, or go along it with the arrow keys.</p>
             <div class="charts">{Html.Join(charts.Select((chart, i) => Figure(chart, "c" + i, chart.Kind == ChartKind.Stack && i % 2 == 0)))}</div>
             </section>
             """);
@@ -275,7 +267,7 @@ public static class RunReport
 
     private static Html Reproduction(RunData run, IReadOnlyList<RunSetting> settings)
     {
-        string verb = run.Verb == "" ? "ppo" : run.Verb;
+        string verb = run.Verb == "" ? "VERB" : run.Verb;
         var sessions = run.Info?.Sessions ?? [];
         var seed = settings.FirstOrDefault(s => s.Name == "seed")?.Value;
         string facts = string.Join(" · ", ((string?[])[seed is null ? null : $"seed {seed}", sessions.LastOrDefault() is { } s ? $"Rlhf {s.Version}" : null,

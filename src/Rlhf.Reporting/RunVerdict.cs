@@ -30,6 +30,9 @@ public enum Outcome
 /// <param name="Sentence">In a sentence.</param>
 public sealed record RunVerdict(Outcome Outcome, string Sentence)
 {
+    /// <summary>Is the outcome one against chance, rather than against what was before?</summary>
+    public bool IsAgainstChance { get; init; }
+
     // Below these shares of what it was, the variety of the responses has become less, or collapsed.
     private const double LessVaried = 0.85, Collapsed = 0.5;
 
@@ -38,8 +41,7 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
         : run.Info?.State is RunState.Running ? Unmeasured(run)
         : run.Evaluation is { } evaluation && evaluation.Step == run.LastStep ? OfComparison(evaluation.Comparison)
         : run.Number("reward_after", "mean") is not null ? OfSummary(run)
-        : run.Verb == "reward" && (run.Number("held_out_pairs", "accuracy") ?? run.Number("eval_accuracy")) is { } accuracy ? OfAccuracy(run, accuracy)
-        : run.Verb == "sft" && run.Number("eval_perplexity") is { } perplexity ? OfPerplexity(run, perplexity)
+        : run.Kind.HeldOut.FirstOrDefault(m => run.Number(m.Number.Split('.')) is not null) is { } measure ? OfMeasure(run, measure)
         : Unmeasured(run);
 
     private static RunVerdict OfComparison(EvaluationComparison c)
@@ -93,27 +95,37 @@ public sealed record RunVerdict(Outcome Outcome, string Sentence)
         return new(outcome, text + distance + variety + ".");
     }
 
-    private static RunVerdict OfAccuracy(RunData run, double accuracy)
+    private static RunVerdict OfMeasure(RunData run, HeldOutMeasure measure)
     {
-        bool isPairs = run.Number("held_out_pairs", "accuracy") is not null;
-        double? count = isPairs ? run.Number("held_out_pairs", "pairs") : run.Number("eval_examples");
-        var interval = isPairs ? run.Interval("held_out_pairs", "accuracy_ci95") : count is > 0 and var n ? ConfidenceInterval.OfShare(accuracy, n) : (ConfidenceInterval?)null;
-        string range = interval is { } i ? $" (95 % interval {Numbers.Percent(i.Low)} to {Numbers.Percent(i.High)})" : "";
-        string what = isPairs ? "The reward model prefers the answer that people chose in" : "The reward model is right about";
-        string of = count is { } c ? $" of {Numbers.Count((long)c, isPairs ? "held-out pair" : "held-out text")}" : "";
-        var outcome = interval is { Low: > 0.5 } ? Outcome.Improved : interval is { High: < 0.5 } ? Outcome.Worse : Outcome.Unclear;
-        return new(outcome, $"{what} {Numbers.Percent(accuracy)}{of}{range}"
-            + (outcome == Outcome.Unclear ? ", which two equally likely answers would give by chance." : "."));
+        double value = run.Number(measure.Number.Split('.'))!.Value;
+        return measure.Chance is { } chance ? OfShare(run, measure, value, chance) : OfCurve(run, measure, value);
     }
 
-    private static RunVerdict OfPerplexity(RunData run, double perplexity)
+    /// <summary>A share, against what chance would give.</summary>
+    private static RunVerdict OfShare(RunData run, HeldOutMeasure measure, double share, double chance)
     {
-        var measured = run.Points("eval/perplexity").Where(p => double.IsFinite(p.Y)).ToArray();
+        double? count = measure.Count is { } place ? run.Number(place.Split('.')) : null;
+        var interval = measure.Interval is { } known ? run.Interval(known.Split('.')) : count is > 0 and var n ? ConfidenceInterval.OfShare(share, n) : (ConfidenceInterval?)null;
+        string range = interval is { } i ? $" (95 % interval {Numbers.Percent(i.Low)} to {Numbers.Percent(i.High)})" : "";
+        string of = count is { } c ? $" of {Numbers.Count((long)c, measure.Unit)}" : "";
+        var outcome = interval is { } wide && wide.Low > chance ? Outcome.Improved
+            : interval is { } narrow && narrow.High < chance ? Outcome.Worse : Outcome.Unclear;
+        return new(outcome, $"{measure.Subject} {Numbers.Percent(share)}{of}{range}"
+            + (outcome != Outcome.Unclear ? "." : chance == 0.5 ? ", which two equally likely answers would give by chance." : ", which chance would give."))
+        {
+            IsAgainstChance = true,
+        };
+    }
+
+    /// <summary>A number that was also measured on the way: better or worse than at first.</summary>
+    private static RunVerdict OfCurve(RunData run, HeldOutMeasure measure, double value)
+    {
+        ChartPoint[] measured = measure.Metric is { } metric ? [.. run.Points(metric).Where(p => double.IsFinite(p.Y))] : [];
         if (measured.Length < 2)
-            return new(Outcome.Unmeasured, $"Perplexity on held-out text is {Numbers.Short(perplexity)} after {Numbers.Count(run.LastStep, "step")}.");
+            return new(Outcome.Unmeasured, $"{measure.Subject} is {Numbers.Short(value)} after {Numbers.Count(run.LastStep, "step")}.");
         var (first, last) = (measured[0], measured[^1]);
-        return new(last.Y < first.Y ? Outcome.Improved : Outcome.Worse,
-            $"Perplexity on held-out text {(last.Y < first.Y ? "fell" : "rose")} from {Numbers.Short(first.Y)} at step {Numbers.Count((long)first.X)} to "
+        return new((measure.HigherIsBetter ? last.Y > first.Y : last.Y < first.Y) ? Outcome.Improved : Outcome.Worse,
+            $"{measure.Subject} {(last.Y < first.Y ? "fell" : "rose")} from {Numbers.Short(first.Y)} at step {Numbers.Count((long)first.X)} to "
             + $"{Numbers.Short(last.Y)} at step {Numbers.Count((long)last.X)}.");
     }
 

@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Rlhf.Cli.Settings;
+using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Flags;
 
@@ -12,12 +13,15 @@ internal sealed record CheckpointFlags
         + "else the newest in runs/, and a new one where there is none.")]
     [ValueName("DIR|auto")]
     [BareValue(Auto)]
+    [NotRecorded]
     public string? Resume { get; init; }
 
     [Description("Steps from one checkpoint to the next; 0: none; unset: one every 10 minutes. Ctrl-C and SIGTERM also leave one.")]
+    [MayChange]
     public int? SaveEvery { get; init; }
 
     [Description("Checkpoints to keep: the newest so many, and the best one.")]
+    [MayChange]
     public int KeepLast { get; init; } = 2;
 
     public IEnumerable<string> Validate()

@@ -14,16 +14,19 @@ internal sealed record ComputeFlags
 {
     [Description("Where to compute; auto takes CUDA when there is one.")]
     [ValueName("auto|cpu|cuda|cuda:N")]
+    [MayChange]
     public string Device { get; init; } = "auto";
 
     [Description("CPU threads; unset: one per physical core.")]
     [ValueName("N")]
+    [MayChange]
     public int? Threads { get; init; }
 
     [Description("What matrices are multiplied in: float32, or bfloat16 with float32 sums and weights, faster and less exact.")]
     public MatrixPrecision MatmulPrecision { get; init; }
 
     [Description("Begin even if the models look too large for the memory that is free.")]
+    [NotRecorded]
     public bool IgnoreMemory { get; init; }
 
     public IEnumerable<string> Validate()

@@ -17,6 +17,7 @@ internal sealed record DatasetFlags
     [Description("Texts: a parquet, CSV, JSONL or text file, a folder of them, aclImdb/ or its tar.gz, or the Hub's org/name.")]
     [ValueName("PATH|ORG/NAME")]
     [DataInput]
+    [MayChange]
     public string? Dataset { get; init; }
 
     [Description("Split of a data set that has several; unset: train.")]

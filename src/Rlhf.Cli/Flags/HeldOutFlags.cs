@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using Rlhf.Cli.Settings;
 using Rlhf.Data;
+using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Flags;
 
@@ -10,6 +11,7 @@ internal sealed record HeldOutFlags
     [Description("Other data to evaluate on.")]
     [ValueName("PATH")]
     [DataInput]
+    [MayChange]
     public string? EvalDataset { get; init; }
 
     [Description("Split to evaluate on, such as test.")]

@@ -13,13 +13,16 @@ internal sealed record HubFlags
 {
     [Description("Branch, tag or commit of --model on the Hub; other names take theirs as org/name@NAME.")]
     [ValueName("NAME")]
+    [NotRecorded]
     public string? Revision { get; init; }
 
     [Description("Push the saved model to this repository of the Hub in the end; needs a token in HF_TOKEN.")]
     [ValueName("ORG/NAME")]
+    [NotRecorded]
     public string? PushToHub { get; init; }
 
     [Description("Make that repository private when it is new.")]
+    [NotRecorded]
     public bool Private { get; init; }
 
     public IEnumerable<string> Validate()

@@ -3,12 +3,14 @@ using System.Globalization;
 using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Runtime;
 using Rlhf.Tracking;
 using Rlhf.Tracking.Wandb;
 
 namespace Rlhf.Cli.Flags;
 
 /// <summary>Where metrics go.</summary>
+[MayChange]
 internal sealed record TrackingFlags
 {
     /// <summary>Names of sinks, and of their folders in a run's.</summary>

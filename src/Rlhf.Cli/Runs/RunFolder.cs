@@ -1,4 +1,3 @@
-using Rlhf.Cli.Verbs;
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
@@ -18,9 +17,11 @@ internal sealed record OutputFlags
 {
     [Description("Folder for everything that the run writes; unset: runs/VERB-DATE-TIME.")]
     [ValueName("DIR")]
+    [NotRecorded]
     public string? Output { get; init; }
 
     [Description("Replace what an earlier run left in the output folder.")]
+    [NotRecorded]
     public bool Overwrite { get; init; }
 
     /// <summary>The folder that the user named for something new.</summary>
@@ -45,24 +46,6 @@ internal sealed class RunFolder : IDisposable
         RunFiles.Info, RunFiles.Report, RunFiles.Finished];
     private static readonly string[] OwnFolders =
         [RunFiles.Model, TrackingFlags.TensorBoard, TrackingFlags.Wandb, RunFiles.Checkpoints];
-
-    // Of this run of the command alone, not of what is trained.
-    private static readonly string[] NotOfTheRun =
-    [
-        nameof(ComputeFlags.IgnoreMemory), nameof(OutputFlags.Output), nameof(OutputFlags.Overwrite),
-        nameof(CheckpointFlags.Resume),
-        nameof(HubFlags.PushToHub), nameof(HubFlags.Private), nameof(HubFlags.Revision), // which is pinned
-    ];
-
-    // Which name a model or data has may change: that their content is the same is checked with the checkpoint.
-    private static readonly string[] MayAlwaysChange =
-    [
-        nameof(CheckpointFlags.SaveEvery), nameof(CheckpointFlags.KeepLast), nameof(TrackingFlags.LogWith),
-        nameof(TrackingFlags.WandbProject), nameof(TrackingFlags.RunName),
-        nameof(PpoFlags.Storage), nameof(ComputeFlags.Threads), nameof(ComputeFlags.Device), nameof(PpoFlags.Model),
-        nameof(PpoFlags.RefModel), nameof(PpoFlags.RewardModel), nameof(PpoFlags.Judge), nameof(DatasetFlags.Dataset),
-        nameof(HeldOutFlags.EvalDataset), nameof(RewardFlags.Pairs),
-    ];
 
     private readonly RunLock guard;
     private IReadOnlyDictionary<string, FileEntry>? recorded;
@@ -185,15 +168,13 @@ internal sealed class RunFolder : IDisposable
     /// <param name="context">What the verb runs with.</param>
     /// <param name="verb">Its name.</param>
     /// <param name="resolved">Values that were resolved later than binding, by property name.</param>
-    /// <param name="mayChange">Properties that a run may go on with another value of.</param>
     /// <exception cref="ConfigurationException">Lists every other setting that is not the run's.</exception>
     public void WriteConfig(
-        VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null,
-        IReadOnlyCollection<string>? mayChange = null)
+        VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null)
     {
-        string text = context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved, NotOfTheRun, context.Pins);
+        string text = context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved, context.Pins);
         if (recorded is not null)
-            CompareSettings(context, text, [.. MayAlwaysChange, .. mayChange ?? []]);
+            CompareSettings(context, text);
         AtomicFile.WriteAllText(this[RunFiles.Config], text);
     }
 
@@ -257,10 +238,9 @@ internal sealed class RunFolder : IDisposable
         return (folder, step < 0 ? long.MaxValue : step);
     }
 
-    private void CompareSettings(VerbContext context, string text, string[] mayChange)
+    private void CompareSettings(VerbContext context, string text)
     {
-        var flags = context.Settings.Flags;
-        var allowed = mayChange.Where(flags.ContainsKey).Select(name => flags[name]).Distinct().Order(StringComparer.Ordinal).ToArray();
+        var allowed = context.Settings.MayChange();
         List<string> refused = [];
         foreach (var entry in YamlSettingsFile.Parse(text, RunFiles.Config))
             if (recorded!.TryGetValue(entry.Key, out var was) && (was.Value, was.IsNull) != (entry.Value, entry.IsNull))

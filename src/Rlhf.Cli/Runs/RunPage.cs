@@ -52,26 +52,17 @@ internal static class RunPage
         return (run, RunReport.Of(run, Settings(folder, run.Verb)));
     }
 
-    // What is meant where ppo's settings name nothing: what ships with the program.
-    private static readonly Dictionary<string, string> ShippedWithPpo = new()
-    {
-        ["model"] = ModelFolders.ShippedPolicy,
-        ["reward_model"] = ModelFolders.ShippedReward,
-        ["judge"] = ModelFolders.ShippedJudge,
-        ["dataset"] = ModelFolders.ShippedQueries,
-    };
-
     /// <summary>The settings in a run's config.yaml beside the defaults of its verb; none where it has no such file.</summary>
     private static IReadOnlyList<RunSetting> Settings(string folder, string verb)
     {
         string path = Path.Combine(folder, RunFiles.Config);
         if (!File.Exists(path))
             return [];
-        var known = CommandLine.Create().Subcommands.OfType<VerbCommand>().FirstOrDefault(c => c.Name == verb)?.Settings.Settings
-            .ToDictionary(s => Setting.Normalize(s.Key)) ?? [];
+        var command = CommandLine.Create().Subcommands.OfType<VerbCommand>().FirstOrDefault(c => c.Name == verb);
+        var known = command?.Settings.Settings.ToDictionary(s => Setting.Normalize(s.Key)) ?? [];
         try
         {
-            return [.. YamlSettingsFile.Read(path).Select(entry => WithShipped(verb, Of(entry)))];
+            return [.. YamlSettingsFile.Read(path).Select(entry => WithShipped(command?.Shipped, Of(entry)))];
         }
         catch (ConfigurationException)
         {
@@ -88,9 +79,9 @@ internal static class RunPage
     }
 
     /// <summary>The setting with what ships in place of none, where none means that.</summary>
-    private static RunSetting WithShipped(string verb, RunSetting setting)
+    private static RunSetting WithShipped(IReadOnlyDictionary<string, string>? shippedNames, RunSetting setting)
     {
-        if (verb != "ppo" || !ShippedWithPpo.TryGetValue(setting.Name, out var name))
+        if (shippedNames?.TryGetValue(setting.Name, out var name) != true)
             return setting;
         string inFiles = $"models/{name}", shipped = inFiles + ", which ships";
         string value = setting.Value == inFiles || setting is { Name: "dataset", Value: "none" } ? shipped : setting.Value;

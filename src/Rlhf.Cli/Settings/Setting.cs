@@ -19,6 +19,10 @@ internal sealed class BareValueAttribute(string value) : Attribute
     public string Value { get; } = value;
 }
 
+/// <summary>The setting is of this call of the command alone, not of what is trained: config.yaml does not hold it.</summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class NotRecordedAttribute : Attribute;
+
 /// <summary>The value names something that must be there before any work starts.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 internal abstract class InputAttribute : Attribute

@@ -228,6 +228,14 @@ internal sealed class BoundSettings(
     /// <summary>Flags by property name.</summary>
     public IReadOnlyDictionary<string, string> Flags => settings.ToDictionary(s => s.Property.Name, s => s.Flag);
 
+    /// <summary>Flags of the settings that a run may be resumed with another value of (<see cref="MayChangeAttribute"/>).</summary>
+    public IReadOnlyList<string> MayChange() => [.. settings.Where(s =>
+        (s.Property.GetCustomAttribute<MayChangeAttribute>() ?? s.Property.ReflectedType!.GetCustomAttribute<MayChangeAttribute>()) is { } may
+            && (may.When is null || Holds(may.When))).Select(s => s.Flag).Distinct().Order(StringComparer.Ordinal)];
+
+    private bool Holds(string condition) =>
+        records.Values.Any(r => r.GetType().GetProperty(condition) is { } property && property.GetValue(r) is true);
+
     /// <summary>The flag of a key of a settings file.</summary>
     public string FlagOf(string key) => settings.FirstOrDefault(s => s.Key == key)?.Flag ?? key;
 
@@ -238,14 +246,13 @@ internal sealed class BoundSettings(
     /// <param name="comment">First line of the file.</param>
     /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that
     /// was found.</param>
-    /// <param name="leaveOut">Properties that belong to this run alone.</param>
     /// <param name="pins">Values to write instead of others, by "--flag value".</param>
     public string ToYaml(
-        string comment, IReadOnlyDictionary<string, object?>? resolved = null, IReadOnlyCollection<string>? leaveOut = null,
+        string comment, IReadOnlyDictionary<string, object?>? resolved = null,
         IReadOnlyDictionary<string, string>? pins = null)
     {
         var lines = new List<string> { "# " + comment };
-        var kept = settings.Where(s => leaveOut?.Contains(s.Property.Name) != true);
+        var kept = settings.Where(s => !s.Property.IsDefined(typeof(NotRecordedAttribute)));
         foreach (var section in kept.GroupBy(s => s.Section))
         {
             lines.Add("");

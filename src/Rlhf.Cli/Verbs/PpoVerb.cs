@@ -34,17 +34,20 @@ internal sealed record PpoFlags
     [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
+    [MayChange]
     public string? Model { get; init; }
 
     [Description("Model that the KL penalty holds the policy near to; unset: the policy as it is before training.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
+    [MayChange]
     public string? RefModel { get; init; }
 
     [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; unset: the sentiment "
         + "classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
+    [MayChange]
     public string? RewardModel { get; init; }
 
     [Description("Label whose logit is the reward; default: the one label that says positive.")]
@@ -55,12 +58,15 @@ internal sealed record PpoFlags
         + "that ships, the judge that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
+    [MayChange]
     public string? Judge { get; init; }
 
     [Description("PPO steps; unset: one pass over the queries.")]
+    [MayChange(When = nameof(PpoConfig.HasConstantRate))]
     public int? Steps { get; init; }
 
     [Description("Element type of the stored weights.")]
+    [MayChange]
     public StorageType Storage { get; init; }
 
     public IEnumerable<string> Validate()
@@ -86,11 +92,7 @@ internal static class PpoVerb
             .Add("PPO", new PpoConfig(), c => c.Validate(), hide: nameof(PpoConfig.Divergence))
             .Add("Divergence", new DivergenceConfig(), c => c.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
-            .Add("Run", new OutputFlags())
-            .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
-            .Add("Tracking", new TrackingFlags(), o => o.Validate())
-            .Add("Hub", new HubFlags(), o => o.Validate())
-            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .AddTraining()
             .Check(s => s.Get<DatasetFlags>().Dataset is null && s.Get<QueryFlags>().EvalSplit is not null
                 ? ["--eval-split belongs to --dataset, which is not given."] : []),
         Run,
@@ -98,7 +100,16 @@ internal static class PpoVerb
         defaultConfig: command => RunFolder.ConfigOf("ppo", command) ?? (
             command.GetResult("--model") is null && command.GetResult("--preset") is null
                 ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null),
-        preset: settings => settings.Get<PpoFlags>().Preset is { } chosen ? PpoPresets.Settings(chosen) : []);
+        preset: settings => settings.Get<PpoFlags>().Preset is { } chosen ? PpoPresets.Settings(chosen) : [])
+        {
+            Shipped = new Dictionary<string, string>
+            {
+                ["model"] = ModelFolders.ShippedPolicy,
+                ["reward_model"] = ModelFolders.ShippedReward,
+                ["judge"] = ModelFolders.ShippedJudge,
+                ["dataset"] = ModelFolders.ShippedQueries,
+            },
+        };
 
     private static int Run(VerbContext context)
     {
@@ -141,7 +152,7 @@ internal static class PpoVerb
             [nameof(PpoFlags.RewardLabel)] = Scorers.LabelOf(reward),
             [nameof(PpoFlags.Steps)] = steps,
             [nameof(DatasetFlags.LongerThan)] = dataset.LongerThan,
-        }, MayChange(config));
+        });
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         screen.Facts("PPO",
@@ -238,21 +249,6 @@ internal static class PpoVerb
             + $"{Numbers.Count(updates, "update")} per step, {steps * updates:N0} in all");
         yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
     }
-
-    /// <summary>
-    /// Settings that a run may go on with another value of: all that the advice on a run that went astray names; its length only where the
-    /// learning rate does not depend on it.
-    /// </summary>
-    private static string[] MayChange(PpoConfig config) =>
-    [
-        nameof(PpoConfig.LearningRate), nameof(PpoConfig.MaxGradNorm),
-        nameof(PpoConfig.InitKlCoef), nameof(PpoConfig.Target), nameof(PpoConfig.Horizon), nameof(PpoConfig.KlPenalty),
-        nameof(PpoConfig.PpoEpochs), nameof(PpoConfig.EarlyStopping), nameof(PpoConfig.TargetKl), nameof(PpoConfig.RatioThreshold),
-        nameof(PpoConfig.UseScoreScaling), nameof(PpoConfig.UseScoreNorm), nameof(PpoConfig.ScoreClip),
-        .. typeof(GenerationConfig).GetProperties().Where(p => p.CanWrite).Select(p => p.Name),
-        .. typeof(DivergenceConfig).GetProperties().Select(p => p.Name),
-        .. config.LearningRateSchedule == LearningRateSchedule.Constant ? [nameof(PpoFlags.Steps)] : Array.Empty<string>(),
-    ];
 
     private static void Report(
         VerbContext context, ProgressDisplay display, IMetricSink sinks, RolloutProgress step, HashSet<string> warned)

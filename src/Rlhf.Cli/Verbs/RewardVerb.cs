@@ -29,11 +29,13 @@ internal sealed record RewardFlags
     [Description("Classifier to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
+    [MayChange]
     public string? Model { get; init; }
 
     [Description("Preference pairs instead of labelled texts: JSONL, CSV or parquet with prompt, chosen and rejected.")]
     [ValueName("PATH")]
     [DataInput]
+    [MayChange]
     public string? Pairs { get; init; }
 
     [Description("Put a new head with these labels on the model, as a base model without a head needs: NEGATIVE,POSITIVE.")]
@@ -41,9 +43,11 @@ internal sealed record RewardFlags
     public string? NewHead { get; init; }
 
     [Description("Pairs: shift the reward so that its mean over training answers is 0; unset: yes, where the model has a bias for it.")]
+    [MayChange]
     public bool? NormalizeReward { get; init; }
 
     [Description("Element type of the stored weights.")]
+    [MayChange]
     public StorageType Storage { get; init; }
 
     public IEnumerable<string> Validate()
@@ -69,11 +73,7 @@ internal static class RewardVerb
             .Add("Pairs", new PairColumnFlags())
             .Add("Evaluation", new HeldOutFlags { MaxEvalTexts = 2000 }, o => o.Validate())
             .Add("Training", new RewardConfig(), c => c.Validate())
-            .Add("Run", new OutputFlags())
-            .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
-            .Add("Tracking", new TrackingFlags(), o => o.Validate())
-            .Add("Hub", new HubFlags(), o => o.Validate())
-            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .AddTraining()
             .Check(s => (s.Get<DatasetFlags>().Dataset is null) == (s.Get<RewardFlags>().Pairs is null)
                 ? ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."] : [])
             .Check(s => s.Get<PairColumnFlags>().ProblemsWithout(s.Get<RewardFlags>().Pairs)),
@@ -117,7 +117,7 @@ internal static class RewardVerb
         using var trainer = new RewardTrainer(model, tokenizer, config);
         rows = select(trainer, rows);
         using var folder = RunFolder.Open("reward", context);
-        folder.WriteConfig(context, "reward", mayChange: MayChange(config));
+        folder.WriteConfig(context, "reward");
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         long perStep = config.ExamplesPerStep;
@@ -233,17 +233,6 @@ internal static class RewardVerb
             return AutoModelForSequenceClassification.FromPretrained(folder, device, NewHead.Scalar(config.Seed));
         return AutoModelForSequenceClassification.FromPretrained(folder, device);
     }
-
-    /// <summary>
-    /// Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.
-    /// </summary>
-    private static string[] MayChange(RewardConfig config) =>
-    [
-        nameof(RewardConfig.LearningRate), nameof(RewardConfig.MaxGradNorm), nameof(RewardConfig.WarmupRatio),
-        nameof(RewardConfig.MaxBadSteps), nameof(RewardConfig.EvalSteps), nameof(RewardFlags.NormalizeReward),
-        .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
-            ? [nameof(RewardConfig.MaxSteps), nameof(RewardConfig.NumTrainEpochs)] : Array.Empty<string>(),
-    ];
 
     private static void Report(ProgressDisplay display, IMetricSink sinks, TrainProgress state, TrainEvaluation? evaluation)
     {

@@ -10,6 +10,7 @@ using Rlhf.Cli.Terminal;
 using Rlhf.Models;
 using Rlhf.Runs;
 using Rlhf.Reporting;
+using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tracking;
 using Rlhf.Training.Loop;
@@ -33,6 +34,7 @@ internal sealed record SftFlags
     [Description("Model to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
+    [MayChange]
     public string? Model { get; init; }
 
     [Description("What a row of data is: a whole text, or a prompt and its completion.")]
@@ -47,6 +49,7 @@ internal sealed record SftFlags
     public string? CompletionColumn { get; init; }
 
     [Description("Element type of the stored weights.")]
+    [MayChange]
     public StorageType Storage { get; init; }
 
     public IEnumerable<string> Validate()
@@ -71,11 +74,7 @@ internal static class SftVerb
             .Add("Data", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
             .Add("Evaluation", new HeldOutFlags(), o => o.Validate())
             .Add("Training", new SftConfig(), c => c.Validate())
-            .Add("Run", new OutputFlags())
-            .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
-            .Add("Tracking", new TrackingFlags(), o => o.Validate())
-            .Add("Hub", new HubFlags(), o => o.Validate())
-            .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .AddTraining()
             .Check(DatasetFlags.Needed),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("sft", command));
@@ -102,7 +101,7 @@ internal static class SftVerb
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open("sft", context);
-        folder.WriteConfig(context, "sft", mayChange: MayChange(config));
+        folder.WriteConfig(context, "sft");
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         screen.Facts("Supervised fine-tuning",
@@ -142,17 +141,6 @@ internal static class SftVerb
         RunPage.End(context, folder, last.Step >= steps ? RunState.Finished : RunState.Stopped);
         return HubFlags.Push(context, folder.Model);
     }
-
-    /// <summary>
-    /// Settings that a run may go on with another value of; its length only where the learning rate does not depend on it.
-    /// </summary>
-    private static string[] MayChange(SftConfig config) =>
-    [
-        nameof(SftConfig.LearningRate), nameof(SftConfig.MaxGradNorm), nameof(SftConfig.WarmupRatio),
-        nameof(SftConfig.MaxBadSteps), nameof(SftConfig.EvalSteps),
-        .. config is { LearningRateSchedule: LearningRateSchedule.Constant, WarmupRatio: 0 }
-            ? [nameof(SftConfig.MaxSteps), nameof(SftConfig.NumTrainEpochs)] : Array.Empty<string>(),
-    ];
 
     private static void Report(ProgressDisplay display, IMetricSink sinks, TrainProgress state)
     {

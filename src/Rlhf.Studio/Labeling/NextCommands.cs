@@ -1,4 +1,5 @@
 using System.Globalization;
+using Rlhf.Runs;
 using Rlhf.Runtime.Text;
 using Rlhf.Studio.Runs;
 
@@ -52,7 +53,8 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     private (string Folder, bool IsShipped) ModelOf(string? name)
     {
         bool isShipped = options.ShippedModel is { } shipped && (name is null || Path.GetFileName(shipped) == name);
-        if (!isShipped && runs.List().FirstOrDefault(r => r is { HasModel: true, Verb: "sft" or "ppo" } && r.Name == name) is { } run)
+        if (!isShipped && runs.List().FirstOrDefault(r => r.HasModel && r.Name == name
+            && TrainingKinds.Find(r.Verb)?.Makes == TrainingProduct.Policy) is { } run)
             return (InRuns(run.Id), false);
         return isShipped ? (options.ShippedModel!, true) : (Placeholder, false);
     }

@@ -20,7 +20,9 @@ public sealed class ModelChoices(StudioOptions options, RunCatalog runs)
         List<ModelChoice> choices = [];
         if (options.Model is { } named)
             choices.Add(Choice(named, NameOf(named), named, options.BaseModel ?? options.ShippedModel));
-        foreach (var run in runs.List().Where(r => r.HasModel && r.Verb is "ppo" or "sft").OrderBy(r => r.Verb == "ppo" ? 0 : 1))
+        // Those of the later trainings first: what is aligned rather than what is only fine-tuned.
+        var kinds = TrainingKinds.All.Where(k => k.Makes == TrainingProduct.Policy).Select(k => k.Verb).Reverse().ToList();
+        foreach (var run in runs.List().Where(r => r.HasModel && kinds.Contains(r.Verb)).OrderBy(r => kinds.IndexOf(r.Verb)))
             if (runs.FileOf(run.Id, RunFiles.Model + "/config.json") is { } config)
                 choices.Add(Choice(run.Id, run.Id, Path.GetDirectoryName(config)!, options.BaseModel ?? BaseOf(run.Id)));
         return choices;

@@ -56,7 +56,7 @@ internal static class HolderCheck
         {
             string[] words = Encoding.UTF8.GetString(File.ReadAllBytes($"/proc/{processId}/cmdline")).Split('\0');
             int program = Array.FindIndex(words, w => Path.GetFileName(w) is "rlhf" or "Rlhf.Cli" or "Rlhf.Cli.dll");
-            return program >= 0 && program + 1 < words.Length && RunFiles.Verbs.Contains(words[program + 1]);
+            return program >= 0 && program + 1 < words.Length && TrainingKinds.Find(words[program + 1]) is not null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using Rlhf.Runtime;
 
 namespace Rlhf.Generation;
 
@@ -6,6 +7,7 @@ namespace Rlhf.Generation;
 /// <remarks>
 /// Names and meaning are those of transformers' GenerationConfig, except that top-k is off unless asked for (transformers: 50).
 /// </remarks>
+[MayChange]
 public sealed record GenerationConfig
 {
     /// <summary>Sample; false takes the most likely token.</summary>

@@ -23,8 +23,11 @@ public sealed record RunData
     /// <summary>The folder's name.</summary>
     public required string Name { get; init; }
 
-    /// <summary>What was done: ppo, sft or reward; unset: not known.</summary>
+    /// <summary>The verb of its <see cref="Kind"/>; empty: not known.</summary>
     public string Verb { get; init; } = "";
+
+    /// <summary>What kind of training it is: that of <see cref="Verb"/>, or else the one that its metrics look like.</summary>
+    public TrainingKind Kind => TrainingKinds.Of(Verb, Metrics.Keys);
 
     /// <summary>What made it; null for runs that did not note it.</summary>
     public RunInfo? Info { get; init; }

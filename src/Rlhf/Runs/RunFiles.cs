@@ -45,9 +45,6 @@ public static class RunFiles
     /// <summary>Folder of the trained model.</summary>
     public const string Model = "model";
 
-    /// <summary>The verbs that make runs.</summary>
-    public static IReadOnlyList<string> Verbs { get; } = ["sft", "reward", "ppo"];
-
     /// <summary>
     /// Are all of a run's steps done? A run that is stopped writes its summary, too; only those of versions before checkpoints, which had
     /// no lock, end with it.
@@ -58,7 +55,7 @@ public static class RunFiles
 
     /// <summary>The verb that made a run, as its config.yaml begins: "# rlhf ppo --config config.yaml repeats this run."</summary>
     /// <param name="folder">The run's folder.</param>
-    /// <returns>One of <see cref="Verbs"/>; empty where the file is not there or does not say.</returns>
+    /// <returns>That of one of <see cref="TrainingKinds.All"/>; empty where the file is not there or does not say.</returns>
     /// <exception cref="IOException">The file cannot be read, or is a pipe, a socket or a device.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be read.</exception>
     public static string VerbOf(string folder)
@@ -74,5 +71,5 @@ public static class RunFiles
     /// <summary>The verb that a text names which begins as config.yaml does; empty where it names none.</summary>
     /// <param name="text">The file's text, or its first line.</param>
     public static string VerbIn(string text) =>
-        text.Split([' ', '\r', '\n'], 4) is ["#", "rlhf", var verb, ..] && Verbs.Contains(verb) ? verb : "";
+        text.Split([' ', '\r', '\n'], 4) is ["#", "rlhf", var verb, ..] && TrainingKinds.Find(verb) is not null ? verb : "";
 }

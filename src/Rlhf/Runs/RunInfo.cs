@@ -36,7 +36,7 @@ public sealed record RunSession(string Command, DateTimeOffset Started, string V
 }
 
 /// <summary>What made a run: the content of run.json.</summary>
-/// <param name="Verb">What was done: ppo, sft or reward.</param>
+/// <param name="Verb">The kind of training (<see cref="TrainingKind.Verb"/>).</param>
 /// <param name="Steps">Steps that are asked for.</param>
 /// <param name="Sessions">The processes that worked on it, first to last.</param>
 public sealed record RunInfo(string Verb, long Steps, IReadOnlyList<RunSession> Sessions)

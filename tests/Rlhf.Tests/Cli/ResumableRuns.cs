@@ -1,12 +1,14 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Rlhf.Cli;
 
 namespace Rlhf.Tests.Cli;
 
 /// <summary>Toy runs of the three trainings, and what two runs must have in common to be the same.</summary>
 internal static class ResumableRuns
 {
-    public static readonly string[] Verbs = ["sft", "reward", "ppo"];
+    public static readonly string[] Verbs = [.. CommandLine.Create().Subcommands.OfType<VerbCommand>()
+        .Where(v => v.Kind is not null).Select(v => v.Name)];
 
     /// <summary>A run of some dozen short steps with everything that is random in it: dropout, crops, sampling.</summary>
     public static string[] Command(string verb, int steps = 24, int saveEvery = 3) => verb switch

@@ -13,6 +13,7 @@ public abstract record TrainerConfig
 {
     /// <summary>AdamW's peak learning rate.</summary>
     [Description("AdamW's peak learning rate.")]
+    [MayChange]
     public double LearningRate { get; init; }
 
     /// <summary>What the learning rate does after warm-up.</summary>
@@ -21,6 +22,7 @@ public abstract record TrainerConfig
 
     /// <summary>Fraction of all optimizer steps over which the learning rate rises from 0.</summary>
     [Description("Fraction of all steps, rounded up, over which the learning rate rises from 0.")]
+    [MayChange]
     public double WarmupRatio { get; init; }
 
     /// <summary>AdamW's decoupled weight decay, on matrices only; 0.01 by default.</summary>
@@ -29,10 +31,12 @@ public abstract record TrainerConfig
 
     /// <summary>Passes over the data; 1 by default.</summary>
     [Description("Passes over the data; may be a fraction.")]
+    [MayChange(When = nameof(HasConstantRate))]
     public double NumTrainEpochs { get; init; } = 1;
 
     /// <summary>Optimizer steps; overrides the number of epochs. Null by default.</summary>
     [Description("Optimizer steps; overrides epochs.")]
+    [MayChange(When = nameof(HasConstantRate))]
     public int? MaxSteps { get; init; }
 
     /// <summary>Examples (sequences, texts or pairs) per minibatch; 16 by default.</summary>
@@ -56,21 +60,27 @@ public abstract record TrainerConfig
 
     /// <summary>Largest gradient norm, 1 by default; null leaves gradients as they are.</summary>
     [Description("Largest gradient norm; unset: no clipping.")]
+    [MayChange]
     public double? MaxGradNorm { get; init; } = 1.0;
 
     /// <summary>
     /// Steps in a row whose loss or gradient is not finite and that are left out, before the run stops; 5 by default, 0 stops at the first.
     /// </summary>
     [Description(BadSteps.Help)]
+    [MayChange]
     public int MaxBadSteps { get; init; } = 5;
 
     /// <summary>Optimizer steps between evaluations on held-out data; 0, the default, evaluates at the end only.</summary>
     [Description("Steps between evaluations; 0: at the end only.")]
+    [MayChange]
     public int EvalSteps { get; init; }
 
     /// <summary>Seed of initialization, data order and dropout.</summary>
     [Description("Seed of every random choice.")]
     public long Seed { get; init; }
+
+    /// <summary>Is the learning rate the same at every step, so that it does not depend on the length of the run?</summary>
+    public bool HasConstantRate => LearningRateSchedule == LearningRateSchedule.Constant && WarmupRatio == 0;
 
     /// <summary>Fewest tokens that <see cref="MaxLength"/> may allow.</summary>
     protected virtual int ShortestLength => 2;

@@ -1,4 +1,5 @@
 using System.ComponentModel;
+using Rlhf.Runtime;
 
 namespace Rlhf.Training.Ppo;
 
@@ -25,6 +26,7 @@ public enum GuardAction
 }
 
 /// <summary>When a PPO run is taken to diverge, and what it does then. Counts are metrics under <c>ppo/guard/</c>.</summary>
+[MayChange]
 public sealed record DivergenceConfig
 {
     /// <summary>

@@ -25,11 +25,15 @@ public sealed record PpoConfig
 {
     /// <summary>Adam's learning rate.</summary>
     [Description("Adam's learning rate.")]
+    [MayChange]
     public double LearningRate { get; init; } = 1.41e-5;
 
     /// <summary>What the learning rate does over the run.</summary>
     [Description("Constant, linear or cosine.")]
     public LearningRateSchedule LearningRateSchedule { get; init; } = LearningRateSchedule.Constant;
+
+    /// <summary>Does the learning rate not depend on the length of the run?</summary>
+    public bool HasConstantRate => LearningRateSchedule == LearningRateSchedule.Constant;
 
     /// <summary>Steps over which the learning rate rises from 0.</summary>
     [Description("PPO steps over which the learning rate rises from 0.")]
@@ -41,14 +45,17 @@ public sealed record PpoConfig
 
     /// <summary>First KL coefficient (β).</summary>
     [Description("First KL penalty coefficient.")]
+    [MayChange]
     public double InitKlCoef { get; init; } = 0.2;
 
     /// <summary>How the divergence from the reference is measured.</summary>
     [Description("Divergence that is penalised: kl, abs, mse or full.")]
+    [MayChange]
     public KlPenalty KlPenalty { get; init; } = KlPenalty.Kl;
 
     /// <summary>KL per response, in nats, that the adaptive controller steers to.</summary>
     [Description("KL per response (nats) that the adaptive controller steers to.")]
+    [MayChange]
     public double Target { get; init; } = 6.0;
 
     /// <summary>
@@ -56,6 +63,7 @@ public sealed record PpoConfig
     /// above 0.
     /// </summary>
     [Description("Samples over which the adaptive controller reacts; more than a fifth of the batch size.")]
+    [MayChange]
     public double Horizon { get; init; } = 10000;
 
     /// <summary>Discount factor γ.</summary>
@@ -92,6 +100,7 @@ public sealed record PpoConfig
 
     /// <summary>Passes over the batch in one step.</summary>
     [Description("Optimization passes over each batch.")]
+    [MayChange]
     public int PpoEpochs { get; init; } = 4;
 
     /// <summary>
@@ -99,20 +108,24 @@ public sealed record PpoConfig
     /// clipped only the first of a trainer's life).
     /// </summary>
     [Description("Largest gradient norm; unset: no clipping.")]
+    [MayChange]
     public double? MaxGradNorm { get; init; }
 
     /// <summary>
     /// Stop a step's epochs when the policy KL of an epoch's last minibatch is over 1.5 × <see cref="TargetKl"/>.
     /// </summary>
     [Description("Stop a step's epochs early when the policy moved too far.")]
+    [MayChange]
     public bool EarlyStopping { get; init; }
 
     /// <summary>Policy KL for early stopping.</summary>
     [Description("Policy KL for early stopping.")]
+    [MayChange]
     public double TargetKl { get; init; } = 1.0;
 
     /// <summary>A minibatch whose mean ratio is over this gets no gradient.</summary>
     [Description("A minibatch whose mean ratio is above this gets no gradient.")]
+    [MayChange]
     public double RatioThreshold { get; init; } = 10.0;
 
     /// <summary>
@@ -120,14 +133,17 @@ public sealed record PpoConfig
     /// scores of a run says nothing of the scores to come.
     /// </summary>
     [Description("Divide scores by their running standard deviation.")]
+    [MayChange]
     public bool UseScoreScaling { get; init; }
 
     /// <summary>Also subtract the running mean (needs <see cref="UseScoreScaling"/>).</summary>
     [Description("Also subtract the running mean of the scores (with score scaling).")]
+    [MayChange]
     public bool UseScoreNorm { get; init; }
 
     /// <summary>Clip scores to ± this; null does not.</summary>
     [Description("Clip scores to plus/minus this.")]
+    [MayChange]
     public double? ScoreClip { get; init; }
 
     /// <summary>Whiten the per-token rewards before advantages are computed.</summary>
