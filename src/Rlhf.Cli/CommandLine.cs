@@ -13,18 +13,30 @@ internal static class CommandLine
     public static int Invoke(IReadOnlyList<string> arguments)
     {
         var root = Create();
+        if (arguments is [Completion.Directive, ..])
+        {
+            foreach (string word in Completion.Of(root, [.. arguments.Skip(1)]))
+                Console.Out.WriteLine(word);
+            return ExitCode.Success;
+        }
+        if (arguments is [['[', .., ']'] directive, ..]) // the parser's own, such as [suggest]
+        {
+            Console.Error.WriteLine($"rlhf: unknown command '{SettingValue.Shorten(directive)}'. See rlhf --help.");
+            return ExitCode.Usage;
+        }
         var parsing = new ParserConfiguration { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
         var result = root.Parse(arguments, parsing);
         var command = result.CommandResult.Command;
-        bool asksForHelp = result.Action is HelpPage || result.Action is not null && result.Errors.Count == 0;
-        if (asksForHelp)
+        var unknown = UnknownFlags.In(arguments, command);
+        bool canRun = result.Action is HelpPage || result.Action is not null && result.Errors.Count == 0 && unknown.Count == 0;
+        if (canRun)
             return result.Invoke(new() { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
-        if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0)
+        if (command.Subcommands.Count > 0 && result.UnmatchedTokens.Count == 0 && unknown.Count == 0)
         {
             HelpPage.Write(command, Screen.CreateConsole(Console.Out));
             return ExitCode.Success;
         }
-        foreach (var problem in Problems(result))
+        foreach (var problem in Problems(result, unknown))
             Console.Error.WriteLine($"rlhf: {problem}");
         return ExitCode.Usage;
     }
@@ -36,25 +48,23 @@ internal static class CommandLine
         foreach (var verb in (Command[])[
             PpoVerb.Create(), SftVerb.Create(), PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), ReportVerb.Create(),
             GenerateVerb.Create(), StudioVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
-            HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create()])
+            HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create(), CompletionVerb.Create()])
             root.Add(verb);
         return root;
     }
 
-    private static IEnumerable<string> Problems(ParseResult result)
+    private static IEnumerable<string> Problems(ParseResult result, IReadOnlyList<(string Name, string? Value)> unknown)
     {
         var command = result.CommandResult.Command;
         var flags = command.Options.Select(o => o.Name);
         var verbs = command.Subcommands.Select(c => c.Name);
         string help = $" See {HelpPage.FullName(command)} --help.";
-        foreach (var (token, before) in result.UnmatchedTokens.Zip(result.UnmatchedTokens.Prepend("")))
-            if (!token.StartsWith("--", StringComparison.Ordinal) && before.StartsWith("--", StringComparison.Ordinal))
-                continue; // the value of an unknown flag
-            else if (token.StartsWith("--", StringComparison.Ordinal))
-            {
-                string flag = token.Split('=', ':')[0];
-                yield return $"unknown flag '{SettingValue.Shorten(flag)}'{SettingsBinder.Suggest(flag, flags)}{help}";
-            }
+        string asTheyStand = command.Arguments.Count > 0 ? " Words after -- are taken as they stand." : "";
+        foreach (var (flag, _) in unknown)
+            yield return $"unknown flag '{SettingValue.Shorten(flag)}'{SettingsBinder.Suggest(flag, flags)}{help}{asTheyStand}";
+        foreach (string token in result.UnmatchedTokens)
+            if (unknown.Any(u => u.Name == UnknownFlags.Name(token) || u.Value == token))
+                continue; // said above
             else if (command.Subcommands.Count > 0)
                 yield return $"unknown command '{SettingValue.Shorten(token)}'{SettingsBinder.Suggest(token, verbs)}{help}";
             else

@@ -3,6 +3,5 @@ using Rlhf.Cli;
 using Rlhf.Cli.Terminal;
 
 Console.OutputEncoding = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
-Console.SetOut(new UnbreakableWriter(Console.Out));
-Console.SetError(new UnbreakableWriter(Console.Error));
+Terminals.Wrap();
 return CommandLine.Invoke(args);

@@ -1,7 +1,6 @@
 using Rlhf.Cli.Terminal;
 using Rlhf.Runs;
 using Rlhf.Evaluation;
-using Spectre.Console;
 
 namespace Rlhf.Cli.Reports;
 
@@ -38,25 +37,23 @@ internal static class ComparisonReport
         screen.Line();
     }
 
-    private static Table Samples(EvaluationComparison comparison)
+    private static ResultTable Samples(EvaluationComparison comparison)
     {
-        var table = NewTable().AddColumn("query").AddColumn("response before").AddColumn(Right("reward"))
-            .AddColumn("response after").AddColumn(Right("reward"));
+        var table = new ResultTable("query").Words("response before").Number("reward").Words("response after").Number("reward");
         foreach (var row in comparison.Rows.Take(RowsShown))
             table.AddRow(
-                new Markup($"[grey]{Screen.Safe(Short(row.Query))}[/]"),
-                new Markup(Screen.Safe(Short(row.ResponseBefore))), Score(row.RewardBefore),
-                new Markup(Screen.Safe(Short(row.ResponseAfter))), Score(row.RewardAfter));
+                $"[grey]{Screen.Safe(Short(row.Query))}[/]", Screen.Safe(Short(row.ResponseBefore)), Score(row.RewardBefore),
+                Screen.Safe(Short(row.ResponseAfter)), Score(row.RewardAfter));
         return table;
     }
 
-    private static Table Numbers(EvaluationComparison comparison)
+    private static ResultTable Numbers(EvaluationComparison comparison)
     {
-        var table = NewTable().AddColumn("").AddColumn(Right("before")).AddColumn(Right("after"));
+        var table = new ResultTable("").Number("before").Number("after");
         foreach (var measure in Measure.Of(comparison))
         {
             var (before, after, _) = measure.Texts(ProgressDisplay.Number, Signed);
-            table.AddRow(new Markup($"[grey]{Screen.Safe(measure.Name)}[/]"), new Text(before), new Text(after));
+            table.AddRow($"[grey]{Screen.Safe(measure.Name)}[/]", Screen.Safe(before), Screen.Safe(after));
         }
         return table;
     }
@@ -71,11 +68,7 @@ internal static class ComparisonReport
             ? $"[yellow]{Screen.Safe(change)}: no clear change.[/]" : $"{Screen.Safe(change)}.";
     }
 
-    private static Table NewTable() => new Table().Border(TableBorder.Simple).BorderColor(Color.Grey);
-
-    private static TableColumn Right(string title) => new TableColumn(title).RightAligned().NoWrap();
-
-    private static Markup Score(double reward) => new($"[{(reward >= 0 ? "green" : "red")}]{Signed(reward)}[/]");
+    private static string Score(double reward) => $"[{(reward >= 0 ? "green" : "red")}]{Signed(reward)}[/]";
 
     private static string Short(string text)
     {

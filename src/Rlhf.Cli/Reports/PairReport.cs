@@ -5,7 +5,6 @@ using Rlhf.Models;
 using Rlhf.Rewards;
 using Rlhf.Tokenizers;
 using Rlhf.Training.RewardModeling;
-using Spectre.Console;
 
 namespace Rlhf.Cli.Reports;
 
@@ -66,12 +65,11 @@ internal static class PairReport
     public static void WriteCurve(Screen screen, PairEvaluation e)
     {
         var curve = Curve(e);
-        var table = new Table().Title("[bold]Calibration[/]").Border(TableBorder.Simple).BorderColor(Color.Grey)
-            .AddColumn(curve.Columns[0]);
+        var table = new ResultTable(curve.Columns[0], "Calibration");
         foreach (var column in curve.Columns.Skip(1))
-            table.AddColumn(new TableColumn(column).RightAligned());
+            table.Number(column);
         foreach (var row in curve.Rows)
-            table.AddRow([.. row]);
+            table.AddRow([.. row.Select(Screen.Safe)]);
         screen.Write(table);
     }
 

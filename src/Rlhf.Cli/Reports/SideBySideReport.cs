@@ -7,7 +7,6 @@ using Rlhf.Models;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
-using Spectre.Console;
 
 namespace Rlhf.Cli.Reports;
 
@@ -84,19 +83,23 @@ internal static class SideBySideReport
         return names.Distinct().Count() == names.Length ? names : folders;
     }
 
-    private static Table Answers(IReadOnlyList<PolicyResult> results)
+    private static ResultTable Answers(IReadOnlyList<PolicyResult> results)
     {
-        var table = NewTable("query", results.Select(r => new TableColumn(Screen.Safe(r.Policy))));
+        var table = new ResultTable("query");
+        foreach (var result in results)
+            table.Words(result.Policy);
         for (int i = 0; i < Math.Min(SamplesShown, results[0].Samples.Count); i++)
             table.AddRow([Screen.Safe(results[0].Samples.Completions[i].Query),
                 .. results.Select(r => Screen.Safe(Short(r.Samples.Completions[i].Response)))]);
         return table;
     }
 
-    private static Table Numbers(IReadOnlyList<PolicyResult> results)
+    private static ResultTable Numbers(IReadOnlyList<PolicyResult> results)
     {
-        var table = NewTable("", results.Select(r => new TableColumn(Screen.Safe(r.Policy)).RightAligned()));
-        void Row(string name, Func<PolicyResult, string> value) => table.AddRow([Screen.Safe(name), .. results.Select(value)]);
+        var table = new ResultTable("");
+        foreach (var result in results)
+            table.Number(result.Policy);
+        void Row(string name, Func<PolicyResult, string> value) => table.AddRow([Screen.Safe(name), .. results.Select(result => Screen.Safe(value(result)))]);
         for (int s = 0; s < results[0].Scores.Count; s++)
         {
             int scorer = s;
@@ -137,9 +140,6 @@ internal static class SideBySideReport
             r.Samples.MeanLength,
         }),
     };
-
-    private static Table NewTable(string first, IEnumerable<TableColumn> columns) =>
-        new Table().Border(TableBorder.Simple).BorderColor(Color.Grey).AddColumn(first).AddColumns([.. columns]);
 
     private static double[] Interval(SampleStatistics s) => [s.MeanCi95.Low, s.MeanCi95.High];
 

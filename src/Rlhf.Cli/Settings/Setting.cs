@@ -118,6 +118,10 @@ internal static class SettingValue
         type.IsEnum || type == typeof(bool) || type == typeof(int) || type == typeof(long) || type == typeof(double)
             || type == typeof(string);
 
+    /// <summary>The words that a value of the type is one of; none when there is no such list.</summary>
+    public static IReadOnlyList<string> Choices(Type type) =>
+        type.IsEnum ? [.. EnumNames(type)] : type == typeof(bool) ? ["true", "false"] : [];
+
     public static string Describe(Type type) =>
         type.IsEnum ? string.Join('|', EnumNames(type))
         : type == typeof(bool) ? "true|false"

@@ -60,8 +60,14 @@ internal sealed class SettingsBinder
     public void AddOptions(Command command)
     {
         foreach (var setting in Settings)
-            command.Add(setting.IsSwitch ? new Option<bool>(setting.Flag)
-                : setting.BareValue is null ? new Option<string>(setting.Flag) : OptionThatMayStandAlone(setting));
+        {
+            Option option = setting.IsSwitch ? new Option<bool>(setting.Flag)
+                : setting.BareValue is null ? new Option<string>(setting.Flag) : OptionThatMayStandAlone(setting);
+            option.Description = setting.Help;
+            if (setting.ValueType.IsEnum)
+                option.CompletionSources.Add([.. SettingValue.Choices(setting.ValueType)]);
+            command.Add(option);
+        }
     }
 
     /// <summary>Binds what was given on the command line and in a file, and where neither says anything, by a preset.</summary>
@@ -155,8 +161,7 @@ internal sealed class SettingsBinder
     }
 
     /// <summary>
-    /// A flag whose value may be left out. What follows it is its value unless that is a flag; a flag that nobody knows is no value either,
-    /// and an empty value (an unset variable of a shell) does not stand for a missing one.
+    /// A flag whose value may be left out. What follows it is its value unless that is a flag (<see cref="UnknownFlags"/>), and an empty value (an unset variable of a shell) does not stand for a missing one.
     /// </summary>
     private Option<string> OptionThatMayStandAlone(Setting setting)
     {
@@ -167,8 +172,6 @@ internal sealed class SettingsBinder
                 result.AddError($"{setting.Flag} is given more than once.");
             else if (result.Tokens is not [{ Value: var value }])
                 return;
-            else if (value.StartsWith("--", StringComparison.Ordinal))
-                result.AddError($"unknown flag '{SettingValue.Shorten(value)}'{Suggest(value, Settings.Select(s => s.Flag))}");
             else if (value.Length == 0)
                 result.AddError($"{setting.Flag} is empty; give {setting.ValueName.Trim('[', ']')}, or leave the value out for "
                     + $"{setting.BareValue}.");

@@ -70,12 +70,21 @@ internal sealed class HelpPage : SynchronousCommandLineAction
 
     private static void WriteTable(IAnsiConsole console, string title, IEnumerable<(string Left, string Right)> rows)
     {
-        var grid = new Grid().AddColumn(new GridColumn().PadLeft(2).PadRight(3).Width(38))
-            .AddColumn(new GridColumn().PadRight(0));
-        foreach (var (left, right) in rows)
-            grid.AddRow(new Markup(left), new Markup(right));
         console.MarkupLine($"[bold]{Screen.Safe(title)}[/]");
-        console.Write(grid);
+        if (console.Profile.Width < ResultTable.NarrowestTable)
+            foreach (var (left, right) in rows)
+            {
+                console.Write(new Padder(new Markup(left), new Padding(2, 0, 0, 0)));
+                console.Write(new Padder(new Markup(right), new Padding(6, 0, 0, 0)));
+            }
+        else
+        {
+            var grid = new Grid().AddColumn(new GridColumn().PadLeft(2).PadRight(3).Width(38))
+                .AddColumn(new GridColumn().PadRight(0));
+            foreach (var (left, right) in rows)
+                grid.AddRow(new Markup(left), new Markup(right));
+            console.Write(grid);
+        }
         console.WriteLine();
     }
 

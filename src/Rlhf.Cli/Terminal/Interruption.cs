@@ -33,9 +33,13 @@ internal sealed class Interruption : IDisposable
     private void Handle(PosixSignalContext context)
     {
         if (source.IsCancellationRequested)
+        {
+            StatusLine.OfProcess.End();
             Environment.Exit(ExitCode.Interrupted);
+        }
         context.Cancel = true;
-        Console.Error.WriteLine("\n" + message);
+        // Below the ^C of the terminal, unless that goes with the status line.
+        Console.Error.WriteLine(StatusLine.OfProcess.IsDrawn ? message : "\n" + message);
         source.Cancel();
     }
 

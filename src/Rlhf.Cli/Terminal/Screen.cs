@@ -13,7 +13,7 @@ namespace Rlhf.Cli.Terminal;
 /// </summary>
 internal sealed class Screen
 {
-    private const int WidthOfFiles = 120;
+    private const int WidthOfFiles = 120, WidthOfStatus = 10_000;
     private readonly IAnsiConsole? people;
 
     public Screen(bool json, bool quiet)
@@ -59,16 +59,31 @@ internal sealed class Screen
             people?.Profile.Out.Writer.WriteLine(Markup.Remove(markup)); // a file's lines are not broken at a width
     }
 
+    /// <summary>Columns that a line may have; unlimited where it is written to no terminal.</summary>
+    public int Width => people is { Profile.Out.IsTerminal: true } ? people.Profile.Width : int.MaxValue;
+
+    /// <summary>Shows progress on the last line of the terminal (<see cref="StatusLine"/>).</summary>
+    /// <param name="line">How far the work is.</param>
+    /// <param name="margin">Columns that stay free at the right.</param>
+    public void Status(ProgressLine line, int margin)
+    {
+        if (!IsLive)
+            return;
+        var text = new StringWriter();
+        var styles = AnsiConsole.Create(new() { Ansi = AnsiSupport.Yes, Out = new AnsiConsoleOutput(text) });
+        styles.Profile.Capabilities.ColorSystem = people!.Profile.Capabilities.ColorSystem;
+        styles.Profile.Width = WidthOfStatus;
+        styles.Markup(line.ToMarkup(people.Profile.Width - margin, withBar: true));
+        StatusLine.OfProcess.Show(Json ? Terminals.Error : Terminals.Out, text.ToString());
+    }
+
     public void Write(IRenderable renderable) => people?.Write(renderable);
 
-    /// <summary>A table of two columns: names in grey, values beside them.</summary>
+    /// <summary>A title and below it names with their values.</summary>
     public void Facts(string title, IEnumerable<(string Name, string Value)> facts)
     {
-        var grid = new Grid().AddColumn(new GridColumn().NoWrap().PadLeft(2).PadRight(3)).AddColumn();
-        foreach (var (name, value) in facts)
-            grid.AddRow(new Markup($"[grey]{Safe(name)}[/]"), new Markup(Safe(value)));
         Line($"[bold]{Safe(title)}[/]");
-        Write(grid);
+        Write(new NamedValues([.. facts.Select(fact => (fact.Name, Safe(fact.Value)))]));
         Line();
     }
 

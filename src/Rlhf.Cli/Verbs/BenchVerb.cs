@@ -10,7 +10,6 @@ using Rlhf.Cli.Benchmarks;
 using Rlhf.Hub;
 using Rlhf.Models;
 using Rlhf.Training.Ppo;
-using Spectre.Console;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -152,13 +151,18 @@ internal static class BenchVerb
         r.PpoStepFractionOfFastest,
     };
 
-    internal static Table Table(PpoBenchmarkResult r)
+    internal static ResultTable Table(PpoBenchmarkResult r)
     {
         static string Number(double value, string format) => value.ToString(format, CultureInfo.InvariantCulture);
-        var table = new Table().Border(TableBorder.Simple).AddColumn("phase")
-            .AddColumn(new TableColumn("seconds").RightAligned()).AddColumn(new TableColumn("GFLOP").RightAligned())
-            .AddColumn(new TableColumn("GFLOP/s").RightAligned()).AddColumn(new TableColumn("of torch.mm").RightAligned())
-            .AddColumn(new TableColumn("of fastest").RightAligned());
+        var table = new ResultTable("phase")
+        {
+            Caption = $"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, "
+                + $"{Number(r.MatmulGflopsAfter, "F0")} after; "
+                + $"the models' own: {Number(r.FastestMatmulGflopsBefore, "F0")}, {Number(r.FastestMatmulGflopsAfter, "F0")}\n"
+                + $"{Number(r.GenerateTokensPerSecond, "N0")} response tokens/s generated, {Number(r.TokensPerSecond, "N0")} in all; "
+                + $"{Number(r.PeakMemoryMib, "N0")} MiB at most",
+        };
+        table.Number("seconds").Number("GFLOP").Number("GFLOP/s").Number("of torch.mm").Number("of fastest");
         void Row(string phase, double seconds, double gflop) => table.AddRow(phase, Number(seconds, "F2"), Number(gflop, "N0"),
             Number(gflop / seconds, "N0"), Number(100 * gflop / seconds / r.MatmulGflops, "F0") + " %",
             Number(100 * gflop / seconds / r.FastestMatmulGflops, "F0") + " %");
@@ -173,11 +177,6 @@ internal static class BenchVerb
         Part("    backward", r.BackwardS);
         Part("    optimizer", r.OptimizerS);
         Row("all", r.TotalS, r.GenerateGflop + r.RewardGflop + r.PpoStepGflop);
-        table.Caption($"2048³ float32 product: {Number(r.MatmulGflopsBefore, "F0")} GFLOP/s before, "
-            + $"{Number(r.MatmulGflopsAfter, "F0")} after; "
-            + $"the models' own: {Number(r.FastestMatmulGflopsBefore, "F0")}, {Number(r.FastestMatmulGflopsAfter, "F0")}\n"
-            + $"{Number(r.GenerateTokensPerSecond, "N0")} response tokens/s generated, {Number(r.TokensPerSecond, "N0")} in all; "
-            + $"{Number(r.PeakMemoryMib, "N0")} MiB at most");
         return table;
     }
 

@@ -13,7 +13,6 @@ using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Tokenizers;
-using Spectre.Console;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -250,11 +249,10 @@ internal static class EvaluateVerb
             ("loss", ProgressDisplay.Number(result.Loss, 4)),
             ("calibration error", Percent(result.Calibration.ExpectedCalibrationError)),
         ]);
-        var confusion = NewTable("Confusion").AddColumn("true label");
+        var confusion = new ResultTable("true label", "Confusion");
         foreach (var label in labels)
-            confusion.AddColumn(new TableColumn(Screen.Safe("as " + label)).RightAligned());
-        confusion.AddColumn(new TableColumn("precision").RightAligned()).AddColumn(new TableColumn("recall").RightAligned())
-            .AddColumn(new TableColumn("F1").RightAligned());
+            confusion.Number("as " + label);
+        confusion.Number("precision").Number("recall").Number("F1");
         for (int i = 0; i < labels.Count; i++)
             confusion.AddRow(
             [
@@ -263,8 +261,7 @@ internal static class EvaluateVerb
                 Percent(result.Confusion.Precision(i)), Percent(result.Confusion.Recall(i)), Percent(result.Confusion.F1(i)),
             ]);
         screen.Write(confusion);
-        var reliability = NewTable("Calibration").AddColumn("confidence").AddColumn(new TableColumn("texts").RightAligned())
-            .AddColumn(new TableColumn("mean confidence").RightAligned()).AddColumn(new TableColumn("accuracy").RightAligned());
+        var reliability = new ResultTable("confidence", "Calibration").Number("texts").Number("mean confidence").Number("accuracy");
         foreach (var bin in result.Calibration.Bins.Where(b => b.Count > 0))
             reliability.AddRow($"{Percent(bin.Low)} to {Percent(bin.High)}", $"{bin.Count:N0}", Percent(bin.Confidence),
                 Percent(bin.Accuracy));
@@ -304,9 +301,6 @@ internal static class EvaluateVerb
             ]);
         }
     }
-
-    private static Table NewTable(string title) =>
-        new Table().Title($"[bold]{title}[/]").Border(TableBorder.Simple).BorderColor(Color.Grey);
 
     private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
 }

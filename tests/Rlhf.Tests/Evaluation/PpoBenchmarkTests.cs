@@ -45,7 +45,7 @@ public sealed class PpoBenchmarkTests
             "ppo_step_fraction",
             "generate_fraction_of_fastest", "reward_fraction_of_fastest", "ppo_step_fraction_of_fastest"])
             Assert.True(json.GetProperty(field).GetDouble() > 0, field);
-        Assert.Equal(10, BenchVerb.Table(result).Rows.Count);
+        Assert.Equal(10, BenchVerb.Table(result).Count);
     }
 
     [Fact]
