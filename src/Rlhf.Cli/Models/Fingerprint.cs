@@ -31,7 +31,7 @@ internal static class Fingerprint
 
     /// <summary>Of sequences to learn, and of where in each the loss begins.</summary>
     public static string OfExamples(IEnumerable<SftExample> examples) =>
-        OfTokens(examples.Select(e => (int[])[e.LossStart, .. e.Ids]));
+        OfTokens(examples.Select(e => (int[])[e.LossStart, .. e.Ids, .. e.Counts?.Select(x => x ? 1 : 0) ?? []]));
 
     /// <summary>Of rows of token ids, in their order.</summary>
     public static string OfTokens(IEnumerable<int[]> rows)

@@ -1,6 +1,9 @@
 using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Data;
+using Rlhf.Reporting;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 using Rlhf.Training.Sft;
 
 namespace Rlhf.Cli.Verbs;
@@ -17,13 +20,23 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
 
     /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most so many tokens.</summary>
     public static SftData Load(
-        VerbContext context, SftFlags options, DatasetFlags dataset, HeldOutFlags heldOut, SftConfig config,
+        VerbContext context, SftFlags options, string folder, DatasetFlags dataset, HeldOutFlags heldOut, SftConfig config,
         ITokenizer tokenizer, int endToken, int length)
     {
         if (options.Format == TextFormat.Text)
         {
             var texts = heldOut.Split((path, split, limit) => dataset.Load(context, config.Seed, path, split, limit));
             return Make(texts, rows => Sequences(rows, tokenizer, endToken, length, config));
+        }
+        if (options.Format == TextFormat.Conversations)
+        {
+            var template = ChatTemplates.Of(options.ChatTemplate, folder);
+            var conversations = heldOut.Split((path, split, limit) => Conversations(context, path, split, limit, dataset, config.Seed));
+            var made = Make(conversations, rows => Examples(rows, template, tokenizer, length, config));
+            int left = made.Texts + made.HeldOutTexts - made.Train.Count - made.HeldOut.Count;
+            if (left > 0)
+                context.Screen.Line($"Left out {Numbers.Count(left, "conversation")} without a token to learn within {length:N0} tokens.");
+            return made;
         }
         var pairs = heldOut.Split(
             (path, split, limit) => Completions(context, path, split, limit, options, dataset, config.Seed));
@@ -47,6 +60,27 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
             ShuffleSeed = seed,
         });
         return rows.Count > 0 ? rows : throw new InvalidDataException($"{path ?? dataset.Dataset} holds no rows.");
+    }
+
+    private static IReadOnlyList<Conversation> Conversations(
+        VerbContext context, string? path, string? split, int? limit, DatasetFlags dataset, long seed)
+    {
+        var (source, chosen) = dataset.Locate(context, path, split);
+        var rows = ConversationDataset.Load(source, new() { Split = chosen, Limit = limit ?? dataset.MaxTexts, ShuffleSeed = seed });
+        return rows.Count > 0 ? rows : throw new InvalidDataException($"{path ?? dataset.Dataset} holds no rows.");
+    }
+
+    private static SftExample[] Examples(
+        IReadOnlyList<Conversation> rows, ChatTemplate template, ITokenizer tokenizer, int length, SftConfig config)
+    {
+        try
+        {
+            return [.. Encoded(rows, row => SftExample.FromConversation(row, template, tokenizer, length, config)).OfType<SftExample>()];
+        }
+        catch (AggregateException e) when (e.Flatten().InnerExceptions[0] is ChatTemplateException first)
+        {
+            throw new ChatTemplateException(first.Message); // several threads may have failed; one sentence is enough
+        }
     }
 
     internal static SftExample Example(PromptCompletion pair, ITokenizer tokenizer, int endToken, int length, SftConfig config) =>

@@ -26,6 +26,7 @@ internal enum TextFormat
 {
     Text,
     Completions,
+    Conversations,
 }
 
 /// <summary>What to fine-tune, and what to hold out.</summary>
@@ -37,7 +38,8 @@ internal sealed record SftFlags
     [MayChange]
     public string? Model { get; init; }
 
-    [Description("What a row of data is: a whole text, or a prompt and its completion.")]
+    [Description("What a row of data is: a whole text, a prompt and its completion, or a conversation (messages, prompt and completion, "
+        + "conversations, or instruction and output).")]
     public TextFormat Format { get; init; }
 
     [Description("Column of the prompt, for completions; unset: prompt.")]
@@ -48,6 +50,10 @@ internal sealed record SftFlags
     [ValueName("NAME")]
     public string? CompletionColumn { get; init; }
 
+    [Description("Chat template for conversations: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
+    [ValueName("FILE|chatml")]
+    public string? ChatTemplate { get; init; }
+
     [Description("Element type of the stored weights.")]
     [MayChange]
     public StorageType Storage { get; init; }
@@ -55,7 +61,9 @@ internal sealed record SftFlags
     public IEnumerable<string> Validate()
     {
         if (Model is null) yield return $"Model {ModelFolders.Missing}";
-        if (Format == TextFormat.Text && (PromptColumn ?? CompletionColumn) is not null)
+        if (Format != TextFormat.Conversations && ChatTemplate is not null)
+            yield return "ChatTemplate is for Format conversations.";
+        if (Format != TextFormat.Completions && (PromptColumn ?? CompletionColumn) is not null)
             yield return "PromptColumn and CompletionColumn are read with Format completions only.";
     }
 }
@@ -68,6 +76,7 @@ internal static class SftVerb
         [
             "rlhf sft --model my-gpt2 --dataset imdb.parquet --batch-size 16 --learning-rate 5e-4 --output runs/my-sft",
             "rlhf sft --model gpt2 --dataset dialogues.jsonl --format completions",
+            "rlhf sft --model HuggingFaceTB/SmolLM2-135M --dataset chats.jsonl --format conversations --chat-template chatml",
         ],
         new SettingsBinder()
             .Add("Model", new SftFlags(), o => o.Validate())
@@ -96,7 +105,7 @@ internal static class SftVerb
         int length = config.LengthFor(model.MaxPositions);
         int end = LanguageModels.EndToken(source, model, tokenizer);
 
-        var texts = SftData.Load(context, options, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
+        var texts = SftData.Load(context, options, source, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
@@ -115,10 +124,12 @@ internal static class SftVerb
         ]);
 
         using var trainer = new SftTrainer(model, config);
+        var template = options.Format == TextFormat.Conversations ? ChatTemplates.Of(options.ChatTemplate, source) : null;
         void SaveAs(string path, torch.ScalarType? storage)
         {
             model.SavePretrained(path, storage);
             tokenizer.SavePretrained(path);
+            template?.Save(path);
         }
         var checkpoints = new RunCheckpoints(context, "sft", folder, trainer, path => SaveAs(path, null), new Dictionary<string, string>
         {

@@ -103,7 +103,8 @@ internal static class TableFile
             var wanted = new HashSet<string>();
             for (int i = 0; i < columns.Count; i++)
                 if (columns[i].FindIn($"{row.File}, line {row.Number}", names) is { } name && wanted.Add(name))
-                    row.Cells[i] = JsonCell(row, name, record.GetProperty(name));
+                    row.Cells[i] = record.GetProperty(name) is { ValueKind: JsonValueKind.Array or JsonValueKind.Object } list && columns[i].TakesLists
+                        ? Decoded(list) : JsonCell(row, name, record.GetProperty(name));
             return keepsOthers ? row with
             {
                 Others = [.. names.Distinct().Where(name => !wanted.Contains(name))
@@ -127,6 +128,28 @@ internal static class TableFile
     /// <summary>A value as it is; what Python writes and JSON does not have becomes null.</summary>
     private static JsonNode? Kept(JsonElement value) =>
         value.ValueKind == JsonValueKind.String && BareNumbers.Word(value.GetString()!) is not null ? null : JsonNode.Parse(value.GetRawText());
+
+    /// <summary>A list or an object whose texts can all be read: halves of surrogate pairs would throw when one is asked for.</summary>
+    private static JsonElement Decoded(JsonElement value)
+    {
+        Decode(value);
+        return value.Clone();
+
+        static void Decode(JsonElement value)
+        {
+            if (value.ValueKind == JsonValueKind.String)
+                _ = value.GetString();
+            else if (value.ValueKind == JsonValueKind.Array)
+                foreach (var item in value.EnumerateArray())
+                    Decode(item);
+            else if (value.ValueKind == JsonValueKind.Object)
+                foreach (var member in value.EnumerateObject())
+                {
+                    _ = member.Name;
+                    Decode(member.Value);
+                }
+        }
+    }
 
     private static object? JsonCell(TableRow row, string name, JsonElement value) => value.ValueKind switch
     {

@@ -13,6 +13,9 @@ internal sealed record TableColumn(string Role, IReadOnlyList<string> Names, boo
     /// <summary>The setting by which a user chooses the column; null where there is none.</summary>
     public string? Setting { get; init; }
 
+    /// <summary>Whether its cells may be lists or objects, which are <see cref="System.Text.Json.JsonElement"/>.</summary>
+    public bool TakesLists { get; init; }
+
     /// <summary>A column whose name the user chose, or else one of the usual names.</summary>
     public static TableColumn Of(string role, string? chosen, bool required, params string[] usual) =>
         new(role, chosen is null ? usual : [chosen], required || chosen is not null, chosen is not null);

@@ -20,11 +20,13 @@ public sealed class ChatTemplate
     private const string ContinueTag = "CONTINUE_FINAL_MESSAGE_TAG ";
 
     private readonly string _name;
+    private readonly IReadOnlyList<(string Name, string Source)> _sources;
     private readonly Dictionary<string, Lazy<IReadOnlyList<Statement>>> _templates;
 
     internal ChatTemplate(string name, IReadOnlyList<(string Name, string Source)> templates, IReadOnlyDictionary<string, object?> specialTokens)
     {
         _name = name;
+        _sources = templates;
         SpecialTokens = specialTokens;
         _templates = new(StringComparer.Ordinal);
         foreach (var (key, source) in templates)
@@ -116,6 +118,12 @@ public sealed class ChatTemplate
     /// <summary>The template has <c>{% generation %}</c> blocks, which mark what the assistant says.</summary>
     /// <param name="options">Chooses among several templates.</param>
     public bool MarksAnswers(ChatRenderOptions? options = null) => Choose(options ?? new()).Value.Any(HasGeneration);
+
+    /// <summary>
+    /// Writes the templates where transformers finds them: chat_template.jinja, and further ones in additional_chat_templates/.
+    /// </summary>
+    /// <param name="folder">A model folder.</param>
+    public void Save(string folder) => ChatTemplateFiles.Write(folder, _sources);
 
     /// <summary>What to do about a folder without a template.</summary>
     internal static ChatTemplateException Missing(string folder) => new(

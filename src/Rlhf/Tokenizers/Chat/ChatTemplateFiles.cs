@@ -37,6 +37,17 @@ internal static class ChatTemplateFiles
         return file == "chatml" ? ChatTemplate.ChatMl : new($"The chat template {file}", [("default", Text(file))], tokens);
     }
 
+    public static void Write(string folder, IReadOnlyList<(string Name, string Source)> templates)
+    {
+        foreach (var (name, source) in templates)
+        {
+            bool only = name == "default";
+            var file = only ? Path.Combine(folder, "chat_template.jinja")
+                : Path.Combine(Directory.CreateDirectory(Path.Combine(folder, "additional_chat_templates")).FullName, Path.GetFileName(name) + ".jinja");
+            AtomicFile.Write(file, stream => stream.Write(Encoding.UTF8.GetBytes(source)));
+        }
+    }
+
     private static List<(string, string)> Named(JsonPlace place)
     {
         if (place.Kind == JsonValueKind.String)

@@ -24,4 +24,11 @@ public sealed record SftConfig : TrainerConfig
     /// <summary>For prompt/completion data: take the loss on the completion alone.</summary>
     [Description("Loss on completions only (prompt/completion data).")]
     public bool CompletionOnlyLoss { get; init; } = true;
+
+    /// <summary>
+    /// For conversations: take the loss on what the assistant says alone, in all its turns, end tokens included. Default true; TRL's
+    /// default is false.
+    /// </summary>
+    [Description("Loss on the assistant's messages only (conversations).")]
+    public bool AssistantOnlyLoss { get; init; } = true;
 }

@@ -46,7 +46,7 @@ internal static class ParquetCheck
     /// Checks the pages of a column in the order in which the library reads them; from then on the stream ends with the last one.
     /// </summary>
     /// <exception cref="InvalidDataException">Not an honest page.</exception>
-    public static void Pages(CheckedStream stream, ColumnMetaData column, bool isNullable, ParquetAllowance allowance)
+    public static void Pages(CheckedStream stream, ColumnMetaData column, bool isNullable, ParquetAllowance allowance, bool isNested = false)
     {
         stream.Clear();
         // As the library chooses it: what these fields say differs between writers, and the first one is right.
@@ -62,7 +62,7 @@ internal static class ParquetCheck
                 throw new InvalidDataException($"the page before byte {position:N0} has an impossible size");
             try
             {
-                page.Check(column.Codec, Bytes(stream, position, (int)page.Compressed), isNullable, left, allowance);
+                page.Check(column.Codec, Bytes(stream, position, (int)page.Compressed), isNullable, left, allowance, isNested);
             }
             catch (InvalidDataException error)
             {

@@ -59,13 +59,17 @@ internal sealed class ParquetPage
     /// <param name="isNullable">Values may be missing.</param>
     /// <param name="left">Values of the column that no page before held.</param>
     /// <param name="allowance">What is left to take.</param>
+    /// <param name="isNested">The column lies within lists: its values have repetition levels as well.</param>
     /// <exception cref="InvalidDataException">Not an honest page.</exception>
-    public void Check(CompressionCodec codec, ReadOnlySpan<byte> content, bool isNullable, long left, ParquetAllowance allowance)
+    public void Check(
+        CompressionCodec codec, ReadOnlySpan<byte> content, bool isNullable, long left, ParquetAllowance allowance, bool isNested = false)
     {
         bool isV2 = Type is PageType.DATA_PAGE_V2;
         if (Values < 0 || Values > left || (isV2 && (dataV2[2] < 0 || dataV2[2] > Values)))
             throw new InvalidDataException($"a page claims {Values:N0} values, and its column has {left:N0} left");
         long levels = isV2 && isNullable ? dataV2[5] : 0;
+        if (isV2 && isNested)
+            levels = dataV2[5] < 0 || dataV2[6] < 0 ? -1 : dataV2[5] + dataV2[6];
         if (levels < 0 || levels > content.Length)
             throw new InvalidDataException("a page claims definition levels beyond its end");
         var packed = content[(int)levels..];
@@ -85,6 +89,8 @@ internal sealed class ParquetPage
         // The library takes any column's memory for one of integers here, a text's references too, and makes booleans all false.
         if (Values > 0 && Encoding is Encoding.RLE)
             throw new InvalidDataException("its values are in the encoding RLE, which is not read; write them in another encoding");
+        if (Values > 0 && isNested && !isV2 && Encoding is not (Encoding.PLAIN or Encoding.PLAIN_DICTIONARY or Encoding.RLE_DICTIONARY))
+            throw new InvalidDataException("its lists are in a delta encoding, which is not read; write them plain or with a dictionary");
         if (Values > 0 && Encoding is Encoding.DELTA_BINARY_PACKED or Encoding.DELTA_LENGTH_BYTE_ARRAY or Encoding.DELTA_BYTE_ARRAY)
             CheckDelta(Unpack(codec, packed, (int)length), isNullable, allowance);
     }

@@ -48,20 +48,21 @@ internal static class ParquetTable
         }
     }
 
-    private static DataField? Field(string file, ParquetSchema schema, TableColumn column)
+    private static Field? Field(string file, ParquetSchema schema, TableColumn column)
     {
         var name = column.FindIn(file, [.. schema.Fields.Select(f => f.Name)]);
         return schema.Fields.FirstOrDefault(f => f.Name == name) switch
         {
             null => null,
             DataField field when !field.IsArray => field,
+            var field when column.TakesLists && ParquetRecords.CanRead(field) => field,
             _ => throw new InvalidDataException(
                 $"{file}: column {UntrustedText.Quote(name)} holds lists or records, but the {column.Role} must be a plain column; "
                 + "write it as text first."),
         };
     }
 
-    private static DataField[] Others(string file, ParquetSchema schema, DataField?[] wanted) =>
+    private static DataField[] Others(string file, ParquetSchema schema, Field?[] wanted) =>
         [.. schema.Fields.Where(field => wanted.All(w => w?.Name != field.Name)).Select(field => field is DataField { IsArray: false } plain
             ? plain : throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} holds lists or records, which cannot be "
                 + "kept here; write the table as JSON lines, or without that column."))];
@@ -73,7 +74,7 @@ internal static class ParquetTable
     };
 
     private static async Task<Array?[]> ReadGroup(
-        string file, CheckedStream stream, ParquetAllowance allowance, ParquetReader reader, int group, DataField?[] fields)
+        string file, CheckedStream stream, ParquetAllowance allowance, ParquetReader reader, int group, Field?[] fields)
     {
         using var rows = reader.OpenRowGroupReader(group);
         if (rows.RowCount is < 0 or > MaxGroupRows)
@@ -83,29 +84,40 @@ internal static class ParquetTable
         var cells = new Array?[fields.Length];
         for (int i = 0; i < fields.Length; i++)
         {
-            if (fields[i] is not { } field)
-                continue;
-            var chunk = rows.GetMetadata(field)?.MetaData
-                ?? throw new InvalidDataException($"{file}: row group {group} lacks the column {UntrustedText.Quote(field.Name)}.");
-            if (chunk.NumValues != rows.RowCount)
-                throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} of row group {group} claims "
-                    + $"{chunk.NumValues:N0} values for {rows.RowCount:N0} rows.");
-            if (chunk.TotalUncompressedSize is < 0 or > MaxGroupBytes)
-                throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} of row group {group} claims "
-                    + $"{chunk.TotalUncompressedSize:N0} bytes. Write smaller row groups.");
-            try
+            if (fields[i] is DataField { IsArray: false } plain)
             {
-                allowance.Take(rows.RowCount * RowBytes, $"{rows.RowCount:N0} rows");
-                ParquetCheck.Pages(stream, chunk, field.IsNullable, allowance);
+                Check(file, stream, allowance, rows, group, plain, isNested: false);
+                cells[i] = await ReadColumn(file, rows, plain, (int)rows.RowCount).ConfigureAwait(false);
             }
-            catch (InvalidDataException error)
-            {
-                throw new InvalidDataException(
-                    $"column {UntrustedText.Quote(field.Name)} of row group {group}: {error.Message}", error);
-            }
-            cells[i] = await ReadColumn(file, rows, field, (int)rows.RowCount).ConfigureAwait(false);
+            else if (fields[i] is { } field)
+                cells[i] = await ParquetRecords.Read(rows, field,
+                    leaf => Check(file, stream, allowance, rows, group, leaf, isNested: true)).ConfigureAwait(false);
         }
         return cells;
+    }
+
+    /// <summary>Checks the pages of a column before the library reads them; the number of its values.</summary>
+    private static int Check(
+        string file, CheckedStream stream, ParquetAllowance allowance, ParquetRowGroupReader rows, int group, DataField field, bool isNested)
+    {
+        var chunk = rows.GetMetadata(field)?.MetaData
+            ?? throw new InvalidDataException($"{file}: row group {group} lacks the column {UntrustedText.Quote(field.Name)}.");
+        if (isNested ? chunk.NumValues is < 0 or > MaxGroupRows || chunk.NumValues < rows.RowCount : chunk.NumValues != rows.RowCount)
+            throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} of row group {group} claims "
+                + $"{chunk.NumValues:N0} values for {rows.RowCount:N0} rows.");
+        if (chunk.TotalUncompressedSize is < 0 or > MaxGroupBytes)
+            throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} of row group {group} claims "
+                + $"{chunk.TotalUncompressedSize:N0} bytes. Write smaller row groups.");
+        try
+        {
+            allowance.Take(chunk.NumValues * RowBytes, $"{chunk.NumValues:N0} rows");
+            ParquetCheck.Pages(stream, chunk, field.IsNullable, allowance, isNested);
+        }
+        catch (InvalidDataException error)
+        {
+            throw new InvalidDataException($"column {UntrustedText.Quote(field.Name)} of row group {group}: {error.Message}", error);
+        }
+        return (int)chunk.NumValues;
     }
 
     private static Task<Array> ReadColumn(string file, ParquetRowGroupReader rows, DataField field, int count) =>
