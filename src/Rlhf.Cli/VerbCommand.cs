@@ -16,6 +16,11 @@ namespace Rlhf.Cli;
 internal sealed record VerbContext(
     BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile)
 {
+    /// <summary>The kind of training that the verb is.</summary>
+    /// <exception cref="InvalidOperationException">It does not train.</exception>
+    public TrainingKind Kind => TrainingKinds.Find(Command.CommandResult.Command.Name)
+        ?? throw new InvalidOperationException($"rlhf {Command.CommandResult.Command.Name} does not train.");
+
     /// <summary>What "--flag org/name" turned out to mean, for settings files: org/name@commit.</summary>
     public Dictionary<string, string> Pins { get; } = [];
 

@@ -39,13 +39,13 @@ internal sealed record TrackingFlags
         if (string.IsNullOrWhiteSpace(WandbProject)) yield return "WandbProject has no value; name a project.";
     }
 
-    /// <summary>Opens the sinks of a run; one that fails is named once on the screen.</summary>
+    /// <summary>Opens the sinks of a run that were asked for, beside the JSON lines that every run has.</summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="folder">The run's folder, with its config.yaml.</param>
     /// <param name="resumeAfterStep">Where a run goes on: what was logged of later steps is taken back. Null for a new run.</param>
-    public MetricTracker Open(VerbContext context, RunFolder folder, long? resumeAfterStep)
+    public IReadOnlyList<IMetricSink> Open(VerbContext context, RunFolder folder, long? resumeAfterStep)
     {
-        List<IMetricSink> sinks = [new JsonlSink(folder.Path, resumeAfterStep)];
+        List<IMetricSink> sinks = [];
         if (Names().Contains(TensorBoard))
             sinks.Add(new TensorBoardSink(folder[TensorBoard], resumeAfterStep));
         if (Names().Contains(Wandb))
@@ -54,7 +54,7 @@ internal sealed record TrackingFlags
                 Config = Config(folder),
                 Command = context.CommandLine,
             }, resumeAfterStep));
-        return new(sinks, failure => context.Screen.Line($"[yellow]{Screen.Safe(failure.ToString())}[/]"));
+        return sinks;
     }
 
     private string[] Names() => [.. (LogWith ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)

@@ -76,8 +76,9 @@ internal sealed class RunFolder : IDisposable
     /// <summary>Makes the folder of a new run, or opens that of the run to go on with, and locks it.</summary>
     /// <exception cref="ConfigurationException">It holds something and neither --overwrite nor --resume was given, the path is a file,
     /// there is no such run, or another process has it.</exception>
-    public static RunFolder Open(string verb, VerbContext context)
+    public static RunFolder Open(VerbContext context)
     {
+        string verb = context.Kind.Verb;
         var (output, resume) = (context.Settings.Get<OutputFlags>(), context.Settings.Get<CheckpointFlags>().Resume);
         if (resume is not null && output.Overwrite)
             throw new ConfigurationException(["--resume goes on with a run and --overwrite removes it; give one of the two."]);
@@ -166,13 +167,12 @@ internal sealed class RunFolder : IDisposable
     /// Writes the settings of the run, so that --config can repeat it. Where a run goes on, refuses settings that it cannot go on with.
     /// </summary>
     /// <param name="context">What the verb runs with.</param>
-    /// <param name="verb">Its name.</param>
     /// <param name="resolved">Values that were resolved later than binding, by property name.</param>
     /// <exception cref="ConfigurationException">Lists every other setting that is not the run's.</exception>
     public void WriteConfig(
-        VerbContext context, string verb, IReadOnlyDictionary<string, object?>? resolved = null)
+        VerbContext context, IReadOnlyDictionary<string, object?>? resolved = null)
     {
-        string text = context.Settings.ToYaml($"rlhf {verb} --config config.yaml repeats this run.", resolved, context.Pins);
+        string text = context.Settings.ToYaml($"rlhf {context.Kind.Verb} --config config.yaml repeats this run.", resolved, context.Pins);
         if (recorded is not null)
             CompareSettings(context, text);
         AtomicFile.WriteAllText(this[RunFiles.Config], text);
@@ -198,9 +198,6 @@ internal sealed class RunFolder : IDisposable
         screen.Line($"{Screen.Safe(Path)} is finished: its model is in {Screen.Safe(Model)}. There is nothing to go on with.");
         return true;
     }
-
-    /// <summary>Notes that all steps are done and everything is saved.</summary>
-    public void MarkFinished() => AtomicFile.WriteAllText(this[RunFiles.Finished], "");
 
     public void Dispose() => guard.Dispose();
 

@@ -10,29 +10,21 @@ using Rlhf.Runtime.Native;
 
 namespace Rlhf.Cli.Runs;
 
-/// <summary>A run's run.json and report.html. That they cannot be written never ends a run.</summary>
+/// <summary>A run's report.html.</summary>
 internal static class RunPage
 {
-    /// <summary>Notes that a process begins to work on a run.</summary>
-    public static void Begin(VerbContext context, RunFolder folder, string verb, long steps, long? resumedAfter) =>
-        Try(context, folder, () =>
-        {
-            var session = new RunSession(context.CommandLine, DateTimeOffset.UtcNow,
-                typeof(LibTorch).Assembly.GetName().Version?.ToString(3) ?? "", DeviceName(context))
-            {
-                ResumedAfter = resumedAfter,
-            };
-            var earlier = folder.Resumes ? RunInfo.Load(folder.Path)?.Sessions ?? [] : [];
-            new RunInfo(verb, steps, [.. earlier, session]).Save(folder.Path);
-        });
-
-    /// <summary>Notes how a run ended and writes its report.</summary>
-    public static void End(VerbContext context, RunFolder folder, RunState state, string? message = null) => Try(context, folder, () =>
+    /// <summary>Writes the report of a run that has ended. That it cannot be written is said, and never ends the command.</summary>
+    public static void WriteAtEnd(VerbContext context, RunFolder folder)
     {
-        if (RunInfo.Load(folder.Path) is { } info)
-            (info with { State = state, Message = message }).Save(folder.Path);
-        Write(folder.Path, folder[RunFiles.Report]);
-    });
+        try
+        {
+            Write(folder.Path, folder[RunFiles.Report]);
+        }
+        catch (Exception e) when (e is not OutOfMemoryException)
+        {
+            context.Screen.Line($"[yellow]{Screen.Safe($"The report of {folder.Path} could not be written: {e.Message}")}[/]");
+        }
+    }
 
     /// <summary>Writes the report of a run's folder.</summary>
     /// <exception cref="IOException">A file cannot be read or written.</exception>
@@ -89,20 +81,5 @@ internal static class RunPage
         bool isDefault = value.Replace('\\', '/').EndsWith("/" + inFiles, StringComparison.Ordinal)
             || setting is { Name: "judge", Value: "none" };
         return setting with { Value = value, Default = isDefault ? value : shipped };
-    }
-
-    private static string DeviceName(VerbContext context) =>
-        LanguageModels.DeviceName(Devices.Resolve(context.Settings.Get<ComputeFlags>().Device));
-
-    private static void Try(VerbContext context, RunFolder folder, Action write)
-    {
-        try
-        {
-            write();
-        }
-        catch (Exception e) when (e is not OutOfMemoryException)
-        {
-            context.Screen.Line($"[yellow]{Screen.Safe($"The report of {folder.Path} could not be written: {e.Message}")}[/]");
-        }
     }
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Reflection;
 using System.Text.RegularExpressions;
+using Rlhf.Runs;
 using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Settings;
@@ -232,12 +233,8 @@ internal sealed class BoundSettings(
     public IReadOnlyDictionary<string, string> Flags => settings.ToDictionary(s => s.Property.Name, s => s.Flag);
 
     /// <summary>Flags of the settings that a run may be resumed with another value of (<see cref="MayChangeAttribute"/>).</summary>
-    public IReadOnlyList<string> MayChange() => [.. settings.Where(s =>
-        (s.Property.GetCustomAttribute<MayChangeAttribute>() ?? s.Property.ReflectedType!.GetCustomAttribute<MayChangeAttribute>()) is { } may
-            && (may.When is null || Holds(may.When))).Select(s => s.Flag).Distinct().Order(StringComparer.Ordinal)];
-
-    private bool Holds(string condition) =>
-        records.Values.Any(r => r.GetType().GetProperty(condition) is { } property && property.GetValue(r) is true);
+    public IReadOnlyList<string> MayChange() => [.. settings.Where(s => SessionSettings.MayChange(s.Property, records.Values))
+        .Select(s => s.Flag).Distinct().Order(StringComparer.Ordinal)];
 
     /// <summary>The flag of a key of a settings file.</summary>
     public string FlagOf(string key) => settings.FirstOrDefault(s => s.Key == key)?.Flag ?? key;

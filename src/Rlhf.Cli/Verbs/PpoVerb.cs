@@ -101,15 +101,15 @@ internal static class PpoVerb
             command.GetResult("--model") is null && command.GetResult("--preset") is null
                 ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null),
         preset: settings => settings.Get<PpoFlags>().Preset is { } chosen ? PpoPresets.Settings(chosen) : [])
+    {
+        Shipped = new Dictionary<string, string>
         {
-            Shipped = new Dictionary<string, string>
-            {
-                ["model"] = ModelFolders.ShippedPolicy,
-                ["reward_model"] = ModelFolders.ShippedReward,
-                ["judge"] = ModelFolders.ShippedJudge,
-                ["dataset"] = ModelFolders.ShippedQueries,
-            },
-        };
+            ["model"] = ModelFolders.ShippedPolicy,
+            ["reward_model"] = ModelFolders.ShippedReward,
+            ["judge"] = ModelFolders.ShippedJudge,
+            ["dataset"] = ModelFolders.ShippedQueries,
+        },
+    };
 
     private static int Run(VerbContext context)
     {
@@ -143,8 +143,8 @@ internal static class PpoVerb
         using var trainer = new PpoTrainer(policy, config, refModel, steps);
         var generation = context.Settings.Get<GenerationConfig>();
         var run = new RolloutRun(trainer, new TextGenerator(policy), tokenizer, reward, train, new RolloutPlan(generation, lengths.ResponseLengths));
-        using var folder = RunFolder.Open("ppo", context);
-        folder.WriteConfig(context, "ppo", new Dictionary<string, object?>
+        using var folder = RunFolder.Open(context);
+        folder.WriteConfig(context, new Dictionary<string, object?>
         {
             [nameof(PpoFlags.Model)] = ModelFolders.PlaceOf(policyFolder),
             [nameof(PpoFlags.RewardModel)] = ModelFolders.PlaceOf(rewardFolder),
@@ -182,12 +182,12 @@ internal static class PpoVerb
         };
         if (judgeFolder is not null)
             inputs["--judge"] = Fingerprint.OfModel(judgeFolder);
-        var checkpoints = new RunCheckpoints(context, "ppo", folder, trainer, path => SaveAs(path, null), inputs);
+        var session = new CommandSession(context, folder, policyFolder, trainer, path => SaveAs(path, null), inputs);
         var warned = new HashSet<string>();
-        checkpoints.Train("Aligning", steps, policyFolder, (display, sinks) => run.Train(steps, step =>
+        session.Train("Aligning", steps, (display, sinks) => run.Train(steps, step =>
         {
             Report(context, display, sinks, step, warned);
-            checkpoints.AfterStep(step.BadStepsInARow == 0, step.Statistics.RewardMean);
+            session.AfterStep(step.BadStepsInARow == 0, step.Statistics.RewardMean);
         }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         var evaluator = new PolicyEvaluator(tokenizer, [.. heldOut.Select(q => q.TokenIds)], reward, judge)
@@ -199,10 +199,8 @@ internal static class PpoVerb
         // What the policy was before training is the reference, unless that is another model.
         using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
         var comparison = Compare(context, evaluator, before ?? trainer.ReferenceModel, trainer.Model.PretrainedModel);
-        Finish(context, folder, policyFolder, rewardFolder, Scorers.LabelOf(reward), trainer, checkpoints.Elapsed, comparison);
-        if (comparison is not null)
-            folder.MarkFinished();
-        RunPage.End(context, folder, comparison is not null ? RunState.Finished : RunState.Stopped);
+        Finish(context, folder, policyFolder, rewardFolder, Scorers.LabelOf(reward), trainer, session.Elapsed, comparison);
+        session.Finish(comparison is not null);
         return HubFlags.Push(context, folder.Model);
     }
 

@@ -116,8 +116,8 @@ internal static class RewardVerb
                 + "scale and center scores with --use-score-scaling and --use-score-norm."]);
         using var trainer = new RewardTrainer(model, tokenizer, config);
         rows = select(trainer, rows);
-        using var folder = RunFolder.Open("reward", context);
-        folder.WriteConfig(context, "reward");
+        using var folder = RunFolder.Open(context);
+        folder.WriteConfig(context);
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         long perStep = config.ExamplesPerStep;
@@ -137,7 +137,7 @@ internal static class RewardVerb
             model.SavePretrained(path, storage);
             tokenizer.SavePretrained(path);
         }
-        var checkpoints = new RunCheckpoints(context, "reward", folder, trainer, path => SaveAs(path, null),
+        var session = new CommandSession(context, folder, source, trainer, path => SaveAs(path, null),
             new Dictionary<string, string>
             {
                 ["--model"] = Fingerprint.OfModel(source),
@@ -145,13 +145,13 @@ internal static class RewardVerb
                 [Fingerprint.HeldOut] = Fingerprint.OfTexts(rows.HeldOut.Select(r => r!.ToString()!)),
             });
         TrainEvaluation? evaluation = null;
-        var last = checkpoints.Train("Training", steps, source, (display, sinks) => training(trainer, rows, state =>
+        var last = session.Train("Training", steps, (display, sinks) => training(trainer, rows, state =>
         {
             evaluation = state.Evaluation ?? evaluation;
             TrainingReport.Log(context, sinks, state.Step, state.Warning);
             Report(display, sinks, state, evaluation);
             TrainingReport.Warn(context, state.Warning);
-            checkpoints.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
+            session.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
         }));
         PairReport.Outcome? pairs = null;
         try
@@ -164,9 +164,7 @@ internal static class RewardVerb
             SaveAs(folder.Model, options.Storage.ToScalarType()); // what was trained is kept, whatever the measuring comes to
         }
         Finish(context, folder, source, config, last, pairs);
-        if (last.Step >= steps && !context.Stop.IsCancellationRequested)
-            folder.MarkFinished();
-        RunPage.End(context, folder, last.Step >= steps && !context.Stop.IsCancellationRequested ? RunState.Finished : RunState.Stopped);
+        session.Finish(last.Step >= steps && !context.Stop.IsCancellationRequested);
         return HubFlags.Push(context, folder.Model);
     }
 

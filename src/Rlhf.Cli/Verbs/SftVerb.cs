@@ -109,8 +109,8 @@ internal static class SftVerb
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
         compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
-        using var folder = RunFolder.Open("sft", context);
-        folder.WriteConfig(context, "sft");
+        using var folder = RunFolder.Open(context);
+        folder.WriteConfig(context);
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         screen.Facts("Supervised fine-tuning",
@@ -131,25 +131,23 @@ internal static class SftVerb
             tokenizer.SavePretrained(path);
             template?.Save(path);
         }
-        var checkpoints = new RunCheckpoints(context, "sft", folder, trainer, path => SaveAs(path, null), new Dictionary<string, string>
+        var session = new CommandSession(context, folder, source, trainer, path => SaveAs(path, null), new Dictionary<string, string>
         {
             ["--model"] = Fingerprint.OfModel(source),
             ["--dataset"] = Fingerprint.OfExamples(texts.Train),
             [Fingerprint.HeldOut] = Fingerprint.OfExamples(texts.HeldOut),
         });
-        var last = checkpoints.Train("Training", steps, source, (display, sinks) =>
+        var last = session.Train("Training", steps, (display, sinks) =>
             trainer.Train(texts.Train, texts.HeldOut, state =>
             {
                 TrainingReport.Log(context, sinks, state.Step, state.Warning);
                 Report(display, sinks, state);
                 TrainingReport.Warn(context, state.Warning);
-                checkpoints.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
+                session.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
             }, context.Stop));
         SaveAs(folder.Model, options.Storage.ToScalarType());
         Finish(context, folder, source, config, last);
-        if (last.Step >= steps)
-            folder.MarkFinished();
-        RunPage.End(context, folder, last.Step >= steps ? RunState.Finished : RunState.Stopped);
+        session.Finish(last.Step >= steps);
         return HubFlags.Push(context, folder.Model);
     }
 

@@ -1,9 +1,9 @@
 using System.Globalization;
-using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
+using Rlhf.Runtime.Text;
 
-namespace Rlhf.Cli.Runs;
+namespace Rlhf.Runs;
 
 /// <summary>
 /// Keeps two processes from writing to one run's folder. The operating system holds the lock, so that it ends with the process,
@@ -46,7 +46,7 @@ internal sealed class RunLock : IDisposable
         {
             using var reader = new StreamReader(RegularFile.Open(Path.Combine(folder, RunFiles.LockOwner))); // a locked file cannot be read
             var text = new char[200];
-            return reader.Read(text) is var length and > 0 ? Terminal.Screen.Clean(new(text, 0, length)).Trim() : null;
+            return reader.Read(text) is var length and > 0 ? UntrustedText.Clean(new(text, 0, length)).Trim() : null;
         }
         catch (IOException)
         {
