@@ -59,6 +59,19 @@ public sealed class RunCatalogTests : IDisposable
         Assert.Equal((RunState.Killed, TimeSpan.FromSeconds(70)), (catalog.Find("one")!.State, catalog.Find("one")!.Took));
     }
 
+    [Fact]
+    public void ARunThatIsResumedTookWhatItTookBeforeAndSince()
+    {
+        string run = StudioServer.MakeRun(folder.Path, "one", steps: 40, finished: false); // its last step: 03:04:40
+        File.WriteAllText(Path.Combine(run, "run.json"),
+            """{"verb":"sft","steps":160,"sessions":[{"command":"rlhf sft","started":"2026-01-02T01:00:00Z","version":"0.1.0","device":"cpu"},"""
+            + """{"command":"rlhf sft","started":"2026-01-02T03:04:20Z","version":"0.1.0","device":"cpu"}]}""");
+        string summary = Path.Combine(run, "summary.json");
+        File.WriteAllText(summary, """{"seconds":25}""");
+        File.SetLastWriteTimeUtc(summary, new DateTime(2026, 1, 2, 2, 0, 0, DateTimeKind.Utc)); // stopped after 25 s of training, resumed an hour later
+        Assert.Equal(TimeSpan.FromSeconds(25 + 20), catalog.Find("one")!.Took);
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("[]")]

@@ -31,13 +31,54 @@ internal static class ErrorReport
             or UnauthorizedAccessException or ChatTemplateException
             or TrainingDivergedException or RewardException or PlatformNotSupportedException or NotSupportedException
                 or NonFiniteLogitsException;
-        Console.Error.WriteLine(debug ? $"rlhf: {Clean(error.ToString())}"
+        string report = debug ? $"rlhf: {Clean(error.ToString())}"
             : IsOutOfMemory(error) ? $"rlhf: There is not enough memory: {FirstLine(Message(error))} Lower the batch size or the length of "
                 + "the rows, or take a smaller model."
             : expected ? $"rlhf: {inTheUsersWords(Message(error))}"
             : $"rlhf: unexpected error ({error.GetType().Name}): {FirstLine(Message(error))} "
-                + "Run again with --debug to see where it happened.");
+                + "Run again with --debug to see where it happened.";
+        Console.Error.WriteLine(Console.IsErrorRedirected ? report : Wrapped(report, TerminalWidth()));
         return error is ConfigurationException or ArgumentException ? ExitCode.Usage : ExitCode.Failure;
+    }
+
+    private static int TerminalWidth()
+    {
+        try
+        {
+            return Console.WindowWidth;
+        }
+        catch (IOException)
+        {
+            return 0; // a terminal that does not tell
+        }
+    }
+
+    /// <summary>The text broken between words, so that a flag or path in it can be read and copied; a word longer than a line stays whole.</summary>
+    internal static string Wrapped(string text, int width)
+    {
+        if (width < 20)
+            return text;
+        return string.Join('\n', text.Split('\n').Select(line =>
+        {
+            var wrapped = new System.Text.StringBuilder();
+            int used = 0;
+            foreach (string word in line.Split(' '))
+            {
+                if (used > 0 && used + 1 + word.Length > width)
+                {
+                    wrapped.Append('\n');
+                    used = 0;
+                }
+                else if (wrapped.Length > 0)
+                {
+                    wrapped.Append(' ');
+                    used++;
+                }
+                wrapped.Append(word);
+                used += word.Length;
+            }
+            return wrapped.ToString();
+        }));
     }
 
     /// <summary>libtorch's allocators say so in words alone.</summary>

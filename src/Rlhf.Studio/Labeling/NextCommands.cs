@@ -26,10 +26,23 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     /// <summary>Can the first one be started from here?</summary>
     public bool CanStart(Commands commands) => actions.CanStart && commands.Missing is null;
 
+    /// <summary>Language models that the reward model can start from, by name: those of runs, and the one that ships.</summary>
+    public IReadOnlyList<string> Models => [.. runs.List().Where(IsPolicy).Select(r => r.Id),
+        .. options.ShippedModel is { } shipped ? [Path.GetFileName(shipped)] : Array.Empty<string>()];
+
     /// <summary>The commands for the labels of a project.</summary>
-    public Commands For(LabelProject project)
+    /// <param name="project">What is labeled.</param>
+    /// <param name="model">One of <see cref="Models"/>; null: the one that wrote the answers.</param>
+    public Commands For(LabelProject project, string? model = null)
     {
-        var (model, isShipped) = ModelOf(project.Model);
+        var (folder, isShipped) = ModelOf(model ?? project.Model);
+        return For(project, folder, isShipped);
+    }
+
+    private static bool IsPolicy(RunListing run) => run.HasModel && TrainingKinds.Find(run.Verb)?.Makes == TrainingProduct.Policy;
+
+    private Commands For(LabelProject project, string model, bool isShipped)
+    {
         string stem = Path.GetFileNameWithoutExtension(project.Source.Labels);
         string rewardRun = Free($"reward-{stem}"), ppoRun = Free($"ppo-{stem}");
         string[] Reward(Func<string, string> path) =>
@@ -53,8 +66,7 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     private (string Folder, bool IsShipped) ModelOf(string? name)
     {
         bool isShipped = options.ShippedModel is { } shipped && (name is null || Path.GetFileName(shipped) == name);
-        if (!isShipped && runs.List().FirstOrDefault(r => r.HasModel && r.Name == name
-            && TrainingKinds.Find(r.Verb)?.Makes == TrainingProduct.Policy) is { } run)
+        if (!isShipped && runs.List().FirstOrDefault(r => IsPolicy(r) && (r.Id == name || r.Name == name)) is { } run)
             return (InRuns(run.Id), false);
         return isShipped ? (options.ShippedModel!, true) : (Placeholder, false);
     }

@@ -70,7 +70,7 @@ public sealed class RunCatalog(StudioOptions options)
             FileOf(id, RunFiles.Report) is not null || options.MakeReport is not null && ending.Step > 0,
             FileOf(id, RunFiles.Model + "/config.json") is not null)
         {
-            Took = state is RunState.Finished or RunState.Stopped && times.Took is { } took ? took : ending.Updated - started,
+            Took = times.SoFar(state is RunState.Finished or RunState.Stopped, started, ending.Updated),
         };
     }
 
