@@ -183,20 +183,45 @@ public sealed class RunsPageTests(Chromium chromium) : IDisposable
     }
 
     [Fact]
-    public async Task WhatAverageWouldBendIsDrawnAsItIs()
+    public async Task CurvesOfAChartAreSmoothedAlikeAndWhatAverageWouldBendIsDrawnAsItIs()
     {
         StudioServer.MakeRun(folder.Path, "long", steps: 40);
         StudioServer.MakeRun(folder.Path, "short", steps: 4);
         await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path });
         var page = await chromium.PageAsync(errors);
         await page.OpenAsync(studio.Address, "/?run=long&run=short");
-        await Assertions.Expect(page.Locator("#chart-env-reward_mean path.curve.raw[d]")).ToHaveCountAsync(1); // of the long one
+        await Assertions.Expect(page.Locator("#chart-env-reward_mean path.curve.raw[d]")).ToHaveCountAsync(2); // where one is smoothed, all are: they are compared
         await Assertions.Expect(page.Locator("#chart-objective-kl_coef path.raw")).ToHaveCountAsync(0);
         await Assertions.Expect(page.Locator("#chart-ppo-learning_rate path.raw")).ToHaveCountAsync(0);
         await Assertions.Expect(page.GetByRole(AriaRole.Slider, new() { Name = "Smoothing" })).ToBeEnabledAsync();
         await page.OpenAsync(studio.Address, "/?run=short");
         await Assertions.Expect(page.GetByRole(AriaRole.Slider, new() { Name = "Smoothing" })).ToBeDisabledAsync();
         await Assertions.Expect(page.Locator(".tools output")).ToHaveTextAsync("off");
+        Assert.Empty(errors);
+    }
+
+    [Fact]
+    public async Task ALinkToARunThatIsGoneSaysSoAndShowsNoOther()
+    {
+        StudioServer.MakeRun(folder.Path, "other", steps: 4);
+        await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path });
+        var page = await chromium.PageAsync(errors);
+        await page.OpenAsync(studio.Address, "/?run=gone");
+        await Assertions.Expect(page.Locator(".notice")).ToHaveTextAsync("The run gone is not in this folder any more.");
+        await Assertions.Expect(page.Locator(".run.selected")).ToHaveCountAsync(0);
+        await page.GetByRole(AriaRole.Checkbox, new() { Name = "Show other" }).ClickAsync();
+        await Assertions.Expect(page.Locator(".notice")).ToHaveCountAsync(0);
+        Assert.Empty(errors);
+    }
+
+    [Fact]
+    public async Task ASinglePointCanBeSeen()
+    {
+        StudioServer.MakeRun(folder.Path, "one", steps: 1);
+        await using var studio = await StudioServer.StartAsync(new() { RunsFolder = folder.Path });
+        var page = await chromium.PageAsync(errors);
+        await page.OpenAsync(studio.Address, "/?run=one");
+        await Assertions.Expect(page.Locator("#chart-env-reward_mean path.curve.point")).ToHaveCSSAsync("stroke-width", "8px");
         Assert.Empty(errors);
     }
 
