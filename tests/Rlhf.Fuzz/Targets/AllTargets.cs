@@ -9,7 +9,7 @@ internal static class AllTargets
     [
         .. WeightTargets.Make(scratch), .. ModelTargets.Make(scratch), .. TokenizerTargets.Make(scratch), .. TableTargets.Make(scratch),
         .. ArchiveTargets.Make(),
-        .. SettingsTargets.Make(), .. CheckpointTargets.Make(scratch), .. AnswerTargets.Make(), .. TextTargets.Make(),
+        .. ChatTargets.Make(scratch), .. SettingsTargets.Make(), .. CheckpointTargets.Make(scratch), .. AnswerTargets.Make(), .. TextTargets.Make(),
     ];
 
     /// <summary>Pieces of JSON, and further ones.</summary>
