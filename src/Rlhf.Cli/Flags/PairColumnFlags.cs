@@ -24,11 +24,15 @@ internal sealed record PairColumnFlags
     [ValueName("NAME")]
     public string? MarginColumn { get; init; }
 
+    [Description("Chat template for answers that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
+    [ValueName("FILE|chatml")]
+    public string? ChatTemplate { get; init; }
+
     /// <summary>The problem of columns without pairs.</summary>
     /// <param name="pairs">What --pairs names.</param>
     public IEnumerable<string> ProblemsWithout(string? pairs) =>
-        pairs is null && (PromptColumn ?? ChosenColumn ?? RejectedColumn ?? MarginColumn) is not null
-            ? ["PromptColumn, ChosenColumn, RejectedColumn and MarginColumn belong to Pairs."] : [];
+        pairs is null && (PromptColumn ?? ChosenColumn ?? RejectedColumn ?? MarginColumn ?? ChatTemplate) is not null
+            ? ["PromptColumn, ChosenColumn, RejectedColumn, MarginColumn and ChatTemplate belong to Pairs."] : [];
 
     /// <summary>The pairs of a path in an order drawn from the seed.</summary>
     /// <param name="context">What the verb runs with.</param>
@@ -37,7 +41,8 @@ internal sealed record PairColumnFlags
     /// <param name="split">The split; null: --split.</param>
     /// <param name="limit">Most pairs; null: --max-texts.</param>
     /// <param name="seed">Decides the order, and which pairs are drawn.</param>
-    public IReadOnlyList<PreferencePair> Load(VerbContext context, string flag, string path, string? split, int? limit, long seed)
+    /// <param name="model">The model's folder, for its chat template.</param>
+    public IReadOnlyList<PreferencePair> Load(VerbContext context, string flag, string path, string? split, int? limit, long seed, string model)
     {
         var data = context.Settings.Get<DatasetFlags>();
         var (source, chosen) = DatasetFlags.Announced(context, HubFiles.Dataset(context, flag, path, split ?? data.Split, data.Subset));
@@ -47,6 +52,7 @@ internal sealed record PairColumnFlags
             ChosenColumn = ChosenColumn,
             RejectedColumn = RejectedColumn,
             MarginColumn = MarginColumn,
+            Template = ChatTemplates.TryOf(ChatTemplate, model),
             Split = chosen,
             Limit = limit ?? data.MaxTexts,
             ShuffleSeed = seed,

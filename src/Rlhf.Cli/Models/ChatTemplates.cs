@@ -11,4 +11,8 @@ internal static class ChatTemplates
     /// <exception cref="ChatTemplateException">There is none; the message names the flag and the built-in one.</exception>
     public static ChatTemplate Of(string? named, string folder) =>
         named is null ? ChatTemplate.FromFolder(folder) : ChatTemplate.FromFile(named, folder);
+
+    /// <summary>The same, or null where there is none.</summary>
+    public static ChatTemplate? TryOf(string? named, string folder) =>
+        named is null ? ChatTemplate.TryFromFolder(folder) : ChatTemplate.FromFile(named, folder);
 }

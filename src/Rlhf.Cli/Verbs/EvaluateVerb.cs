@@ -191,7 +191,7 @@ internal static class EvaluateVerb
     {
         var (options, screen) = (context.Settings.Get<EvaluateFlags>(), context.Screen);
         string folder = ModelFolders.ResolveOrShipped(context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
-        var pairs = context.Settings.Get<PairColumnFlags>().Load(context, "--pairs", path, null, null, options.Seed);
+        var pairs = context.Settings.Get<PairColumnFlags>().Load(context, "--pairs", path, null, null, options.Seed, folder);
         if (pairs.Count == 0)
             throw new InvalidDataException($"{path} holds no pair.");
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);

@@ -10,6 +10,7 @@ using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 using Rlhf.Training.RewardModeling;
 
 namespace Rlhf.Cli.Verbs;
@@ -26,6 +27,10 @@ internal sealed record PairSampleFlags
     [ValueName("PATH")]
     [DataInput(OfTheHub = false)]
     public string? Prompts { get; init; }
+
+    [Description("Chat template for prompts that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
+    [ValueName("FILE|chatml")]
+    public string? ChatTemplate { get; init; }
 
     [Description("Reward model that finds the best and the worst answer; only with --select best-worst.")]
     [ValueName("DIR|ORG/NAME")]
@@ -77,7 +82,7 @@ internal static class PairsSampleVerb
         string file = PairsVerb.NewFile(options.Out, options.Overwrite);
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Sampling with {modelFolder}", modelFolder, rewardFolder);
         var tokenizer = AutoTokenizer.FromPretrained(modelFolder);
-        var (source, prompts) = Prompts(context, tokenizer);
+        var (source, prompts) = Prompts(context, tokenizer, ChatTemplates.TryOf(options.ChatTemplate, modelFolder));
         using var model = AutoModelForCausalLM.FromPretrained(modelFolder, device);
         LanguageModels.EndToken(modelFolder, model, tokenizer);
         using var scorer = rewardFolder is null ? null : AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
@@ -144,14 +149,15 @@ internal static class PairsSampleVerb
     /// The prompts in an order drawn from the seed. Those that ppo with the same seed holds out for its evaluation are left out:
     /// the reward model must not have seen them.
     /// </summary>
-    private static (string Source, IReadOnlyList<Query> Prompts) Prompts(VerbContext context, ITokenizer tokenizer)
+    private static (string Source, IReadOnlyList<Query> Prompts) Prompts(
+        VerbContext context, ITokenizer tokenizer, ChatTemplate? template)
     {
         var (options, seed) = (context.Settings.Get<PairSampleFlags>(), context.Settings.Get<PairSamplingConfig>().Seed);
         var (dataset, lengths) = (QueryFlags.WithLessonFilter(context.Settings), context.Settings.Get<QueryFlags>());
         if (options.Prompts is { } path)
         {
             var ready = QueryDataset.Load(path, tokenizer,
-                new() { Split = dataset.Split, Limit = dataset.MaxTexts, ShuffleSeed = seed });
+                new() { Split = dataset.Split, Limit = dataset.MaxTexts, ShuffleSeed = seed, Template = template });
             return ready.Count > 0 ? (path, ready) : throw new InvalidDataException($"{path} holds no prompt.");
         }
         string source = QueryFlags.Source(dataset);

@@ -7,6 +7,7 @@ using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data;
+using Rlhf.Data.Batching;
 using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
@@ -15,6 +16,7 @@ using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 using Rlhf.Tracking;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Memory;
@@ -61,6 +63,15 @@ internal sealed record PpoFlags
     [MayChange]
     public string? Judge { get; init; }
 
+    [Description("Whole prompts instead of texts to cut: one per line, or JSONL, CSV or parquet with a column prompt (a text or messages) or query.")]
+    [ValueName("PATH")]
+    [DataInput(OfTheHub = false)]
+    public string? Prompts { get; init; }
+
+    [Description("Chat template for prompts that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
+    [ValueName("FILE|chatml")]
+    public string? ChatTemplate { get; init; }
+
     [Description("PPO steps; unset: one pass over the queries.")]
     [MayChange(When = nameof(PpoConfig.HasConstantRate))]
     public int? Steps { get; init; }
@@ -84,6 +95,7 @@ internal static class PpoVerb
             "rlhf ppo",
             "rlhf ppo --preset imdb",
             "rlhf ppo --model runs/my-sft --reward-model runs/my-reward --dataset imdb.parquet --steps 100",
+            "rlhf ppo --model runs/my-chat --reward-model runs/my-reward --prompts chats.jsonl --response-max 129",
         ],
         new SettingsBinder()
             .Add("Models", new PpoFlags(), o => o.Validate())
@@ -93,8 +105,9 @@ internal static class PpoVerb
             .Add("Divergence", new DivergenceConfig(), c => c.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .AddTraining()
-            .Check(s => s.Get<DatasetFlags>().Dataset is null && s.Get<QueryFlags>().EvalSplit is not null
-                ? ["--eval-split belongs to --dataset, which is not given."] : []),
+            .Check(s => s.Get<DatasetFlags>().Dataset is null && s.Get<PpoFlags>().Prompts is null && s.Get<QueryFlags>().EvalSplit is not null
+                ? ["--eval-split belongs to --dataset or --prompts, and neither is given."] : [])
+            .Check(PromptProblems),
         Run,
         // The models that ship come with settings that suit them.
         defaultConfig: command => RunFolder.ConfigOf("ppo", command) ?? (
@@ -122,16 +135,20 @@ internal static class PpoVerb
         string rewardFolder = ModelFolders.ResolveOrShipped(
             context, "--reward-model", options.RewardModel, ModelFolders.ShippedReward);
         string? judgeFolder = ModelFolders.Judge(context, options.Judge, options.RewardModel);
-        string source = QueryFlags.Source(dataset);
+        string source = options.Prompts ?? QueryFlags.Source(dataset);
 
         var device = context.Settings.Get<ComputeFlags>().Start();
-        context.Settings.Get<ComputeFlags>().CheckMemory(PpoMemory.Plan(
-            $"PPO on {policyFolder}", config, ModelShape.Of(policyFolder), refFolder is null ? null : ModelShape.Of(refFolder),
-            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelShape.Of)], lengths.QueryLengths,
+        var shape = ModelShape.Of(policyFolder);
+        void CheckMemory(LengthSampler queryLengths) => context.Settings.Get<ComputeFlags>().CheckMemory(PpoMemory.Plan(
+            $"PPO on {policyFolder}", config, shape, refFolder is null ? null : ModelShape.Of(refFolder),
+            [.. new[] { rewardFolder, judgeFolder }.OfType<string>().Select(ModelShape.Of)], queryLengths,
             lengths.ResponseLengths, device),
             device);
+        CheckMemory(lengths.QueryLengths);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
-        var (train, heldOut) = Queries(context, dataset, tokenizer, source);
+        var (train, heldOut) = Queries(context, dataset, tokenizer, source, policyFolder, shape.MaxPositions);
+        if (options.Prompts is not null)
+            CheckMemory(new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1));
 
         using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
@@ -167,10 +184,12 @@ internal static class PpoVerb
             ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
         ]);
 
+        var template = options.ChatTemplate is null ? null : ChatTemplates.Of(options.ChatTemplate, policyFolder);
         void SaveAs(string path, torch.ScalarType? storage)
         {
             policy.SavePretrained(path, storage);
             tokenizer.SavePretrained(path);
+            template?.Save(path);
         }
         var inputs = new Dictionary<string, string>
         {
@@ -206,18 +225,51 @@ internal static class PpoVerb
 
     /// <summary>Queries to train on and queries to evaluate on, which are never trained on.</summary>
     private static (Query[] Train, Query[] HeldOut) Queries(
-        VerbContext context, DatasetFlags dataset, ITokenizer tokenizer, string source)
+        VerbContext context, DatasetFlags dataset, ITokenizer tokenizer, string source, string policyFolder, int positions)
     {
-        var (lengths, config) = (context.Settings.Get<QueryFlags>(), context.Settings.Get<PpoConfig>());
-        var queries = lengths.Load(context, dataset, tokenizer, config.Seed);
-        var others = lengths.EvalSplit is { } split
-            ? lengths.Load(context, dataset with { Split = split }, tokenizer, config.Seed) : queries;
+        var (lengths, config, options) = (context.Settings.Get<QueryFlags>(), context.Settings.Get<PpoConfig>(), context.Settings.Get<PpoFlags>());
+        IReadOnlyList<Query> Load(DatasetFlags data) => options.Prompts is { } path
+            ? WholePrompts(context, path, data, tokenizer, ChatTemplates.TryOf(options.ChatTemplate, policyFolder), positions - (lengths.ResponseMax - 1))
+            : lengths.Load(context, data, tokenizer, config.Seed);
+        var queries = Load(dataset);
+        var others = lengths.EvalSplit is { } split ? Load(dataset with { Split = split }) : queries;
         int taken = lengths.EvalSplit is null ? lengths.EvalQueries : 0;
         if (queries.Count < taken + config.BatchSize || others.Count < lengths.EvalQueries)
             throw new ConfigurationException(
                 [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of "
                 + $"{config.BatchSize}; lower --eval-queries or --batch-size, or name more data."]);
         return ([.. queries.Skip(taken)], [.. others.Take(lengths.EvalQueries)]);
+    }
+
+    /// <summary>Ready prompts in an order drawn from the seed; those that leave no room for the longest response are left out.</summary>
+    private static IReadOnlyList<Query> WholePrompts(
+        VerbContext context, string path, DatasetFlags data, ITokenizer tokenizer, ChatTemplate? template, int longest)
+    {
+        var all = QueryDataset.Load(path, tokenizer, new()
+        {
+            Split = data.Split,
+            Limit = data.MaxTexts,
+            ShuffleSeed = context.Settings.Get<PpoConfig>().Seed,
+            Template = template,
+        });
+        Query[] fitting = [.. all.Where(q => q.TokenIds.Length <= longest)];
+        if (fitting.Length < all.Count)
+            context.Screen.Line($"Left out {Numbers.Count(all.Count - fitting.Length, "prompt")} of more than {longest:N0} tokens, which leave no room "
+                + "for the longest response; lower --response-max or shorten them.");
+        return fitting;
+    }
+
+    /// <summary>Settings of texts that are cut have no meaning for prompts that are whole.</summary>
+    private static IEnumerable<string> PromptProblems(BoundSettings settings)
+    {
+        var options = settings.Get<PpoFlags>();
+        if (options.Prompts is null)
+            return options.ChatTemplate is null ? [] : ["--chat-template is for --prompts, which is not given."];
+        if (settings.Get<DatasetFlags>().Dataset is not null)
+            return ["Queries come from --prompts or are cut from --dataset; give one of the two."];
+        string[] cutting = [nameof(DatasetFlags.TextColumn), nameof(DatasetFlags.LongerThan), nameof(DatasetFlags.LineBreaks), nameof(DatasetFlags.Part),
+            nameof(QueryFlags.QueryMin), nameof(QueryFlags.QueryMax)];
+        return cutting.Where(settings.IsGiven).Select(name => settings.NameFlags($"{name} is about texts to cut; prompts from --prompts are taken as they are."));
     }
 
     private static CausalLM Reference(string folder, CausalLMWithValueHead policy, torch.Device device)

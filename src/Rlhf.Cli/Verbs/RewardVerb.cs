@@ -86,7 +86,7 @@ internal static class RewardVerb
         HubFlags.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         return options.Pairs is { } pairs
-            ? Train(context, source, LoadPairs(context, pairs), (t, rows) => TellingPairs(context, t, rows), (t, rows, report) =>
+            ? Train(context, source, LoadPairs(context, pairs, source), (t, rows) => TellingPairs(context, t, rows), (t, rows, report) =>
                 t.Train(rows.Train, rows.HeldOut, report, context.Stop), (model, tokenizer, rows) =>
                 PairReport.Finish(model, tokenizer, rows.Train, rows.HeldOut, options.NormalizeReward ?? model.CanShiftLogits))
             : Train(context, source, LoadReviews(context, source), (_, rows) => rows, (t, rows, report) =>
@@ -192,12 +192,12 @@ internal static class RewardVerb
         return new(train, heldOut);
     }
 
-    private static Rows<PreferencePair> LoadPairs(VerbContext context, string pairs)
+    private static Rows<PreferencePair> LoadPairs(VerbContext context, string pairs, string source)
     {
         long seed = context.Settings.Get<RewardConfig>().Seed;
         var (train, heldOut) = context.Settings.Get<HeldOutFlags>().SplitByPrompt(
             (path, split, limit) => context.Settings.Get<PairColumnFlags>().Load(
-                context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs, split, limit, seed));
+                context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs, split, limit, seed, source));
         if (heldOut.Count == 0 && context.Settings.Get<HeldOutFlags>().EvalFraction > 0)
             context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
                 + "Raise --eval-fraction or name --eval-dataset.[/]");

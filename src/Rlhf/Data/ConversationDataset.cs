@@ -44,7 +44,7 @@ public static class ConversationDataset
         var (messages, prompt) = Find(row);
         if (messages.Count == 0)
             throw row.Error("the conversation has no messages; remove the row.");
-        return new(messages, prompt) { Tools = ToolsOf(row), Variables = VariablesOf(row), Place = $"{row.File}, {row.Unit} {row.Number}" };
+        return new(messages, prompt) { Tools = ToolsOf(row, row.Cells[Tools]), Variables = VariablesOf(row), Place = $"{row.File}, {row.Unit} {row.Number}" };
     }
 
     private static (List<ChatMessage> Messages, int Prompt) Find(TableRow row)
@@ -67,9 +67,9 @@ public static class ConversationDataset
     }
 
     /// <summary>The tools; many data sets store them as the text of JSON.</summary>
-    private static JsonElement? ToolsOf(TableRow row)
+    internal static JsonElement? ToolsOf(TableRow row, object? cell)
     {
-        var tools = row.Cells[Tools] switch
+        var tools = cell switch
         {
             JsonElement list => list,
             string { Length: > 0 } text => Parse(row, text, "tools"),

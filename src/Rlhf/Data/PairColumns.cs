@@ -1,12 +1,13 @@
 using System.Globalization;
 using Rlhf.Data.Files;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Data;
 
 /// <summary>The columns in which a preference pair is found, by the names that published data sets use, and the pair of a row.</summary>
 internal static class PairColumns
 {
-    private const int Chosen = 0, Rejected = 1, Prompt = 2, Margin = 3, FirstOf0 = 4, SecondOf0 = 5, FirstOf1 = 6, SecondOf1 = 7, Better = 8;
+    private const int Chosen = 0, Rejected = 1, Prompt = 2, Margin = 3, FirstOf0 = 4, SecondOf0 = 5, FirstOf1 = 6, SecondOf1 = 7, Better = 8, Tools = 9;
 
     private static readonly string[] ChosenNames = ["chosen", "chosen_response", "response_chosen", "chosen_answer", "preferred", "response_j", "output_j"],
         RejectedNames = ["rejected", "rejected_response", "response_rejected", "rejected_answer", "dispreferred", "non_preferred", "response_k", "output_k"],
@@ -24,20 +25,21 @@ internal static class PairColumns
     {
         bool named = options.ChosenColumn is not null || options.RejectedColumn is not null;
         TableColumn Answer(string role, string? chosen, string[] names, string setting) =>
-            TableColumn.Of(role, chosen, required: true, names) with { Setting = setting, Unless = named ? null : IsComparison };
+            TableColumn.Of(role, chosen, required: true, names) with { Setting = setting, Unless = named ? null : IsComparison, TakesLists = true };
         TableColumn Compared(string role, Func<(string First, string Second, string Better), string?> name) =>
             TableColumn.Of(role, null, required: false) with { Finder = all => !named && Comparison(all) is { } found ? name(found) : null };
         return
         [
             Answer("chosen answer", options.ChosenColumn, ChosenNames, nameof(options.ChosenColumn)),
             Answer("rejected answer", options.RejectedColumn, RejectedNames, nameof(options.RejectedColumn)),
-            TableColumn.Of("prompt", options.PromptColumn, required: false, PromptNames) with { Setting = nameof(options.PromptColumn) },
+            TableColumn.Of("prompt", options.PromptColumn, required: false, PromptNames) with { Setting = nameof(options.PromptColumn), TakesLists = true },
             TableColumn.Of("margin", options.MarginColumn, required: false, "margin") with { Setting = nameof(options.MarginColumn) },
             Compared("first answer", found => CountsFrom1(found) ? null : found.First),
             Compared("second answer", found => CountsFrom1(found) ? null : found.Second),
             Compared("first answer", found => CountsFrom1(found) ? found.First : null),
             Compared("second answer", found => CountsFrom1(found) ? found.Second : null),
             Compared("better answer", found => found.Better),
+            TableColumn.Of("tools", null, required: false, "tools") with { TakesLists = true },
         ];
 
         static bool CountsFrom1((string First, string Second, string Better) found) => found.First.EndsWith('1');
@@ -45,7 +47,7 @@ internal static class PairColumns
 
     /// <summary>The pair of a row; null where neither answer is the better one.</summary>
     /// <exception cref="InvalidDataException">The row cannot be used; the message names it.</exception>
-    public static PreferencePair? Pair(TableRow row, int maxLength)
+    public static PreferencePair? Pair(TableRow row, int maxLength, ChatTemplate? template = null)
     {
         string chosen, rejected;
         bool from1 = row.Cells[FirstOf1] is not null;
@@ -57,6 +59,9 @@ internal static class PairColumns
                 return null;
             (chosen, rejected) = isFirst ? (first, second) : (second, first);
         }
+        else if (MessageList.Is(row.Cells[Chosen]) || MessageList.Is(row.Cells[Rejected]))
+            return MessagePair.Of(row, row.Cells[Prompt], row.Cells[Chosen], row.Cells[Rejected], ConversationDataset.ToolsOf(row, row.Cells[Tools]),
+                MarginOf(row, row.Cells[Margin]), template);
         else
             (chosen, rejected) = (row.Text(Chosen, "chosen answer", maxLength), row.Text(Rejected, "rejected answer", maxLength));
         double? margin = MarginOf(row, row.Cells[Margin]);

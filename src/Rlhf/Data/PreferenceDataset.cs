@@ -7,6 +7,7 @@ namespace Rlhf.Data;
 /// Columns are <c>chosen</c> and <c>rejected</c> with an optional <c>prompt</c> and <c>margin</c>, the usual other names of these
 /// (<c>response_j</c> and <c>response_k</c>, <c>chosen_response</c> and <c>rejected_response</c>, <c>question</c>, …), or two answers and a column that says which of
 /// them is better (<c>answer_0</c>, <c>answer_1</c> and <c>label</c>, …). Rows where neither is better hold no preference and are left out.
+/// Chosen and rejected may be lists of messages: the model's chat template writes them.
 /// </remarks>
 public static class PreferenceDataset
 {
@@ -24,7 +25,7 @@ public static class PreferenceDataset
         options.Validate();
         var columns = PairColumns.Of(options);
         var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength);
-        return options.Take(rows.Select(row => PairColumns.Pair(row, options.MaxTextLength)).OfType<PreferencePair>());
+        return options.Take(rows.Select(row => PairColumns.Pair(row, options.MaxTextLength, options.Template)).OfType<PreferencePair>());
     }
 
     /// <summary>

@@ -1,4 +1,5 @@
 using Rlhf.Data.Files;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Data;
 
@@ -16,6 +17,9 @@ public sealed record PreferenceReadOptions : DataReadOptions
 
     /// <summary>Column of the worse answer; null: <c>rejected</c>.</summary>
     public string? RejectedColumn { get; init; }
+
+    /// <summary>Writes answers that are lists of messages as text; null, the default, refuses them.</summary>
+    public ChatTemplate? Template { get; init; }
 
     /// <summary>Column of the margin; null: <c>margin</c> where the file has it.</summary>
     public string? MarginColumn { get; init; }

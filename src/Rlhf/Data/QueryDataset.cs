@@ -27,7 +27,10 @@ public sealed record QueryReadOptions : DataReadOptions
     /// <summary>Column of the query; null: <c>query</c>, else <c>prompt</c>.</summary>
     public string? QueryColumn { get; init; }
 
-    /// <summary>Longest query in tokens; what is longer is cut. Null: whole rows.</summary>
+    /// <summary>Writes prompts that are lists of messages as text; null, the default, refuses them.</summary>
+    public ChatTemplate? Template { get; init; }
+
+    /// <summary>Longest query in tokens; what is longer is cut, unless it is a list of messages. Null: whole rows.</summary>
     public int? MaxTokens { get; init; }
 
     private protected override IEnumerable<string> Problems() =>
@@ -78,7 +81,9 @@ public static class QueryDataset
     }
 
     /// <summary>
-    /// Ready queries: JSONL rows <c>{"query": "..."}</c>, lines of a text file, or a column of a CSV or parquet file.
+    /// Ready queries: JSONL rows <c>{"query": "..."}</c> or <c>{"prompt": "..."}</c>, lines of a text file, or a column of a CSV or parquet
+    /// file. A prompt, or <c>messages</c>, may be a list of messages: it becomes what the chat template writes, up to where the assistant
+    /// begins to answer; an answer at its end is left out. A query keeps the other columns of its row.
     /// </summary>
     /// <inheritdoc cref="ReviewDataset.Load"/>
     public static IReadOnlyList<Query> Load(string path, ITokenizer tokenizer, QueryReadOptions? options = null)
@@ -86,10 +91,51 @@ public static class QueryDataset
         ArgumentException.ThrowIfNullOrEmpty(path);
         options ??= new QueryReadOptions();
         options.Validate();
-        TableColumn[] columns = [TableColumn.Of("query", options.QueryColumn, required: true, "query", "prompt")];
-        var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength);
-        return [.. options.Take(rows).Select(row => Cut(row.Text(0, "query", options.MaxTextLength), tokenizer, options.MaxTokens)
-            ?? throw row.Error("the query is empty; write its text or remove the row."))];
+        TableColumn[] columns =
+        [
+            TableColumn.Of("query", options.QueryColumn, required: true, "query", "prompt", "messages") with
+            { Setting = nameof(options.QueryColumn), TakesLists = true },
+            TableColumn.Of("tools", null, required: false, "tools") with { TakesLists = true },
+        ];
+        var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength, keepsOthers: KeepsOthers(path, options.Split));
+        return [.. options.Take(rows).Select(row => (MessageList.Is(row.Cells[0]) ? Rendered(row, tokenizer, options.Template)
+            : Cut(row.Text(0, "query", options.MaxTextLength), tokenizer, options.MaxTokens)
+                ?? throw row.Error("the query is empty; write its text or remove the row.")) with
+            { Fields = Fields(row) })];
+    }
+
+    /// <summary>Lines of text have no other columns; parquet columns of lists cannot be kept.</summary>
+    private static bool KeepsOthers(string path, string? split) =>
+        DataFiles.Find(path, split).All(file => DataFiles.Extension(file) is ".jsonl" or ".ndjson" or ".json" or ".csv" or ".tsv");
+
+    private static Dictionary<string, object?> Fields(TableRow row) => (row.Others ?? []).GroupBy(x => x.Key).ToDictionary(x => x.Key, x => x.Last().Value switch
+    {
+        System.Text.Json.Nodes.JsonValue value when value.TryGetValue(out string? text) => text,
+        System.Text.Json.Nodes.JsonValue value when value.TryGetValue(out bool flag) => flag,
+        System.Text.Json.Nodes.JsonValue value when value.TryGetValue(out long whole) => whole,
+        System.Text.Json.Nodes.JsonValue value when value.TryGetValue(out double number) => number,
+        var other => (object?)other,
+    });
+
+    private static Query Rendered(TableRow row, ITokenizer tokenizer, ChatTemplate? template)
+    {
+        var messages = MessageList.Of(row, "prompt", row.Cells[0]!);
+        while (messages.Count > 1 && messages[^1].Role == "assistant")
+            messages.RemoveAt(messages.Count - 1);
+        if (template is null)
+            throw row.Error("the prompt is a list of messages, and the model has no chat template to write it with; name one by --chat-template FILE, "
+                + "or take the built-in ChatML by --chat-template chatml.");
+        try
+        {
+            var tools = ConversationDataset.ToolsOf(row, row.Cells[1]);
+            int[] ids = tokenizer.OfRendered(template.Render(messages, new() { AddGenerationPrompt = true, Tools = tools }));
+            return ids.Length > 0 ? new(ids, tokenizer.TextOfPrompt(ids)) { Messages = messages }
+                : throw row.Error("the chat template writes nothing for the prompt.");
+        }
+        catch (ChatTemplateException e)
+        {
+            throw row.Error(e.Message);
+        }
     }
 
     private static Query? Cut(string text, ITokenizer tokenizer, int? maxTokens)

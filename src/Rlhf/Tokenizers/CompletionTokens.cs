@@ -27,13 +27,15 @@ public static class CompletionTokens
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="maxLength"/> has no room for the special tokens.</exception>
     public static int[] EncodeCompletion(this ITokenizer tokenizer, string prompt, string response, int maxLength)
     {
-        string text = prompt + response;
-        var first = tokenizer.EncodeTruncated(text, maxLength);
-        if (first.Length < maxLength)
-            return first;
-        int[] whole = tokenizer.Encode(text), content = tokenizer.Encode(text, addSpecialTokens: false);
-        int before = tokenizer.Template.Before.Count, room = maxLength - (whole.Length - content.Length);
-        int start = WindowStart(tokenizer, prompt, content, room);
-        return [.. whole[..before], .. content.Skip(start).Take(room), .. whole[(before + content.Length)..]];
+        var (before, after) = (tokenizer.Template.Before, tokenizer.Template.After);
+        ArgumentOutOfRangeException.ThrowIfLessThan(maxLength, before.Count + after.Count);
+        int[] content = tokenizer.Encode(prompt + response, addSpecialTokens: false);
+        // A chat template has written these tokens itself.
+        int written = before.Count > 0 && content.Take(before.Count).SequenceEqual(before) ? before.Count : 0;
+        if (after.Count > 0 && content.Length >= written + after.Count && content[^after.Count..].SequenceEqual(after))
+            content = content[..^after.Count];
+        int room = maxLength - before.Count - after.Count;
+        int start = Math.Max(WindowStart(tokenizer, prompt, content, room), written);
+        return [.. before, .. content.Skip(start).Take(room), .. after];
     }
 }

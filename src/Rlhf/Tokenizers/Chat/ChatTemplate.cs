@@ -31,8 +31,15 @@ public sealed class ChatTemplate
         _templates = new(StringComparer.Ordinal);
         foreach (var (key, source) in templates)
             _templates[key] = new(() => Parse(source));
+    }
+
+    /// <summary>Reads the default template's source, so that what is wrong with it is said before any conversation is.</summary>
+    /// <exception cref="ChatTemplateException">It is not a template.</exception>
+    internal ChatTemplate Checked()
+    {
         if (_templates.TryGetValue("default", out var standard))
             _ = standard.Value;
+        return this;
     }
 
     /// <summary>
@@ -60,19 +67,18 @@ public sealed class ChatTemplate
         string source, string name = "The chat template", IReadOnlyDictionary<string, string>? specialTokens = null)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return new(name, [("default", source)],
-            (specialTokens ?? new Dictionary<string, string>()).ToDictionary(x => x.Key, x => (object?)x.Value, StringComparer.Ordinal));
+        return new ChatTemplate(name, [("default", source)],
+            (specialTokens ?? new Dictionary<string, string>()).ToDictionary(x => x.Key, x => (object?)x.Value, StringComparer.Ordinal)).Checked();
     }
 
     /// <summary>The template of a tokenizer's folder.</summary>
     /// <param name="folder">A model folder.</param>
     /// <exception cref="ChatTemplateException">The folder has no template, or what it has is not one.</exception>
     /// <exception cref="InvalidDataException">A tokenizer file cannot be read.</exception>
-    public static ChatTemplate FromFolder(string folder) => TryFromFolder(folder) ?? throw Missing(folder);
+    public static ChatTemplate FromFolder(string folder) => (TryFromFolder(folder) ?? throw Missing(folder)).Checked();
 
-    /// <summary>The template of a tokenizer's folder, or null where it has none.</summary>
+    /// <summary>The template of a tokenizer's folder, or null where it has none. Its source is read when it is first used.</summary>
     /// <param name="folder">A model folder.</param>
-    /// <exception cref="ChatTemplateException">What the folder has is not a template.</exception>
     /// <exception cref="InvalidDataException">A tokenizer file cannot be read.</exception>
     public static ChatTemplate? TryFromFolder(string folder) => ChatTemplateFiles.Read(folder);
 
@@ -80,7 +86,7 @@ public sealed class ChatTemplate
     /// <param name="file">Jinja, or <c>chatml</c> for the built-in one.</param>
     /// <param name="folder">The tokenizer's folder; null is no special tokens.</param>
     /// <exception cref="ChatTemplateException">The file is not a template.</exception>
-    public static ChatTemplate FromFile(string file, string? folder = null) => ChatTemplateFiles.ReadFile(file, folder);
+    public static ChatTemplate FromFile(string file, string? folder = null) => ChatTemplateFiles.ReadFile(file, folder).Checked();
 
     /// <summary>Writes a conversation as text.</summary>
     /// <param name="messages">The messages.</param>
