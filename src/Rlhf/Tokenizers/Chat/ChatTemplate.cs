@@ -47,9 +47,11 @@ public sealed class ChatTemplate
     /// what the assistant says is marked.
     /// </summary>
     public static ChatTemplate ChatMl { get; } = FromText(
-        "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
-        + "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
-        + "{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
+        "{% for message in messages %}"
+        + "{% set content = message['content'] if message['content'] is string else message['content']|map(attribute='text')|join %}"
+        + "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+        + "{% if message['role'] == 'assistant' %}{% generation %}{{ content + '<|im_end|>' }}{% endgeneration %}"
+        + "{% else %}{{ content + '<|im_end|>' }}{% endif %}{{ '\\n' }}{% endfor %}"
         + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}", "The built-in ChatML template");
 
     /// <summary>Names of the templates; a single one is called default.</summary>

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Rlhf.Tokenizers;
 using Rlhf.Tokenizers.Chat;
 
@@ -34,6 +35,13 @@ public class ChatTokensTests
         var tokenizer = Characters();
         var chat = ChatTemplate.ChatMl.Encode(tokenizer, Turns);
         Assert.Equal("two<|im_end|> four <|im_end|>", tokenizer.Decode(chat.Ids.Where((_, t) => chat.FromAssistant[t])));
+    }
+
+    [Fact]
+    public void The_built_in_template_joins_the_texts_of_parts()
+    {
+        var parts = JsonDocument.Parse("""{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image"}, {"type": "text", "text": "b"}]}""");
+        Assert.Equal("<|im_start|>user\nab<|im_end|>\n", ChatTemplate.ChatMl.Render([ChatMessage.FromJson(parts.RootElement)]));
     }
 
     [Fact]
