@@ -14,7 +14,15 @@ case "$(uname -sm)" in
     *) echo "There is no package for $(uname -sm)."; exit 1 ;;
 esac
 
-dotnet pack Rlhf.slnx -c Release -p:ToolPackageRuntimeIdentifiers=$platform -o "$feed"
+# The package folder may be named with a slash at its end or without, and what was built before stays usable.
+dotnet build src/Rlhf.Cli -c Release
+packages=$(dotnet nuget locals global-packages --list)
+packages=${packages#*: }
+for spelling in "${packages%/}/" "${packages%/}"; do
+    rm -rf "$feed"
+    NUGET_PACKAGES=$spelling dotnet pack Rlhf.slnx -c Release -p:ToolPackageRuntimeIdentifiers=$platform -o "$feed"
+    NUGET_PACKAGES=$spelling dotnet run --no-build -c Release --project src/Rlhf.Cli -- --version
+done
 ls -l "$feed"
 version=$(basename "$feed"/Rlhf.Cli.$platform.*.nupkg .nupkg)
 version=${version#Rlhf.Cli."$platform".}

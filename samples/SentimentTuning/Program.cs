@@ -19,7 +19,13 @@ using Rlhf.Training.Loop;
 using Rlhf.Training.Ppo;
 
 bool lesson = args.Length > 2;
-string models = lesson ? "" : FindModels();
+string? models = lesson ? "" : FindModels();
+if (models is null)
+{
+    Console.Error.WriteLine("There is no folder models/imdb-gpt2-tiny here or in a folder above. Run this inside a checkout of Rlhf, copy the "
+        + "checkout's folder models/ to where you run it, or name three paths: GPT2 DISTILBERT IMDB.");
+    return 2;
+}
 string policyFolder = args.ElementAtOrDefault(0) ?? Path.Combine(models, "imdb-gpt2-tiny");
 string rewardFolder = args.ElementAtOrDefault(1) ?? Path.Combine(models, "imdb-distilbert-tiny");
 
@@ -97,12 +103,12 @@ string output = Path.Combine("runs", "gpt2-imdb-pos");
 policy.SavePretrained(output);
 tokenizer.SavePretrained(output);
 Console.WriteLine($"saved in {output}");
+return 0;
 
-static string FindModels()
+static string? FindModels()
 {
     for (var folder = Directory.GetCurrentDirectory(); folder is not null; folder = Path.GetDirectoryName(folder))
         if (Directory.Exists(Path.Combine(folder, "models", "imdb-gpt2-tiny")))
             return Path.Combine(folder, "models");
-    throw new DirectoryNotFoundException(
-        "The folder models/ was not found; run this from inside the checkout, or name three paths.");
+    return null;
 }

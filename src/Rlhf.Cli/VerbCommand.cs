@@ -12,9 +12,8 @@ namespace Rlhf.Cli;
 /// <param name="Screen">Where words and results go.</param>
 /// <param name="Stop">Cancelled by Ctrl-C: stop after the current step and save.</param>
 /// <param name="Command">The parsed command line, for arguments without a flag.</param>
-/// <param name="ConfigFile">The configuration file that was used, or null.</param>
 internal sealed record VerbContext(
-    BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command, string? ConfigFile)
+    BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command)
 {
     /// <summary>The kind of training that the verb is.</summary>
     /// <exception cref="InvalidOperationException">It does not train.</exception>
@@ -29,6 +28,10 @@ internal sealed record VerbContext(
     /// </summary>
     public string CommandLine => string.Join(' ', Command.Tokens.Select(t => ShellWord.Of(WithoutFolders(t.Value))).Prepend("rlhf"));
 
+    /// <summary>Rows of a printed plan: where the values of the settings come from.</summary>
+    public IEnumerable<(string Name, string Value)> SettingsFacts() =>
+        Settings.Sources().Select((from, i) => (i == 0 ? "settings" : "", $"{from.Source}: {from.Values}"));
+
     internal static string WithoutFolders(string word) => Path.IsPathRooted(word)
         && Path.GetFileName(Path.TrimEndingDirectorySeparator(word)) is { Length: > 0 } name ? name : word;
 }
@@ -38,7 +41,7 @@ internal sealed class VerbCommand : Command
 {
     private readonly Option<string?> config = new("--config") { Description = "Settings from a YAML file.", HelpName = "FILE" };
     private readonly Func<ParseResult, string?>? defaultConfig;
-    private readonly Func<BoundSettings, IReadOnlyList<FileEntry>>? preset;
+    private readonly Func<BoundSettings, SettingsLayer?>? preset;
     private readonly Option<bool> json = new("--json") { Description = "Only JSON on standard output." };
     private readonly Option<bool> quiet = new("--quiet") { Description = "No words, only errors." };
     private readonly Option<bool> debug = new("--debug") { Description = "Show where an error happened." };
@@ -49,10 +52,10 @@ internal sealed class VerbCommand : Command
     /// <param name="settings">Its settings.</param>
     /// <param name="run">Does it; returns the exit code.</param>
     /// <param name="defaultConfig">Configuration file to use when none is named, or null.</param>
-    /// <param name="preset">Settings that go before defaults but after flags and file, chosen by a setting; null: none.</param>
+    /// <param name="preset">Settings that win over the defaults and over nothing else, chosen by other settings; null: none.</param>
     public VerbCommand(
         string name, string description, IReadOnlyList<string> examples, SettingsBinder settings, Func<VerbContext, int> run,
-        Func<ParseResult, string?>? defaultConfig = null, Func<BoundSettings, IReadOnlyList<FileEntry>>? preset = null)
+        Func<ParseResult, string?>? defaultConfig = null, Func<BoundSettings, SettingsLayer?>? preset = null)
         : base(name, description)
     {
         (Examples, Settings, this.defaultConfig, this.preset) = (examples, settings, defaultConfig, preset);
@@ -73,6 +76,9 @@ internal sealed class VerbCommand : Command
     /// <summary>What ships and stands in for settings that name nothing, by their keys in config.yaml; none by default.</summary>
     public IReadOnlyDictionary<string, string> Shipped { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>What the verb's own model that ships brings in place of defaults, or null; <see cref="SettingsLayer.Name"/> says where from.</summary>
+    public Func<SettingsLayer?> ShippedSettings { get; init; } = () => null;
+
     public IReadOnlyList<Option> CommonOptions { get; }
 
     private int Invoke(ParseResult command, Func<VerbContext, int> run)
@@ -87,14 +93,16 @@ internal sealed class VerbCommand : Command
         try
         {
             string? file = command.GetValue(config) ?? defaultConfig?.Invoke(command);
-            var chosen = preset?.Invoke(Settings.Preview(command, file));
-            var bound = Settings.Bind(command, file, chosen, withInputs: true);
+            SettingsLayer[] layers = file is null ? [] : [SettingsLayer.OfFile(file)];
+            if (preset?.Invoke(Settings.Preview(command, layers)) is { } chosen)
+                layers = [chosen, .. layers];
+            var bound = Settings.Bind(command, layers, withInputs: true);
             var screen = new Screen(command.GetValue(json), command.GetValue(quiet));
             bool isTraining = Kind is not null;
             using var interruption = new Interruption(isTraining);
             if (isTraining)
                 interruption.OutliveTerminal();
-            return run(new(bound, screen, interruption.Token, command, file));
+            return run(new(bound, screen, interruption.Token, command));
         }
         catch (Exception e)
         {

@@ -62,6 +62,11 @@ internal sealed record QueryFlags
     public static DatasetFlags WithLessonFilter(BoundSettings settings)
     {
         var dataset = settings.Get<DatasetFlags>();
+        // The queries that ship are the same queries when they are named.
+        if (dataset.Dataset is { } named && ModelFolders.Shipped(ModelFolders.ShippedQueries) is { } shipped
+            && Path.GetFullPath(named) == Path.GetFullPath(shipped)
+            && dataset with { Dataset = null, MaxTexts = null } == new DatasetFlags())
+            dataset = dataset with { Dataset = null };
         return dataset.Dataset is null || settings.IsGiven(nameof(DatasetFlags.LongerThan))
             ? dataset : dataset with { LongerThan = QueryDataset.LessonLongerThan };
     }

@@ -1,3 +1,4 @@
+using Rlhf.Cli.Settings;
 using Rlhf.Hub;
 using Rlhf.Runs;
 using Rlhf.Runtime;
@@ -50,10 +51,36 @@ internal static class ModelFolders
             [$"{flag} is not given, and models/{shipped} was not found beside the program or in a folder above."]);
 
     /// <summary>
-    /// The judge that was named; where reward and judge are not, the judge that ships beside the shipped reward, if there.
+    /// The judge that was named; where none was and the reward model is the one that ships, named or not, the judge that ships beside it.
+    /// A file that names that reward model and says <c>judge: null</c> wants none.
     /// </summary>
-    public static string? Judge(VerbContext context, string? judge, string? rewardModel) => judge is not null
-        ? Resolve(context, "--judge", judge) : rewardModel is null ? Shipped(ShippedJudge) : null;
+    public static string? Judge(VerbContext context, string? judge, string? rewardModel) =>
+        judge is not null ? Resolve(context, "--judge", judge)
+        : rewardModel is null || (IsShipped(rewardModel, ShippedReward) && !context.Settings.IsGiven(nameof(Judge))) ? Shipped(ShippedJudge)
+        : null;
+
+    /// <summary>Is a model the one that ships under a name, by that name or by a path that leads to it?</summary>
+    public static bool IsShipped(string model, string name) => Folder(model) is { } folder && Path.GetFileName(folder) == name
+        && File.Exists(Path.Combine(folder, "..", ShippedPpoSettings));
+
+    /// <summary>The settings of PPO that suit the policy that ships; null for another policy.</summary>
+    /// <param name="model">What --model says; null: the one that ships is meant.</param>
+    /// <exception cref="ConfigurationException">The file cannot be read.</exception>
+    public static SettingsLayer? ShippedSettings(string? model)
+    {
+        string? file = model is null ? Shipped(ShippedPpoSettings)
+            : IsShipped(model, ShippedPolicy) ? Path.Combine(Folder(model)!, "..", ShippedPpoSettings) : null;
+        return file is null ? null : new($"models/{ShippedPpoSettings}", YamlSettingsFile.Read(file));
+    }
+
+    /// <summary>The full path of a model's folder, links followed; null when it is none here.</summary>
+    private static string? Folder(string model)
+    {
+        if ((Local(model) ?? Named(model)) is not { } found)
+            return null;
+        string path = Path.GetFullPath(Path.TrimEndingDirectorySeparator(found));
+        return Directory.ResolveLinkTarget(path, returnFinalTarget: true)?.FullName ?? path;
+    }
 
     /// <summary>The model folder that a path names, or null.</summary>
     public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer

@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Reflection;
 using System.Text.RegularExpressions;
-using Rlhf.Runs;
 using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Settings;
@@ -71,52 +70,51 @@ internal sealed class SettingsBinder
         }
     }
 
-    /// <summary>Binds what was given on the command line and in a file, and where neither says anything, by a preset.</summary>
+    /// <summary>Binds what was given on the command line, and where that says nothing, by layers of settings.</summary>
     /// <exception cref="ConfigurationException">Lists every problem.</exception>
     /// <param name="command">The command line.</param>
-    /// <param name="file">The file, or null.</param>
-    /// <param name="preset">What the preset says.</param>
+    /// <param name="layers">The layers; each wins over those before it.</param>
     /// <param name="withInputs">Look whether what the settings name is there.</param>
-    public BoundSettings Bind(
-        ParseResult command, string? file = null, IReadOnlyList<FileEntry>? preset = null, bool withInputs = false) =>
-        Bind(Flags(command), [.. preset ?? [], .. file is null ? [] : YamlSettingsFile.Read(file)], file, withInputs);
+    public BoundSettings Bind(ParseResult command, IReadOnlyList<SettingsLayer>? layers = null, bool withInputs = false) =>
+        Bind(Flags(command), layers ?? [], withInputs);
 
-    /// <summary>What was given, whatever is wrong with it: to choose a preset by.</summary>
-    public BoundSettings Preview(ParseResult command, string? file) =>
-        Fill(Flags(command), file is null ? [] : YamlSettingsFile.Read(file), file, []).Bound;
+    /// <summary>What was given, whatever is wrong with it: to choose further layers by.</summary>
+    public BoundSettings Preview(ParseResult command, params IReadOnlyList<SettingsLayer> layers) => Fill(Flags(command), layers, []).Bound;
 
     /// <summary>Binds flags by name and the entries of a file.</summary>
     /// <exception cref="ConfigurationException">Lists every problem.</exception>
-    public BoundSettings Bind(
-        IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string? file = null, bool withInputs = false)
+    public BoundSettings Bind(IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string file = "") =>
+        Bind(flags, [new SettingsLayer(file, entries)], withInputs: false);
+
+    private BoundSettings Bind(IReadOnlyDictionary<string, string> flags, IReadOnlyList<SettingsLayer> layers, bool withInputs)
     {
         List<string> problems = [];
-        var (bound, given) = Fill(flags, entries, file, problems);
+        var (bound, given) = Fill(flags, layers, problems);
         problems.AddRange(checks.SelectMany(check => check(bound)));
-        foreach (var (setting, (value, place)) in withInputs ? given.AsEnumerable() : [])
-            if (setting.Input is { } input && value is string { Length: > 0 } named)
-                problems.AddRange(input.Problems(named).Select(p => WithPlace($"{setting.Flag} {p}", place)));
+        foreach (var (setting, from) in withInputs ? given.AsEnumerable() : [])
+            if (setting.Input is { } input && from.Value is string { Length: > 0 } named)
+                problems.AddRange(input.Problems(named).Select(p => WithPlace($"{setting.Flag} {p}", from.Place)));
         ConfigurationException.ThrowIfAny(problems);
         return bound;
     }
 
-    private (BoundSettings Bound, Dictionary<Setting, (object? Value, string? Place)> Given) Fill(
-        IReadOnlyDictionary<string, string> flags, IReadOnlyList<FileEntry> entries, string? file, List<string> problems)
+    private (BoundSettings Bound, Dictionary<Setting, Given> Given) Fill(
+        IReadOnlyDictionary<string, string> flags, IReadOnlyList<SettingsLayer> layers, List<string> problems)
     {
         var byKey = Settings.ToDictionary(s => Setting.Normalize(s.Key));
-        var given = new Dictionary<Setting, (object? Value, string? Place)>();
-        foreach (var entry in entries)
+        var given = new Dictionary<Setting, Given>();
+        foreach (var (source, entry) in layers.SelectMany(layer => layer.Entries.Select(entry => (layer.Name, entry))))
         {
-            string place = $"{file}, line {entry.Line}";
+            string place = $"{source}, line {entry.Line}";
             if (!byKey.TryGetValue(Setting.Normalize(entry.Key), out var setting))
                 problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'"
                     + Suggest(entry.Key, Settings.Select(s => s.Key)));
             else if (entry.IsNull && !setting.AllowsNone)
                 problems.Add($"{place}: {setting.Key} has no value.");
             else if (entry.IsNull)
-                given[setting] = (null, place);
+                given[setting] = new(null, source, place);
             else if (SettingValue.TryParse(setting, entry.Value, out var value, out var problem))
-                given[setting] = (value, place);
+                given[setting] = new(value, source, place);
             else
                 problems.Add($"{place}: {setting.Key}: {problem}.");
         }
@@ -124,14 +122,14 @@ internal sealed class SettingsBinder
             if (flags.TryGetValue(setting.Flag, out var text))
             {
                 if (SettingValue.TryParse(setting, text, out var value, out var problem))
-                    given[setting] = (value, null);
+                    given[setting] = new(value, BoundSettings.FromFlags, null);
                 else
                     problems.Add($"{setting.Flag}: {problem}.");
             }
         var records = groups.ToDictionary(g => g.Type, g => Fill(g, given));
         foreach (var group in groups)
             problems.AddRange(group.Validate(records[group.Type]).Select(p => InTheUsersWords(p, given)));
-        return (new(records, [.. Settings], given.Keys.ToHashSet()), given);
+        return (new(records, [.. Settings], given.ToDictionary(g => g.Key, g => g.Value.Source)), given);
     }
 
     /// <summary>"; did you mean 'x'?" or a full stop.</summary>
@@ -180,7 +178,7 @@ internal sealed class SettingsBinder
         return option;
     }
 
-    private static object Fill(Group group, Dictionary<Setting, (object? Value, string? Place)> given)
+    private static object Fill(Group group, Dictionary<Setting, Given> given)
     {
         var record = group.Create();
         foreach (var setting in group.Settings)
@@ -190,7 +188,7 @@ internal sealed class SettingsBinder
     }
 
     // "BatchSize is 0; …" becomes "--batch-size is 0; … (run.yaml, line 3)".
-    private string InTheUsersWords(string problem, Dictionary<Setting, (object? Value, string? Place)> given)
+    private string InTheUsersWords(string problem, Dictionary<Setting, Given> given)
     {
         var byName = Settings.ToDictionary(s => s.Property.Name);
         string? place = null;
@@ -212,72 +210,9 @@ internal sealed class SettingsBinder
         return copy;
     }
 
+    /// <summary>A value and where it comes from; a flag has no place.</summary>
+    private sealed record Given(object? Value, string Source, string? Place);
+
     private sealed record Group(
         Type Type, Func<object> Create, IReadOnlyList<Setting> Settings, Func<object, IEnumerable<string>> Validate);
-}
-
-/// <summary>Settings after defaults, file and flags.</summary>
-internal sealed class BoundSettings(
-    IReadOnlyDictionary<Type, object> records, IReadOnlyList<Setting> settings, IReadOnlySet<Setting> given)
-{
-    /// <summary>A record with its values.</summary>
-    public T Get<T>() where T : class => (T)records[typeof(T)];
-
-    /// <summary>A record with its values; null when the verb has none of the kind.</summary>
-    public T? Find<T>() where T : class => (T?)records.GetValueOrDefault(typeof(T));
-
-    /// <summary>Was the property given by flag or file?</summary>
-    public bool IsGiven(string property) => given.Any(s => s.Property.Name == property);
-
-    /// <summary>Flags by property name.</summary>
-    public IReadOnlyDictionary<string, string> Flags => settings.ToDictionary(s => s.Property.Name, s => s.Flag);
-
-    /// <summary>Flags of the settings that a run may be resumed with another value of (<see cref="MayChangeAttribute"/>).</summary>
-    public IReadOnlyList<string> MayChange() => [.. settings.Where(s => SessionSettings.MayChange(s.Property, records.Values))
-        .Select(s => s.Flag).Distinct().Order(StringComparer.Ordinal)];
-
-    /// <summary>The flag of a key of a settings file.</summary>
-    public string FlagOf(string key) => settings.FirstOrDefault(s => s.Key == key)?.Flag ?? key;
-
-    /// <inheritdoc cref="SettingsBinder.NameFlags(string)"/>
-    public string NameFlags(string message) => SettingsBinder.NameFlags(message, settings);
-
-    /// <summary>A configuration file that repeats this run.</summary>
-    /// <param name="comment">First line of the file.</param>
-    /// <param name="resolved">Values that were resolved later than binding, by property name, such as a default folder that
-    /// was found.</param>
-    /// <param name="pins">Values to write instead of others, by "--flag value".</param>
-    public string ToYaml(
-        string comment, IReadOnlyDictionary<string, object?>? resolved = null,
-        IReadOnlyDictionary<string, string>? pins = null)
-    {
-        var lines = new List<string> { "# " + comment };
-        var kept = settings.Where(s => !s.Property.IsDefined(typeof(NotRecordedAttribute)));
-        foreach (var section in kept.GroupBy(s => s.Section))
-        {
-            lines.Add("");
-            lines.Add("# " + section.Key);
-            foreach (var setting in section)
-            {
-                object? value = setting.Property.GetValue(records[setting.Property.ReflectedType!]);
-                if (resolved?.TryGetValue(setting.Property.Name, out var later) == true)
-                    value = later;
-                if (value is string text && pins?.GetValueOrDefault($"{setting.Flag} {text}") is { } pinned)
-                    value = pinned;
-                lines.Add($"{setting.Key}: {Write(value)}");
-            }
-        }
-        return string.Join('\n', lines) + "\n";
-    }
-
-    private static string Write(object? value) => value switch
-    {
-        null => "null",
-        string text => Quote(text),
-        _ => SettingValue.Format(value),
-    };
-
-    private static string Quote(string text) =>
-        '"' + string.Concat(text.Select(c =>
-            c is '"' or '\\' ? $"\\{c}" : char.IsControl(c) ? $"\\u{(int)c:x4}" : c.ToString())) + '"';
 }

@@ -30,11 +30,15 @@ internal sealed class HelpPage : SynchronousCommandLineAction
             if (verb.Arguments.Count > 0)
                 WriteTable(console, "Arguments",
                     verb.Arguments.Select(a => ($"[teal]{Name(a)}[/]", Screen.Safe(a.Description ?? ""))));
+            var shipped = verb.ShippedSettings();
             foreach (var section in verb.Settings.Settings.GroupBy(s => s.Section))
-                WriteTable(console, section.Key, section.Select(Row));
+                WriteTable(console, section.Key, section.Select(setting => Row(setting, shipped)));
             WriteTable(console, "Common", verb.CommonOptions.Select(o => (OptionName(o), Screen.Safe(o.Description ?? ""))));
             console.MarkupLine("[grey]Each setting can also stand in a YAML file (--config), spelt with underscores: "
                 + "learning_rate: 1e-5. Flags win.[/]");
+            if (shipped is not null)
+                console.MarkupLine($"[grey]A value comes from its flag; else from the file of --config; else from --preset; else, for the model "
+                    + $"that ships, named or not, from {Screen.Safe(shipped.Name)}; else it is the default in brackets.[/]");
         }
         else
         {
@@ -46,10 +50,17 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         command.Subcommands.Count == 0 ? [(command.Name, command)]
             : command.Subcommands.Select(c => ($"{command.Name} {c.Name}", c));
 
-    private static (string, string) Row(Setting setting) => (
+    private static (string, string) Row(Setting setting, SettingsLayer? shipped) => (
         $"[teal]{setting.Flag}[/] [grey]{Screen.Safe(setting.ValueName)}[/]",
-        Screen.Safe(setting.Help)
-            + (setting.Default is null ? "" : $" [grey]({Screen.Safe(SettingValue.Format(setting.Default))})[/]"));
+        Screen.Safe(setting.Help) + (Default(setting, shipped) is { Length: > 0 } value ? $" [grey]({Screen.Safe(value)})[/]" : ""));
+
+    /// <summary>A setting's default, and what the model that ships has in its place; empty when it is unset.</summary>
+    internal static string Default(Setting setting, SettingsLayer? shipped)
+    {
+        string value = setting.Default is null ? "" : SettingValue.Format(setting.Default);
+        return shipped?.Entries.FirstOrDefault(e => Setting.Normalize(e.Key) == Setting.Normalize(setting.Key)) is { } entry
+            ? $"{(value.Length == 0 ? "unset" : value)}; {entry.Value} with the model that ships" : value;
+    }
 
     private static string OptionName(Option option) =>
         $"[teal]{option.Name}[/]" + (option.HelpName is { } value ? $" [grey]{Screen.Safe(value)}[/]" : "");

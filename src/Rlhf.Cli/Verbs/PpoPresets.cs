@@ -52,9 +52,9 @@ internal static class PpoPresets
         """;
 
     /// <summary>The settings of a preset.</summary>
-    public static IReadOnlyList<FileEntry> Settings(PpoPreset preset) => preset switch
+    public static SettingsLayer Settings(PpoPreset preset) => preset switch
     {
-        PpoPreset.Imdb => YamlSettingsFile.Parse(Imdb, "preset imdb"),
+        PpoPreset.Imdb => new("preset imdb", YamlSettingsFile.Parse(Imdb, "preset imdb")),
         _ => throw new ArgumentOutOfRangeException(nameof(preset), preset, "There is no such preset."),
     };
 }

@@ -109,12 +109,12 @@ internal static class PpoVerb
                 ? ["--eval-split belongs to --dataset or --prompts, and neither is given."] : [])
             .Check(PromptProblems),
         Run,
-        // The models that ship come with settings that suit them.
-        defaultConfig: command => RunFolder.ConfigOf("ppo", command) ?? (
-            command.GetResult("--model") is null && command.GetResult("--preset") is null
-                ? ModelFolders.Shipped(ModelFolders.ShippedPpoSettings) : null),
-        preset: settings => settings.Get<PpoFlags>().Preset is { } chosen ? PpoPresets.Settings(chosen) : [])
+        defaultConfig: command => RunFolder.ConfigOf("ppo", command),
+        // The model that ships comes with settings that suit it, however it is named.
+        preset: settings => settings.Get<PpoFlags>() is { Preset: { } chosen } ? PpoPresets.Settings(chosen)
+            : ModelFolders.ShippedSettings(settings.Get<PpoFlags>().Model))
     {
+        ShippedSettings = () => ModelFolders.ShippedSettings(model: null),
         Shipped = new Dictionary<string, string>
         {
             ["model"] = ModelFolders.ShippedPolicy,
@@ -180,7 +180,7 @@ internal static class PpoVerb
             .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
             ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. Plan(policy, config, steps, train, lengths),
-            .. context.ConfigFile is { } file ? [("settings", file)] : Array.Empty<(string, string)>(),
+            .. context.SettingsFacts(),
             ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
         ]);
 

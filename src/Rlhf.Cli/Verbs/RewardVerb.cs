@@ -128,6 +128,7 @@ internal static class RewardVerb
             ("labels", string.Join(", ", model.Labels)),
             (options.Pairs is null ? "texts" : "pairs", $"{rows.Train.Count:N0} to train on, {rows.HeldOut.Count:N0} held out"),
             ("plan", $"{Numbers.Count(steps, "step")} of {perStep:N0}, texts of up to {config.LengthFor(model.MaxPositions):N0} tokens"),
+            .. context.SettingsFacts(),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
         ]);

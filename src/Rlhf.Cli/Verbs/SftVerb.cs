@@ -119,6 +119,7 @@ internal static class SftVerb
             ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
             ("tokens", $"{texts.Tokens:N0} in {Numbers.Count(texts.Train.Count, "sequence")}"),
             ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "sequence")}, up to {perStep * length:N0} tokens each"),
+            .. context.SettingsFacts(),
             ("device", LanguageModels.DeviceName(device)),
             ("output", folder.Path),
         ]);

@@ -124,7 +124,8 @@ internal static class StudioVerb
             ShippedModel = ModelFolders.Shipped(ModelFolders.ShippedPolicy),
             RewardModel = Resolve("--reward-model", settings.RewardModel, ModelFolders.Shipped(ModelFolders.ShippedReward)),
             Judge = Resolve("--judge", settings.Judge,
-                settings.RewardModel is null ? ModelFolders.Shipped(ModelFolders.ShippedJudge) : null),
+                settings.RewardModel is not { } reward || ModelFolders.IsShipped(reward, ModelFolders.ShippedReward)
+                    ? ModelFolders.Shipped(ModelFolders.ShippedJudge) : null),
             Queries = ModelFolders.Shipped(ModelFolders.ShippedQueries),
             Command = OwnCommand(),
             MakeReport = folder => RunPage.Make(folder).Page,

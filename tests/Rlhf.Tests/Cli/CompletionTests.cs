@@ -10,7 +10,7 @@ public sealed class CompletionTests
     [Theory]
     [InlineData("pp", "ppo")]
     [InlineData("hub ", "cache download push whoami")]
-    [InlineData("tokenizer train --kind ", "bpe wordpiece")]
+    [InlineData("tokenizer train --kind w", "wordpiece")]
     [InlineData("ppo --kl-pe", "--kl-penalty")]
     [InlineData("ppo --kl-penalty ", "abs full kl mse")]
     [InlineData("ppo --kl-penalty a", "abs")]

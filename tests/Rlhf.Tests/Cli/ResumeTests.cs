@@ -81,7 +81,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
                 .. flags.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
             var result = CommandLine.Create().Parse([verb, .. words]);
             Assert.Empty(result.Errors);
-            var settings = ((VerbCommand)result.CommandResult.Command).Settings.Preview(result, file: null);
+            var settings = ((VerbCommand)result.CommandResult.Command).Settings.Preview(result);
             Assert.Equal(resume, settings.Get<CheckpointFlags>().Resume);
             Assert.Equal(output, settings.Get<OutputFlags>().Output);
         }

@@ -25,16 +25,18 @@ internal static class CSharpCode
     public static string[] Errors(Script script) => Errors(script.GetCompilation());
 
     /// <summary>Errors of a program of top-level statements.</summary>
-    public static string[] Errors(string program)
+    public static string[] Errors(string program) => Errors(Compile(program));
+
+    /// <summary>A program of top-level statements.</summary>
+    public static CSharpCompilation Compile(string program)
     {
         var parsing = new CSharpParseOptions(LanguageVersion.Latest);
         string imports = string.Concat(Imports.Select(i => $"global using {i};\n"));
         var platform = ((string)AppContext.GetData("TRUSTED_PLATFORM_ASSEMBLIES")!).Split(Path.PathSeparator)
             .Where(path => path.Length > 0).Select(path => MetadataReference.CreateFromFile(path));
-        var compilation = CSharpCompilation.Create("Program",
+        return CSharpCompilation.Create("Program",
             [CSharpSyntaxTree.ParseText(imports, parsing), CSharpSyntaxTree.ParseText(program, parsing)], platform,
             new CSharpCompilationOptions(OutputKind.ConsoleApplication, nullableContextOptions: NullableContextOptions.Enable));
-        return Errors(compilation);
     }
 
     private static string[] Errors(Compilation compilation) =>

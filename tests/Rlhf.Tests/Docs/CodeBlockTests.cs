@@ -5,7 +5,8 @@ namespace Rlhf.Tests.Docs;
 
 /// <summary>
 /// The C# in README.md, docs/ and the packages' pages compiles. The blocks of a file see what those before them declared; what a
-/// block leaves to the reader's program stands in a comment above it: <c>&lt;!-- csharp: int[][] queries = []; --&gt;</c>.
+/// block leaves to the reader's program stands in a comment above it: <c>&lt;!-- csharp: int[][] queries = []; --&gt;</c>. A block below
+/// <c>&lt;!-- program --&gt;</c> is a program of its own (<see cref="ProgramTests"/>).
 /// </summary>
 public sealed class CodeBlockTests
 {
@@ -22,7 +23,7 @@ public sealed class CodeBlockTests
     {
         var lines = Markdown.Lines(File.ReadAllText(Path.Combine(Fixtures.Repository(), file)));
         Script<object> script = CSharpScript.Create("", CSharpCode.Options.AddImports(Rooms));
-        foreach (var block in Markdown.Blocks(lines).Where(block => block.Language == "csharp"))
+        foreach (var block in Markdown.Blocks(lines).Where(block => block.Language == "csharp" && !ProgramTests.IsProgram(lines, block)))
         {
             if (Markdown.CommentAbove(lines, block, "csharp") is { } declarations)
                 script = script.ContinueWith(declarations);

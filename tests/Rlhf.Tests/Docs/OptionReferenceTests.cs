@@ -42,11 +42,12 @@ public sealed class OptionReferenceTests
         text.Append("```\n");
         foreach (var argument in verb.Arguments)
             text.Append($"\n`{argument.Name}`: {argument.Description}\n");
+        var shipped = verb.ShippedSettings();
         foreach (var section in verb.Settings.Settings.GroupBy(s => s.Section))
         {
             text.Append($"\n**{section.Key}**\n\n| Flag | Key in a file | Value | Default | |\n|---|---|---|---|---|\n");
             foreach (var s in section)
-                text.Append($"| `{s.Flag}` | `{s.Key}` | {Value(s)} | {Default(s)} | {Cell(s.Help)} |\n");
+                text.Append($"| `{s.Flag}` | `{s.Key}` | {Value(s)} | {Default(s, shipped)} | {Cell(s.Help)} |\n");
         }
     }
 
@@ -58,8 +59,9 @@ public sealed class OptionReferenceTests
     private static string Value(Setting setting) => setting.ValueType.IsEnum
         ? string.Join(", ", setting.ValueName.Split('|').Select(v => $"`{v}`")) : Cell(setting.ValueName);
 
-    private static string Default(Setting setting) =>
-        setting.Default is null or "" ? "" : $"`{SettingValue.Format(setting.Default)}`";
+    private static string Default(Setting setting, SettingsLayer? shipped) =>
+        string.Join("; ", HelpPage.Default(setting, shipped).Split("; ", StringSplitOptions.RemoveEmptyEntries)
+            .Select(part => part.Split(' ', 2)).Select(part => $"`{part[0]}`{(part.Length > 1 ? " " + part[1] : "")}"));
 
     private static string Cell(string text) => text.Replace("|", "\\|").Replace("<", "&lt;").Replace("*", "\\*");
 }

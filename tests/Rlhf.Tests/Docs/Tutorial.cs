@@ -50,8 +50,11 @@ internal sealed record Tutorial(IReadOnlyList<Tutorial.Part> Parts)
     public override string ToString() => string.Join("\n\n", Parts.Select(part => !part.IsCode ? part.Text
         : $"```csharp\n{part.Text}\n```" + (part.Output.Length == 0 ? "" : $"\n\n```output\n{part.Output}\n```"))) + "\n";
 
-    /// <summary>A script or a notebook has no <c>using</c> declarations outside of functions.</summary>
-    public static string AsCell(string code) => code.Replace("using var ", "var ", StringComparison.Ordinal);
+    /// <summary>
+    /// A script or a notebook has no <c>using</c> declarations outside of functions, and ends by an exception: its process has other work.
+    /// </summary>
+    public static string AsCell(string code) => code.Replace("using var ", "var ", StringComparison.Ordinal)
+        .Replace("Environment.Exit(2);", "throw new OperationCanceledException();", StringComparison.Ordinal);
 
     /// <summary>The same as a C# notebook for Polyglot Notebooks.</summary>
     public string ToNotebook(string setup)

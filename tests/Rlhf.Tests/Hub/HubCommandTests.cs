@@ -267,7 +267,7 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
     public void The_preset_is_the_lesson()
     {
         var ppo = CommandLine.Create().Subcommands.OfType<VerbCommand>().Single(c => c.Name == "ppo");
-        var bound = ppo.Settings.Bind(new Dictionary<string, string>(), PpoPresets.Settings(PpoPreset.Imdb));
+        var bound = ppo.Settings.Bind(new Dictionary<string, string>(), PpoPresets.Settings(PpoPreset.Imdb).Entries);
         Assert.Equal(new PpoConfig(), bound.Get<PpoConfig>()); // whose defaults are TRL's
         Assert.Equal((1.41e-5, 128, 128, 4, 0.2, 6.0), (bound.Get<PpoConfig>().LearningRate, bound.Get<PpoConfig>().BatchSize,
             bound.Get<PpoConfig>().MiniBatchSize, bound.Get<PpoConfig>().PpoEpochs, bound.Get<PpoConfig>().InitKlCoef,
