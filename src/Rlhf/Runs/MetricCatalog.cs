@@ -19,8 +19,9 @@ public static class MetricCatalog
     public static IReadOnlyList<MetricGroup> Groups => [.. Kinds.SelectMany(k => k.Metrics).GroupBy(g => g.Title).Select(same =>
         new MetricGroup(same.Key, [.. same.SelectMany(g => g.Metrics).DistinctBy(m => m.Name)]))];
 
-    // The later trainings have more groups, in whose order those of the earlier ones fit.
-    private static IEnumerable<TrainingKind> Kinds => TrainingKinds.All.Reverse();
+    // The later trainings have more groups, in whose order those of the earlier ones fit; kinds of other assemblies come behind.
+    private static IEnumerable<TrainingKind> Kinds => TrainingKinds.Own.Reverse().Where(TrainingKinds.All.Contains)
+        .Concat(TrainingKinds.All.Except(TrainingKinds.Own));
 
     /// <summary>What a metric is called; one without an explanation by the last part of its name.</summary>
     public static string TitleOf(string name) =>

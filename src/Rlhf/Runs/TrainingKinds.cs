@@ -7,9 +7,12 @@ public static class TrainingKinds
 {
     private static readonly Lock Gate = new();
 
-    private static IReadOnlyList<TrainingKind> all = [SftKind.Instance, RewardKind.Instance, PpoKind.Instance];
+    /// <summary>Those of this library, in the order in which they are usually run.</summary>
+    internal static IReadOnlyList<TrainingKind> Own { get; } = [SftKind.Instance, RewardKind.Instance, PpoKind.Instance];
 
-    /// <summary>All of them, in the order in which they are usually run.</summary>
+    private static IReadOnlyList<TrainingKind> all = Own;
+
+    /// <summary>All of them: those of this library in the order in which they are usually run, then those that were registered.</summary>
     public static IReadOnlyList<TrainingKind> All => all;
 
     /// <summary>Adds a kind, such as one of another assembly; one of the same verb is replaced.</summary>

@@ -12,7 +12,7 @@ public sealed class TrainingKindTests
     public void EveryKindIsAVerbOfTheCommand()
     {
         var verbs = CommandLine.Create().Subcommands.OfType<VerbCommand>().ToDictionary(c => c.Name);
-        foreach (var kind in TrainingKinds.All.Where(k => k.Verb is not "toy"))
+        foreach (var kind in TrainingKinds.Own) // other tests register theirs
             Assert.Contains("--resume", verbs[kind.Verb].Options.Select(o => o.Name));
         Assert.All(verbs.Values.Where(v => v.Options.Any(o => o.Name == "--resume")), v => Assert.NotNull(v.Kind));
     }
