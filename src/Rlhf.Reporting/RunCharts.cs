@@ -81,7 +81,8 @@ public static class RunCharts
         string title = chart.Title ?? MetricCatalog.TitleOf(chart.Lines[0].Metric);
         return Lines(run, chart.Name, title, chart.Note, [.. chart.Lines.Select(line =>
             line.Spread is { } spread ? WithSpread(run, line.Metric, spread, NameOf(line), line.Color) : Of(run, line.Metric, NameOf(line), line.Color))])
-            with { FromZero = chart.FromZero };
+            with
+        { FromZero = chart.FromZero };
     }
 
     private static string NameOf(MetricLine line)
