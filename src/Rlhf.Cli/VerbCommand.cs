@@ -1,7 +1,7 @@
-using Rlhf.Models;
 using System.CommandLine;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Models;
 using Rlhf.Runs;
 using Rlhf.Runtime.Text;
 

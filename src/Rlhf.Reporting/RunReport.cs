@@ -1,8 +1,8 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
-using Rlhf.Runs;
 using Rlhf.Evaluation;
+using Rlhf.Runs;
 
 namespace Rlhf.Reporting;
 

@@ -1,5 +1,5 @@
-using Rlhf.Runs;
 using Rlhf.Evaluation;
+using Rlhf.Runs;
 
 namespace Rlhf.Reporting;
 

@@ -1,7 +1,7 @@
 using System.Diagnostics;
+using Rlhf.Runs;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests;
-using Rlhf.Runs;
 
 namespace Rlhf.Studio.Tests;
 

@@ -1,8 +1,8 @@
-using Rlhf.Cli.Verbs;
 using System.ComponentModel;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Cli.Verbs;
 using Rlhf.Hub;
 using Rlhf.Runtime.Text;
 

@@ -1,6 +1,6 @@
 using Rlhf.Cli.Terminal;
-using Rlhf.Runs;
 using Rlhf.Evaluation;
+using Rlhf.Runs;
 
 namespace Rlhf.Cli.Reports;
 

@@ -1,5 +1,5 @@
-using Rlhf.Runs;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 using Rlhf.Runtime.Files;
 using SkiaSharp;
 

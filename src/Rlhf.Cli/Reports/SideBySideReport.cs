@@ -1,7 +1,7 @@
-using Rlhf.Cli.Verbs;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Terminal;
+using Rlhf.Cli.Verbs;
 using Rlhf.Evaluation;
 using Rlhf.Models;
 using Rlhf.Rewards;

@@ -1,12 +1,12 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using Rlhf.Cli.Benchmarks;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Data.Batching;
-using Rlhf.Cli.Benchmarks;
 using Rlhf.Hub;
 using Rlhf.Models;
 using Rlhf.Training.Ppo;

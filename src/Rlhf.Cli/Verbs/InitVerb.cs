@@ -1,9 +1,9 @@
 using System.CommandLine;
 using System.ComponentModel;
 using System.Globalization;
+using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Runs;
-using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Hub;

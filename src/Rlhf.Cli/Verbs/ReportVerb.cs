@@ -4,8 +4,8 @@ using Rlhf.Cli.Reports;
 using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
-using Rlhf.Runs;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Verbs;

@@ -1,8 +1,8 @@
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
-using Rlhf.Studio.Runs;
 using Rlhf.Runs;
+using Rlhf.Studio.Runs;
 
 namespace Rlhf.Studio.Hosting;
 

@@ -1,5 +1,5 @@
-using Rlhf.Studio.Runs;
 using Rlhf.Runs;
+using Rlhf.Studio.Runs;
 
 namespace Rlhf.Studio.Playground;
 

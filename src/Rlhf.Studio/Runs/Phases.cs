@@ -1,5 +1,5 @@
-using Rlhf.Runs;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 
 namespace Rlhf.Studio.Runs;
 

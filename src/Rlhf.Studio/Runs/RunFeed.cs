@@ -1,5 +1,5 @@
-using Rlhf.Studio.Files;
 using Rlhf.Runs;
+using Rlhf.Studio.Files;
 using Rlhf.Tracking;
 
 namespace Rlhf.Studio.Runs;

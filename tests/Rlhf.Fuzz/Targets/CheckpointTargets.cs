@@ -1,7 +1,7 @@
 using System.Text.Json;
 using Rlhf.Training.Checkpoints;
-using Rlhf.Training.Ppo;
 using Rlhf.Training.Loop;
+using Rlhf.Training.Ppo;
 
 namespace Rlhf.Fuzz;
 

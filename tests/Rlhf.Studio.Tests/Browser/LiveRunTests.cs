@@ -1,9 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using Microsoft.Playwright;
+using Rlhf.Runs;
 using Rlhf.Studio.Runs;
 using Rlhf.Tests.Cli;
-using Rlhf.Runs;
 
 namespace Rlhf.Studio.Tests.Browser;
 

@@ -1,6 +1,6 @@
 using Microsoft.Playwright;
-using Rlhf.Runs;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 using Rlhf.Tests;
 
 namespace Rlhf.Studio.Tests.Browser;

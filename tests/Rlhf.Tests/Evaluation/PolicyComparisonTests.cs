@@ -1,9 +1,9 @@
 using System.Text.Json;
-using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
+using Rlhf.Runs;
 using Rlhf.Runtime.Text;
 using static TorchSharp.torch;
 

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using Rlhf.Cli.Verbs;
 using Rlhf.Cli.Benchmarks;
+using Rlhf.Cli.Verbs;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Fused;
 using Rlhf.Models.Gpt2;

@@ -1,9 +1,9 @@
 using Rlhf.Cli.Settings;
 using Rlhf.Data;
-using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Models.Gpt2;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
 using Rlhf.Tokenizers;

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Xml.Linq;
-using Rlhf.Runs;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 
 namespace Rlhf.Tests.Reporting;
 

@@ -1,9 +1,9 @@
 using System.Text.Json;
 using System.Xml;
 using System.Xml.Linq;
-using Rlhf.Runs;
 using Rlhf.Evaluation;
 using Rlhf.Reporting;
+using Rlhf.Runs;
 using Rlhf.Tracking;
 
 namespace Rlhf.Tests.Reporting;

@@ -1,4 +1,3 @@
-using Rlhf.Tests.Models;
 using System.Text.RegularExpressions;
 using Rlhf.Cli.Verbs;
 using Rlhf.Data;
@@ -9,6 +8,7 @@ using Rlhf.Models;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
 using Rlhf.Studio.Playground;
+using Rlhf.Tests.Models;
 using Rlhf.Tokenizers;
 using Rlhf.Training.RewardModeling;
 using Rlhf.Training.Sft;

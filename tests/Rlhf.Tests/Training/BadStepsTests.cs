@@ -1,9 +1,9 @@
-using Rlhf.Tests.Models;
 using Rlhf.Data;
+using Rlhf.Faults;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
-using Rlhf.Faults;
 using Rlhf.Tests.Evaluation;
+using Rlhf.Tests.Models;
 using Rlhf.Training;
 using Rlhf.Training.RewardModeling;
 using Rlhf.Training.Sft;

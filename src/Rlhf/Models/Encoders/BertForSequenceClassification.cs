@@ -1,5 +1,5 @@
-using Rlhf.Runtime;
 using Rlhf.Models.Layers;
+using Rlhf.Runtime;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models.Encoders;

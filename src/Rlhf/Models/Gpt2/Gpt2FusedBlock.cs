@@ -1,5 +1,5 @@
-using Rlhf.Models.Fused;
 using System.Collections.Concurrent;
+using Rlhf.Models.Fused;
 using Rlhf.Runtime.Operators;
 using TorchSharp;
 using static TorchSharp.torch;

@@ -1,9 +1,9 @@
-using Rlhf.Tests.Models;
 using Rlhf.Data;
 using Rlhf.Models;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Rewards;
+using Rlhf.Tests.Models;
 using Rlhf.Training.RewardModeling;
 
 namespace Rlhf.Tests.Training.RewardModeling;
