@@ -217,7 +217,7 @@ internal static class PpoVerb
         };
         // What the policy was before training is the reference, unless that is another model.
         using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
-        var comparison = Compare(context, evaluator, before ?? trainer.ReferenceModel, trainer.Model.PretrainedModel);
+        var comparison = Compare(context, evaluator, before ?? trainer.Reference.Model, trainer.Model.PretrainedModel);
         Finish(context, folder, policyFolder, rewardFolder, Scorers.LabelOf(reward), trainer, session.Elapsed, comparison);
         session.Finish(comparison is not null);
         return HubFlags.Push(context, folder.Model);

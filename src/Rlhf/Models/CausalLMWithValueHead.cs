@@ -1,3 +1,4 @@
+using Rlhf.Models.Adapters;
 using Rlhf.Runtime;
 using Rlhf.Weights;
 using TorchSharp.Modules;
@@ -77,19 +78,11 @@ public sealed class CausalLMWithValueHead : IDisposable
 
     /// <summary>
     /// A frozen copy to measure the divergence from. With <paramref name="numSharedLayers"/>, the
-    /// embeddings and so many blocks at the bottom are the policy's own and are frozen there too.
+    /// embeddings and this many blocks at the bottom are the policy's own and are frozen there too.
     /// </summary>
     /// <remarks>TRL: <c>create_reference_model</c>.</remarks>
     /// <exception cref="ArgumentOutOfRangeException">More layers than the model has.</exception>
-    public CausalLM CreateReferenceModel(int? numSharedLayers = null)
-    {
-        if (numSharedLayers is { } layers)
-        {
-            ArgumentOutOfRangeException.ThrowIfLessThan(layers, 1, nameof(numSharedLayers));
-            ArgumentOutOfRangeException.ThrowIfGreaterThan(layers, PretrainedModel.LayerCount, nameof(numSharedLayers));
-        }
-        return PretrainedModel.CreateFrozenCopy(numSharedLayers ?? 0);
-    }
+    public CausalLM CreateReferenceModel(int? numSharedLayers = null) => Reference.CopyOf(PretrainedModel, numSharedLayers).Model;
 
     /// <summary>Writes config.json, generation_config.json and model.safetensors.</summary>
     /// <param name="folder">The model folder; made when it does not exist.</param>

@@ -84,12 +84,11 @@ public sealed partial class PpoTrainer
         IsBetweenSteps = true;
     }
 
-    /// <summary>Frees the optimizer's tensors, and the reference if the trainer made it; the policy stays the caller's.</summary>
+    /// <summary>Frees the optimizer's tensors, and the reference if it is a copy; the policy stays the caller's.</summary>
     public void Dispose()
     {
         optimizer.Dispose();
-        if (ownsReference)
-            ReferenceModel.Dispose();
+        Reference.Dispose();
     }
 
     internal static SavedState ReadState(JsonElement state) => CheckpointJson.ReadState<SavedState>(state, s => s.Step >= 0

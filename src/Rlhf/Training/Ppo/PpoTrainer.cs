@@ -1,4 +1,5 @@
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Operators;
@@ -25,30 +26,30 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
 
     private readonly Adam optimizer;
     private readonly IKlController klController;
-    private readonly bool ownsReference;
 
     /// <summary>Prepares the trainer.</summary>
     /// <param name="model">The policy with its value head; trained in place.</param>
     /// <param name="config">The settings.</param>
-    /// <param name="refModel">The reference; null makes a frozen copy of the policy as it is now.</param>
+    /// <param name="reference">
+    /// What the policy is held near to, freed with the trainer if it is a copy; null makes a frozen copy of the policy as it is now.
+    /// </param>
     /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
     /// <param name="klController">Sets the KL coefficient; null takes the one that the settings describe.</param>
     /// <exception cref="ConfigurationException">A setting cannot be used.</exception>
     /// <exception cref="ArgumentException">The schedule needs <paramref name="totalSteps"/>, NumSharedLayers is set although a reference is
     /// given, or all parameters are frozen.</exception>
-    public PpoTrainer(CausalLMWithValueHead model, PpoConfig config, CausalLM? refModel = null, long? totalSteps = null,
+    public PpoTrainer(CausalLMWithValueHead model, PpoConfig config, Reference? reference = null, long? totalSteps = null,
         IKlController? klController = null)
     {
         config.ThrowIfInvalid();
         if (config.LearningRateSchedule != LearningRateSchedule.Constant && totalSteps is null)
             throw new ArgumentException($"A {config.LearningRateSchedule} schedule needs the number of steps of the run.",
                 nameof(totalSteps));
-        if (refModel is not null && config.NumSharedLayers is not null)
+        if (reference is not null && config.NumSharedLayers is not null)
             throw new ArgumentException("NumSharedLayers makes its own reference from the policy; give one of the two.",
-                nameof(refModel));
+                nameof(reference));
         (Config, Model) = (config, model);
-        ownsReference = refModel is null;
-        ReferenceModel = refModel ?? model.CreateReferenceModel(config.NumSharedLayers);
+        Reference = reference ?? Reference.CopyOf(model.PretrainedModel, config.NumSharedLayers);
         optimizer = new Adam(model.NamedParameters);
         Guards = new PpoGuards(config);
         this.klController = klController ?? (config.AdaptiveKlControl
@@ -65,7 +66,7 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
     public CausalLMWithValueHead Model { get; }
 
     /// <summary>What the policy is held near to.</summary>
-    public CausalLM ReferenceModel { get; }
+    public Reference Reference { get; }
 
     /// <summary>Steps taken.</summary>
     public long StepCount { get; private set; }
@@ -195,7 +196,7 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             using var selected = rows.Select(chunk, Model.Device);
-            var refHidden = selected.ResponseHidden(ReferenceModel.Forward(selected.Batch));
+            var refHidden = selected.ResponseHidden(Reference.Forward(selected.Batch));
             if (!known || full)
             {
                 var hidden = selected.ResponseHidden(Model.PretrainedModel.Forward(selected.Batch));
@@ -204,7 +205,7 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
                 if (full)
                 {
                     var (kl, policy, reference) =
-                        Model.PretrainedModel.Head.FullKl(hidden, ReferenceModel.Head, refHidden, selected.Targets);
+                        Model.PretrainedModel.Head.FullKl(hidden, Reference.Head, refHidden, selected.Targets);
                     selected.Scatter(kl, kls);
                     selected.Scatter(reference, refLogprobs);
                     if (!known)
@@ -213,7 +214,7 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
                 }
                 selected.Scatter(Model.PretrainedModel.Head.Logprobs(hidden, selected.Targets), logprobs);
             }
-            selected.Scatter(ReferenceModel.Head.Logprobs(refHidden, selected.Targets), refLogprobs);
+            selected.Scatter(Reference.Head.Logprobs(refHidden, selected.Targets), refLogprobs);
         }
         if (!full)
             for (int i = 0; i < kls.Length; i++)

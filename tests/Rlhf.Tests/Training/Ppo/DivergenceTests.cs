@@ -317,7 +317,7 @@ public sealed class DivergenceTests
     {
         using var run = new Run(null, Skips);
         using (no_grad())
-            (ofReference ? run.Trainer.ReferenceModel : run.Trainer.Model.PretrainedModel).Parameters[parameter].fill_(float.NaN);
+            (ofReference ? run.Trainer.Reference.Model : run.Trainer.Model.PretrainedModel).Parameters[parameter].fill_(float.NaN);
         var error = Assert.Throws<TrainingDivergedException>(() => run.Train(1));
         Assert.Equal(1, error.Step);
         Assert.Contains(what, error.Message, StringComparison.Ordinal);
