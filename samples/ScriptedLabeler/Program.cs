@@ -109,9 +109,9 @@ void Compare(string before, string after)
 static (double Low, double High) Wilson(double share, int count)
 {
     const double z = 1.96;
-    double centre = (share + z * z / (2 * count)) / (1 + z * z / count);
+    double center = (share + z * z / (2 * count)) / (1 + z * z / count);
     double half = z / (1 + z * z / count) * Math.Sqrt(share * (1 - share) / count + z * z / (4.0 * count * count));
-    return (centre - half, centre + half);
+    return (center - half, center + half);
 }
 
 static string FindModels()

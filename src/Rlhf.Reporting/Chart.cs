@@ -10,10 +10,10 @@ public readonly record struct ChartPoint(double X, double Y, double Low = double
 /// <summary>A curve, a layer of a stack, or a histogram's counts.</summary>
 /// <param name="Name">Name in the legend.</param>
 /// <param name="Points">From left to right.</param>
-/// <param name="Color">Number of the colour in the palette; 0 is a neutral grey.</param>
+/// <param name="Color">Number of the color in the palette; 0 is a neutral grey.</param>
 public sealed record ChartSeries(string Name, IReadOnlyList<ChartPoint> Points, int Color)
 {
-    /// <summary>At most so many points, each the mean of its neighbours with their range as its band.</summary>
+    /// <summary>At most this many points, each the mean of its neighbors with their range as its band.</summary>
     public ChartSeries Thinned(int most)
     {
         if (Points.Count <= most)

@@ -13,7 +13,7 @@ public enum TextAnchor
     End,
 }
 
-/// <summary>What charts are drawn on. Coordinates count from the upper left corner; colours are numbers of a palette.</summary>
+/// <summary>What charts are drawn on. Coordinates count from the upper left corner; colors are numbers of a palette.</summary>
 public interface IChartCanvas
 {
     /// <summary>A thin grey line.</summary>

@@ -16,11 +16,11 @@ public static class Numbers
                 : size >= 0.01 ? "0.###" : "0.####", CultureInfo.InvariantCulture));
     }
 
-    /// <summary>About four digits, as many after the point as its neighbours in a column mostly have.</summary>
+    /// <summary>About four digits, as many after the point as its neighbors in a column mostly have.</summary>
     public static string Column(double value) => Math.Abs(value) is >= 1e-3 and < 1e6 and var size
         ? Fixed(value, size < 10 ? 3 : size < 1000 ? 1 : 0) : Exponent(value);
 
-    /// <summary>So many decimals.</summary>
+    /// <summary>A number with this many decimals.</summary>
     public static string Fixed(double value, int decimals = 2) => !double.IsFinite(value) ? Exponent(value)
         : WithSign(value, Math.Abs(value).ToString("N" + decimals, CultureInfo.InvariantCulture));
 

@@ -137,7 +137,7 @@ public static class RunReport
         string heading = run.Evaluation is null && run.Number("queries") is null ? "Rewards while training" : "Held-out evaluation";
         string note = run.Evaluation is not { } e ? "Rewards of the samples that were logged."
             : e.Step == run.LastStep ? $"{Numbers.Count(e.Comparison.Rows.Count, "query that was", "queries that were")} not trained on, answered with the same random numbers before and after."
-            : $"Measured after step {Numbers.Count(e.Step)}; the run has gone on since.";
+            : $"Measured after step {Numbers.Count(e.Step)}; the run has been resumed since.";
         return Html.Of($"""
             <section>
             <h2>{heading}</h2>

@@ -4,12 +4,12 @@ using System.Text;
 namespace Rlhf.Reporting;
 
 /// <summary>
-/// Draws charts as SVG for a page: colours are the page's CSS variables <c>--c0</c>, <c>--c1</c>, … (with those of the palette where the page has none),
+/// Draws charts as SVG for a page: colors are the page's CSS variables <c>--c0</c>, <c>--c1</c>, … (with those of the palette where the page has none),
 /// each chart has a title and a description, and carries its numbers for a script that shows them.
 /// </summary>
 public static class SvgChart
 {
-    /// <summary>The palette on white: neutral, then colours that differ in lightness, too.</summary>
+    /// <summary>The palette on white: neutral, then colors that differ in lightness, too.</summary>
     public static IReadOnlyList<string> Palette { get; } =
         ["#8a8f98", "#2f6fde", "#d9622b", "#148a6c", "#9a4fc4", "#a87908", "#c2385a", "#2f86a8", "#6b7a2a"];
 

@@ -51,14 +51,14 @@ public sealed record StudioOptions
     /// <summary>Where the labels of <see cref="Pairs"/> go; null: <c>-labelled.jsonl</c> beside them.</summary>
     public string? Labels { get; init; }
 
-    /// <summary>Labelling shows about one in so many pairs a second time, with the answers swapped; 0: none.</summary>
+    /// <summary>Labeling shows about one in this many pairs a second time, with the answers swapped; 0: none.</summary>
     public int RepeatEvery { get; init; } = 12;
 
     /// <summary>How a run is started or resumed: program and first arguments, before the verb. Empty: it cannot be.</summary>
     public IReadOnlyList<string> Command { get; init; } = [];
 
     /// <summary>
-    /// Makes the report of a run's folder, for a run that has none or has gone on since; returns the page. Null: only reports that are
+    /// Makes the report of a run's folder, for a run that has none or has been resumed since; returns the page. Null: only reports that are
     /// there are shown.
     /// </summary>
     public Func<string, string>? MakeReport { get; init; }

@@ -79,7 +79,7 @@ public sealed class RunActionsTests : IDisposable
     {
         var result = await actions.ResumeAsync("one", TestContext.Current.CancellationToken);
         Assert.False(result.Done);
-        Assert.StartsWith("It could not go on", result.Message, StringComparison.Ordinal);
+        Assert.StartsWith("It could not be resumed", result.Message, StringComparison.Ordinal);
         Assert.Contains("rlhf ended with 1", File.ReadAllText(Path.Combine(run, RunFiles.ResumeLog)), StringComparison.Ordinal);
     }
 

@@ -4,23 +4,23 @@ using Rlhf.Runtime;
 
 namespace Rlhf.Cli.Flags;
 
-/// <summary>What is kept of a run while it lasts, and whether it goes on from there.</summary>
+/// <summary>What is kept of a run while it lasts, and whether it resumes from there.</summary>
 internal sealed record CheckpointFlags
 {
     public const string Auto = "auto";
 
-    [Description("Go on with a run that was stopped: its folder or one of its checkpoints; auto, or no value: the run in --output, or "
+    [Description("Resume a run that was stopped: its folder or one of its checkpoints; auto, or no value: the run in --output, or "
         + "else the newest in runs/, and a new one where there is none.")]
     [ValueName("DIR|auto")]
     [BareValue(Auto)]
     [NotRecorded]
     public string? Resume { get; init; }
 
-    [Description("Steps from one checkpoint to the next; 0: none; unset: one every 10 minutes. Ctrl-C and SIGTERM also leave one.")]
+    [Description("Steps from one checkpoint to the next; 0: none; default: one every 10 minutes. Ctrl-C and SIGTERM also leave one.")]
     [MayChange]
     public int? SaveEvery { get; init; }
 
-    [Description("Checkpoints to keep: the newest so many, and the best one.")]
+    [Description("How many of the newest checkpoints to keep, besides the best one.")]
     [MayChange]
     public int KeepLast { get; init; } = 2;
 

@@ -17,7 +17,7 @@ internal sealed record ComputeFlags
     [MayChange]
     public string Device { get; init; } = "auto";
 
-    [Description("CPU threads; unset: one per physical core.")]
+    [Description("CPU threads (default: one per physical core).")]
     [ValueName("N")]
     [MayChange]
     public int? Threads { get; init; }

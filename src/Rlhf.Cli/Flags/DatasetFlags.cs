@@ -20,7 +20,7 @@ internal sealed record DatasetFlags
     [MayChange]
     public string? Dataset { get; init; }
 
-    [Description("Split of a data set that has several; unset: train.")]
+    [Description("Split of a data set that has several; default: train.")]
     [ValueName("NAME")]
     public string? Split { get; init; }
 
@@ -28,21 +28,21 @@ internal sealed record DatasetFlags
     [ValueName("NAME")]
     public string? Subset { get; init; }
 
-    [Description("Column of the text; unset: text, else review.")]
+    [Description("Column of the text; default: text, else review.")]
     [ValueName("NAME")]
     public string? TextColumn { get; init; }
 
-    [Description("Column of the label; unset: label, else sentiment.")]
+    [Description("Column of the label; default: label, else sentiment.")]
     [ValueName("NAME")]
     public string? LabelColumn { get; init; }
 
-    [Description("Keep only texts of more than so many characters; unset: 200 for queries of PPO, as in the lesson, else all.")]
+    [Description("Keep only texts of more than this many characters; default: 200 for queries of PPO, as in the lesson, else all.")]
     public int? LongerThan { get; init; }
 
     [Description("HTML line breaks in the texts.")]
     public HtmlLineBreaks LineBreaks { get; init; } = HtmlLineBreaks.Keep;
 
-    [Description("Use at most so many texts, drawn at random.")]
+    [Description("Use at most this many texts, drawn at random.")]
     public int? MaxTexts { get; init; }
 
     [Description("Use part K of N of the texts only: 1/2 and 2/2 are halves that share no text.")]
@@ -82,7 +82,7 @@ internal sealed record DatasetFlags
         {
             var selection = DataFiles.Select(located.Path, located.Split);
             string[] left = [.. selection.Splits.Where(split => split != selection.Split),
-                .. selection.Others.Count > 0 ? [Numbers.Count(selection.Others.Count, "file") + " that no split is told of"] : (string[])[]];
+                .. selection.Others.Count > 0 ? [Numbers.Count(selection.Others.Count, "file") + " of no split"] : (string[])[]];
             if (selection.Split is not null && left.Length > 0)
                 context.Screen.Line(Screen.Safe($"{located.Path}: split {selection.Split}, "
                     + $"{string.Join(", ", selection.Files.Take(3).Select(file => Path.GetRelativePath(RootOf(located.Path), file)))}"

@@ -21,7 +21,7 @@ internal sealed record HeldOutFlags
     [Description("Share of the training data to hold out when no other data is named.")]
     public double EvalFraction { get; init; } = 0.05;
 
-    [Description("Evaluate on at most so many rows.")]
+    [Description("Evaluate on at most this many rows.")]
     public int MaxEvalTexts { get; init; } = 500;
 
     public IEnumerable<string> Validate()
@@ -31,7 +31,7 @@ internal sealed record HeldOutFlags
     }
 
     /// <summary>Rows to train on and rows to evaluate on.</summary>
-    /// <param name="load">Reads a path (null: the training data's) and a split (null: the training data's), at most so many
+    /// <param name="load">Reads a path (null: the training data's) and a split (null: the training data's), at most this many
     /// rows (null: all).</param>
     public (IReadOnlyList<T> Train, IReadOnlyList<T> HeldOut) Split<T>(Func<string?, string?, int?, IReadOnlyList<T>> load)
     {

@@ -26,7 +26,7 @@ internal sealed record QueryFlags
     [Description("Held-out queries that are answered before and after training.")]
     public int EvalQueries { get; init; } = 200;
 
-    [Description("Split of the data that they come from; unset: they are taken from the queries and not trained on.")]
+    [Description("Split of the data that they come from; default: they are taken from the queries and not trained on.")]
     [ValueName("NAME")]
     public string? EvalSplit { get; init; }
 

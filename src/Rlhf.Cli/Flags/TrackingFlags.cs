@@ -27,7 +27,7 @@ internal sealed record TrackingFlags
     [ValueName("NAME")]
     public string WandbProject { get; init; } = "rlhf";
 
-    [Description("Weights & Biases: name of the run; unset: the output folder's.")]
+    [Description("Weights & Biases: name of the run; default: the output folder's.")]
     [ValueName("NAME")]
     public string? RunName { get; init; }
 
@@ -42,7 +42,7 @@ internal sealed record TrackingFlags
     /// <summary>Opens the sinks of a run that were asked for, beside the JSON lines that every run has.</summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="folder">The run's folder, with its config.yaml.</param>
-    /// <param name="resumeAfterStep">Where a run goes on: what was logged of later steps is taken back. Null for a new run.</param>
+    /// <param name="resumeAfterStep">Where a run is resumed: what was logged of later steps is taken back. Null for a new run.</param>
     public IReadOnlyList<IMetricSink> Open(VerbContext context, RunFolder folder, long? resumeAfterStep)
     {
         List<IMetricSink> sinks = [];

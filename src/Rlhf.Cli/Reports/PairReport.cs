@@ -15,7 +15,7 @@ internal static class PairReport
     private const int PairsForCentering = 5000;
 
     /// <summary>A model that has learnt from pairs.</summary>
-    /// <param name="Moments">Its rewards before they were centred; null when they were left as they are.</param>
+    /// <param name="Moments">Its rewards before they were centered; null when they were left as they are.</param>
     /// <param name="Evaluation">Held-out pairs; null when there are none.</param>
     public sealed record Outcome(RewardMoments? Moments, PairEvaluation? Evaluation);
 

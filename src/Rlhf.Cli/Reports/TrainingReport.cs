@@ -9,7 +9,7 @@ using Rlhf.Training.Loop;
 namespace Rlhf.Cli.Reports;
 
 /// <summary>
-/// What fine-tuning and reward modelling say. How such a run ends: summary.json, the model's card, and the last words on the
+/// What fine-tuning and reward modeling say. How such a run ends: summary.json, the model's card, and the last words on the
 /// screen.
 /// </summary>
 internal static class TrainingReport

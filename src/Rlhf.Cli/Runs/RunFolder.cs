@@ -15,7 +15,7 @@ namespace Rlhf.Cli.Runs;
 /// <summary>Where a run writes.</summary>
 internal sealed record OutputFlags
 {
-    [Description("Folder for everything that the run writes; unset: runs/VERB-DATE-TIME.")]
+    [Description("Folder for everything that the run writes; default: runs/VERB-DATE-TIME.")]
     [ValueName("DIR")]
     [NotRecorded]
     public string? Output { get; init; }
@@ -73,7 +73,7 @@ internal sealed class RunFolder : IDisposable
     /// <summary>Path of a file of the run.</summary>
     public string this[string name] => System.IO.Path.Combine(Path, name);
 
-    /// <summary>Makes the folder of a new run, or opens that of the run to go on with, and locks it.</summary>
+    /// <summary>Makes the folder of a new run, or opens that of the run to resume, and locks it.</summary>
     /// <exception cref="ConfigurationException">It holds something and neither --overwrite nor --resume was given, the path is a file,
     /// there is no such run, or another process has it.</exception>
     public static RunFolder Open(VerbContext context)
@@ -81,7 +81,7 @@ internal sealed class RunFolder : IDisposable
         string verb = context.Kind.Verb;
         var (output, resume) = (context.Settings.Get<OutputFlags>(), context.Settings.Get<CheckpointFlags>().Resume);
         if (resume is not null && output.Overwrite)
-            throw new ConfigurationException(["--resume goes on with a run and --overwrite removes it; give one of the two."]);
+            throw new ConfigurationException(["--resume continues a run and --overwrite removes it; give one of the two."]);
         var (found, atMost) = resume is null ? (null, long.MaxValue) : Find(verb, resume, output.Output);
         string path = found ?? output.Output ?? NewPath(verb);
         if (found is null)
@@ -160,11 +160,11 @@ internal sealed class RunFolder : IDisposable
             .Where(e => e is not (RunFiles.Lock or RunFiles.LockOwner));
         if (held.Any())
             throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite"
-                + (File.Exists(System.IO.Path.Combine(path, RunFiles.Config)) ? $", or go on with that run: --resume {path}." : ".")]);
+                + (File.Exists(System.IO.Path.Combine(path, RunFiles.Config)) ? $", or resume that run: --resume {path}." : ".")]);
     }
 
     /// <summary>
-    /// Writes the settings of the run, so that --config can repeat it. Where a run goes on, refuses settings that it cannot go on with.
+    /// Writes the settings of the run, so that --config can repeat it. Where a run is resumed, refuses settings that it cannot resume with.
     /// </summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="resolved">Values that were resolved later than binding, by property name.</param>
@@ -186,7 +186,7 @@ internal sealed class RunFolder : IDisposable
         AtomicFile.WriteAllText(this[RunFiles.Summary], JsonSerializer.Serialize(summary, Screen.JsonOptions) + "\n");
 
     /// <summary>
-    /// True, and says so, where the run to go on with is done and no changed setting asks for more. Else it is not done any more.
+    /// True, and says so, where the run to resume is done and no changed setting asks for more. Else it is not done any more.
     /// </summary>
     public bool SayIfFinished(Screen screen)
     {
@@ -195,7 +195,7 @@ internal sealed class RunFolder : IDisposable
             File.Delete(this[RunFiles.Finished]);
             return false;
         }
-        screen.Line($"{Screen.Safe(Path)} is finished: its model is in {Screen.Safe(Model)}. There is nothing to go on with.");
+        screen.Line($"{Screen.Safe(Path)} is finished: its model is in {Screen.Safe(Model)}. There is nothing to resume.");
         return true;
     }
 
@@ -210,7 +210,7 @@ internal sealed class RunFolder : IDisposable
     }
 
     /// <summary>
-    /// The folder of the run to go on with, and the step of the checkpoint if one was named; null for auto when there is none.
+    /// The folder of the run to resume, and the step of the checkpoint if one was named; null for auto when there is none.
     /// </summary>
     private static (string? Folder, long AtMost) Find(string verb, string resume, string? output)
     {
@@ -229,9 +229,9 @@ internal sealed class RunFolder : IDisposable
             throw new ConfigurationException([$"--resume {resume} is no run: there is no {RunFiles.Config} in {folder}."]);
         if (RunFiles.VerbOf(folder) is { Length: > 0 } other && other != verb)
             throw new ConfigurationException(
-                [$"--resume {resume} is a run of rlhf {other}; go on with it by: rlhf {other} --resume {folder}"]);
+                [$"--resume {resume} is a run of rlhf {other}; resume it with: rlhf {other} --resume {folder}"]);
         if (output is not null && System.IO.Path.GetFullPath(output) != System.IO.Path.GetFullPath(folder))
-            throw new ConfigurationException([$"--resume {resume} goes on in its own folder; leave --output {output} out."]);
+            throw new ConfigurationException([$"--resume {resume} resumes in its own folder; leave --output {output} out."]);
         return (folder, step < 0 ? long.MaxValue : step);
     }
 
@@ -251,7 +251,7 @@ internal sealed class RunFolder : IDisposable
                     context.Screen.Line($"[yellow]{Screen.Safe(change)}.[/]");
             }
         if (refused.Count > 0)
-            throw new ConfigurationException([.. refused, $"{Path} goes on with its own settings; only these may change: "
+            throw new ConfigurationException([.. refused, $"{Path} resumes with its own settings; only these may change: "
                 + string.Join(", ", allowed) + ". Begin a new run in another folder for others."]);
     }
 

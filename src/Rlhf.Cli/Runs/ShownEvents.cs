@@ -36,7 +36,7 @@ internal sealed class ShownEvents(VerbContext context, RunFolder folder, string 
             ? $"rlhf: the weights after the last good update are in {folder.Model}; the run began with {source}."
             : $"rlhf: the weights are not usable any more and were not saved; the run began with {source}.");
         if (failure.Usable && !failure.IsBetweenSteps)
-            Console.Error.WriteLine($"rlhf: step {failure.StepCount + 1:N0} had changed weights before it failed; a run goes on from whole "
+            Console.Error.WriteLine($"rlhf: step {failure.StepCount + 1:N0} had changed weights before it failed; a run resumes from whole "
                 + "steps, so that there is no checkpoint of it.");
         if (failure.Good is not { } good)
             return;
@@ -48,7 +48,7 @@ internal sealed class ShownEvents(VerbContext context, RunFolder folder, string 
 
     public override void NotSaved(long step, Exception error, long? saved) =>
         Console.Error.WriteLine($"rlhf: step {step:N0} could not be saved in {folder.Checkpoints}: {error.Message} "
-            + (saved is { } known ? $"The checkpoint of step {known:N0} is whole; the run goes on." : "The run goes on."));
+            + (saved is { } known ? $"The checkpoint of step {known:N0} is whole; the run continues." : "The run continues."));
 
     public override void NotRemoved(long step, Exception error) =>
         Console.Error.WriteLine($"rlhf: step {step:N0} is saved, but {error.Message}");

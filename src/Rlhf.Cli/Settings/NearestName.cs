@@ -14,7 +14,7 @@ internal static class NearestName
         return distance <= Math.Max(2, target.Length / 3) && distance < target.Length ? nearest : null;
     }
 
-    /// <summary>Insertions, deletions, replacements and swaps of neighbours that turn one word into the other
+    /// <summary>Insertions, deletions, replacements and swaps of neighbors that turn one word into the other
     /// (Damerau).</summary>
     public static int Distance(string a, string b)
     {

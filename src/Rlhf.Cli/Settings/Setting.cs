@@ -86,7 +86,7 @@ internal sealed class Setting
 
     public bool IsSwitch => ValueType == typeof(bool);
 
-    /// <summary>Two spellings that normalise to the same name are one key: learning_rate, learning-rate, learningRate.</summary>
+    /// <summary>Two spellings that normalize to the same name are one key: learning_rate, learning-rate, learningRate.</summary>
     public static string Normalize(string key)
     {
         var name = new StringBuilder(key.Length);

@@ -22,7 +22,7 @@ internal sealed class Interruption : IDisposable
     }
 
     /// <summary>
-    /// From now on the process outlives its terminal, as under nohup: a training of hours does not end with a lost connection.
+    /// From now on the process outlives its terminal, as under nohup: a training run of hours does not end with a lost connection.
     /// </summary>
     public void OutliveTerminal() =>
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => context.Cancel = true));

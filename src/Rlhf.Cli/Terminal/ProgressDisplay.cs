@@ -85,6 +85,6 @@ internal sealed class ProgressDisplay
     public static string Time(TimeSpan time) => time.TotalHours >= 1
         ? $"{(int)time.TotalHours}:{time.Minutes:00}:{time.Seconds:00}" : $"{time.Minutes}:{time.Seconds:00}";
 
-    /// <summary>A number with so many digits after the point; "–" when it is none.</summary>
+    /// <summary>A number with this many digits after the point; "–" when it is none.</summary>
     public static string Number(double value, int digits = 2) => Decimals.Text(value, digits);
 }

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Rlhf.Cli.Terminal;
 
-/// <summary>A terminal or pipe that may go away: what cannot be written any more is dropped, and the work goes on.</summary>
+/// <summary>A terminal or pipe that may go away: what cannot be written any more is dropped, and the work continues.</summary>
 /// <param name="inner">Writes there.</param>
 /// <param name="status">The line that all of it stands above; null where <paramref name="inner"/> is no terminal.</param>
 internal sealed class UnbreakableWriter(TextWriter inner, StatusLine? status = null) : TextWriter

@@ -17,12 +17,12 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to label, and where to.</summary>
 internal sealed record ClassifyFlags
 {
-    [Description("Classifier: a folder or the Hub's org/name; unset: the sentiment classifier that ships.")]
+    [Description("Classifier: a folder or the Hub's org/name; default: the sentiment classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     public string? Model { get; init; }
 
-    [Description("File for the labelled texts: JSON lines with the columns of the data set, label and score, in the data set's order.")]
+    [Description("File for the labeled texts: JSON lines with the columns of the data set, label and score, in the data set's order.")]
     [ValueName("FILE")]
     public string? Out { get; init; }
 
@@ -43,7 +43,7 @@ internal sealed record ClassifyFlags
     }
 }
 
-/// <summary><c>rlhf classify</c>: labels texts, so that a classifier can learn from texts that nobody has labelled.</summary>
+/// <summary><c>rlhf classify</c>: labels texts, so that a classifier can learn from texts that nobody has labeled.</summary>
 internal static class ClassifyVerb
 {
     private const int ChunkTexts = 1024;
@@ -98,7 +98,7 @@ internal static class ClassifyVerb
         }));
         int uncertain = rows.Count - blank - counts.Values.Sum();
         if (context.Screen.Json)
-            context.Screen.WriteJson(new { File = file, Texts = rows.Count, Labelled = counts });
+            context.Screen.WriteJson(new { File = file, Texts = rows.Count, Labeled = counts });
         else
             context.Screen.Facts(file,
             [

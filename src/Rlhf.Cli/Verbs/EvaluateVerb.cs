@@ -36,7 +36,7 @@ internal sealed record EvaluateFlags
     [ModelInput]
     public string? RewardModel { get; init; }
 
-    [Description("Label whose logit is the reward; unset: POSITIVE.")]
+    [Description("Label whose logit is the reward; default: POSITIVE.")]
     [ValueName("NAME")]
     public string? RewardLabel { get; init; }
 
@@ -50,7 +50,7 @@ internal sealed record EvaluateFlags
     [ModelInput(IsList = true)]
     public string? Policies { get; init; }
 
-    [Description("Side by side: classifiers and reward models that score the answers; unset: the one that ships.")]
+    [Description("Side by side: classifiers and reward models that score the answers; default: the one that ships.")]
     [ValueName("DIR,DIR")]
     [ModelInput(IsList = true)]
     public string? Scorers { get; init; }
@@ -60,12 +60,12 @@ internal sealed record EvaluateFlags
     [DataInput]
     public string? Pairs { get; init; }
 
-    [Description("Classifier to measure on labelled texts: accuracy, confusion, calibration.")]
+    [Description("Classifier to measure on labeled texts: accuracy, confusion, calibration.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     public string? Classifier { get; init; }
 
-    [Description("Classifier: show it only random snippets of so many tokens; unset: whole texts.")]
+    [Description("Classifier: show it only random snippets of this many tokens; default: whole texts.")]
     public int? CropTokens { get; init; }
 
     [Description("Language model to measure on texts: perplexity, bits per character.")]

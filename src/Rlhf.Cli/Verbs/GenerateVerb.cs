@@ -18,7 +18,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to write.</summary>
 internal sealed record GenerateFlags
 {
-    [Description("Model folder, or one of the Hub; unset: the small review model that ships.")]
+    [Description("Model folder, or one of the Hub; default: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     public string? Model { get; init; }

@@ -12,14 +12,14 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to download.</summary>
 internal sealed record HubDownloadOptions
 {
-    [Description("Branch, tag or commit; unset: main.")]
+    [Description("Branch, tag or commit; default: main.")]
     [ValueName("NAME")]
     public string? Revision { get; init; }
 
     [Description("What the repository holds.")]
     public HubRepoType RepoType { get; init; }
 
-    [Description("Split of a data set; unset: train.")]
+    [Description("Split of a data set; default: train.")]
     [ValueName("NAME")]
     public string? Split { get; init; }
 
@@ -189,7 +189,7 @@ internal static class HubVerbs
         else
             context.Screen.Facts(user.Name,
             [
-                ("organisations", user.Organizations.Count > 0 ? string.Join(", ", user.Organizations) : "none"),
+                ("organizations", user.Organizations.Count > 0 ? string.Join(", ", user.Organizations) : "none"),
                 ("token", user.Role is null ? "does not say what it may do" : MayDo(user.Role)),
                 ("Hub", hub.Options.Endpoint.ToString()),
             ]);

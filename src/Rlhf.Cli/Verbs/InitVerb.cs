@@ -35,10 +35,10 @@ internal sealed record InitFlags
     [ModelInput(Parts = HubModelParts.Tokenizer)]
     public string? Tokenizer { get; init; }
 
-    [Description("Token ids; unset: the tokenizer's, else the architecture's usual number.")]
+    [Description("Token ids; default: the tokenizer's, else the architecture's usual number.")]
     public int? VocabSize { get; init; }
 
-    [Description("Layers; unset: 12 (distilbert 6).")]
+    [Description("Layers; default: 12 (distilbert 6).")]
     public int? Layers { get; init; }
 
     [Description("Width of hidden states.")]
@@ -47,10 +47,10 @@ internal sealed record InitFlags
     [Description("Attention heads; must divide the width.")]
     public int Heads { get; init; } = 12;
 
-    [Description("Width inside the feed-forward layers; unset: four times the width.")]
+    [Description("Width inside the feed-forward layers; default: four times the width.")]
     public int? IntermediateSize { get; init; }
 
-    [Description("Longest input in tokens; unset: 1024 for gpt2, 512 for the others.")]
+    [Description("Longest input in tokens; default: 1024 for gpt2, 512 for the others.")]
     public int? MaxPositions { get; init; }
 
     [Description("Dropout while training.")]

@@ -10,7 +10,7 @@ using Rlhf.Training.RewardModeling;
 
 namespace Rlhf.Cli.Verbs;
 
-/// <summary>What is labelled by whom.</summary>
+/// <summary>What is labeled by whom.</summary>
 internal sealed record PairLabelFlags
 {
     [Description("Pairs to label: what rlhf pairs sample wrote.")]
@@ -18,16 +18,16 @@ internal sealed record PairLabelFlags
     [DataInput(OfTheHub = false)]
     public string? Pairs { get; init; }
 
-    [Description("Who labels: a classifier or a reward model; unset: the sentiment classifier that ships.")]
+    [Description("Who labels: a classifier or a reward model; default: the sentiment classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     public string? RewardModel { get; init; }
 
-    [Description("Label whose logit is the reward; unset: POSITIVE.")]
+    [Description("Label whose logit is the reward; default: POSITIVE.")]
     [ValueName("NAME")]
     public string? RewardLabel { get; init; }
 
-    [Description("File for the labelled pairs: JSON lines with prompt, chosen and rejected.")]
+    [Description("File for the labeled pairs: JSON lines with prompt, chosen and rejected.")]
     [ValueName("FILE")]
     public string? Out { get; init; }
 
@@ -68,12 +68,12 @@ internal static class PairsLabelVerb
         var pairs = PairFile.Load(source);
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Scoring with {rewardFolder}", rewardFolder);
         using var scorer = AutoReward.FromPretrained(rewardFolder, device, options.RewardLabel);
-        screen.Line($"Labelling {Numbers.Count(pairs.Count, "pair")} by {Screen.Safe(rewardFolder)} …");
+        screen.Line($"Labeling {Numbers.Count(pairs.Count, "pair")} by {Screen.Safe(rewardFolder)} …");
 
-        var labels = ProgressDisplay.Run(screen, "Labelling", "pair", pairs.Count, display => PairLabeler.Label(
+        var labels = ProgressDisplay.Run(screen, "Labeling", "pair", pairs.Count, display => PairLabeler.Label(
             pairs, scorer, config, ModelFolders.NameOf(rewardFolder), done => display.Report(done), context.Stop));
         if (labels.Pairs.Count == 0)
-            throw new InvalidDataException($"{source}: none of {pairs.Count:N0} pairs could be labelled, and no file was "
+            throw new InvalidDataException($"{source}: none of {pairs.Count:N0} pairs could be labeled, and no file was "
                 + "written; " + (pairs.Count == 0 ? "the file is empty." : "all are ties: lower --tie-margin."));
         PairFile.Save(file, labels.Pairs);
         if (screen.Json)
@@ -90,7 +90,7 @@ internal static class PairsLabelVerb
         else
             screen.Facts(file,
             [
-                ("labelled pairs", $"{labels.Pairs.Count:N0} of {pairs.Count:N0}"),
+                ("labeled pairs", $"{labels.Pairs.Count:N0} of {pairs.Count:N0}"),
                 ("ties, left out", $"{labels.Ties:N0}"),
                 ("labels that agree with the scores",
                     Percent(labels.Agreement) + ", the most a reward model can learn to predict"),

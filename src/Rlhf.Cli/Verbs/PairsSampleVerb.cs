@@ -18,7 +18,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Who answers what.</summary>
 internal sealed record PairSampleFlags
 {
-    [Description("Language model after fine-tuning, a folder or one of the Hub; unset: the small review model that ships.")]
+    [Description("Language model after fine-tuning, a folder or one of the Hub; default: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     public string? Model { get; init; }
@@ -37,7 +37,7 @@ internal sealed record PairSampleFlags
     [ModelInput]
     public string? RewardModel { get; init; }
 
-    [Description("Label whose logit is the reward; unset: POSITIVE.")]
+    [Description("Label whose logit is the reward; default: POSITIVE.")]
     [ValueName("NAME")]
     public string? RewardLabel { get; init; }
 

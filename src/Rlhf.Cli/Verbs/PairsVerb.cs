@@ -14,7 +14,7 @@ internal static class PairsVerb
         return command;
     }
 
-    /// <summary>What is wrong with the file to write: what people labelled is never overwritten by mistake.</summary>
+    /// <summary>What is wrong with the file to write: what people labeled is never overwritten by mistake.</summary>
     public static IEnumerable<string> OutProblems(string? file, bool overwrite) =>
         file is null ? ["--out is missing; name the file to write, such as pairs.jsonl."]
         : Directory.Exists(file) ? [$"--out {file} is a folder; name a file."]

@@ -33,19 +33,19 @@ internal sealed record PpoFlags
         + "lvwerra/distilbert-imdb, stanfordnlp/imdb.")]
     public PpoPreset? Preset { get; init; }
 
-    [Description("Language model to align: a folder or one of the Hub; unset: the small review model that ships.")]
+    [Description("Language model to align: a folder or one of the Hub; default: the small review model that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     [MayChange]
     public string? Model { get; init; }
 
-    [Description("Model that the KL penalty holds the policy near to; unset: the policy as it is before training.")]
+    [Description("Model that the KL penalty holds the policy near to; default: the policy as it is before training.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
     [MayChange]
     public string? RefModel { get; init; }
 
-    [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; unset: the sentiment "
+    [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; default: the sentiment "
         + "classifier that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
@@ -56,7 +56,7 @@ internal sealed record PpoFlags
     [ValueName("NAME")]
     public string? RewardLabel { get; init; }
 
-    [Description("A second classifier that training never sees, to tell earned reward from a hacked one; unset: with the reward "
+    [Description("A second classifier that training never sees, to tell earned reward from a hacked one; default: with the reward "
         + "that ships, the judge that ships.")]
     [ValueName("DIR|ORG/NAME")]
     [ModelInput]
@@ -72,7 +72,7 @@ internal sealed record PpoFlags
     [ValueName("FILE|chatml")]
     public string? ChatTemplate { get; init; }
 
-    [Description("PPO steps; unset: one pass over the queries.")]
+    [Description("PPO steps; default: one pass over the queries.")]
     [MayChange(When = nameof(PpoConfig.HasConstantRate))]
     public int? Steps { get; init; }
 

@@ -13,7 +13,7 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>What to make of a run.</summary>
 internal sealed record ReportFlags
 {
-    [Description("Where to write the page; unset: report.html in the run's folder.")]
+    [Description("Where to write the page; default: report.html in the run's folder.")]
     [ValueName("FILE")]
     public string? Output { get; init; }
 

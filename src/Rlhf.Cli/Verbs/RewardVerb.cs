@@ -32,7 +32,7 @@ internal sealed record RewardFlags
     [MayChange]
     public string? Model { get; init; }
 
-    [Description("Preference pairs instead of labelled texts: JSONL, CSV or parquet with prompt, chosen and rejected.")]
+    [Description("Preference pairs instead of labeled texts: JSONL, CSV or parquet with prompt, chosen and rejected.")]
     [ValueName("PATH")]
     [DataInput]
     [MayChange]
@@ -42,7 +42,7 @@ internal sealed record RewardFlags
     [ValueName("NAMES")]
     public string? NewHead { get; init; }
 
-    [Description("Pairs: shift the reward so that its mean over training answers is 0; unset: yes, where the model has a bias for it.")]
+    [Description("Pairs: shift the reward so that its mean over training answers is 0; default: yes, where the model has a bias for it.")]
     [MayChange]
     public bool? NormalizeReward { get; init; }
 
@@ -62,7 +62,7 @@ internal sealed record RewardFlags
 internal static class RewardVerb
 {
     public static Command Create() => new VerbCommand(
-        "reward", "trains a reward model on labelled texts or on preference pairs.",
+        "reward", "trains a reward model on labeled texts or on preference pairs.",
         [
             "rlhf reward --model my-classifier --dataset imdb/ --eval-split test --output runs/my-reward",
             "rlhf reward --model distilbert-base-uncased --pairs preferences.jsonl --learning-rate 2e-5",
@@ -75,7 +75,7 @@ internal static class RewardVerb
             .Add("Training", new RewardConfig(), c => c.Validate())
             .AddTraining()
             .Check(s => (s.Get<DatasetFlags>().Dataset is null) == (s.Get<RewardFlags>().Pairs is null)
-                ? ["Name the data with --dataset (labelled texts) or with --pairs (preferences), one of the two."] : [])
+                ? ["Name the data with --dataset (labeled texts) or with --pairs (preferences), one of the two."] : [])
             .Check(s => s.Get<PairColumnFlags>().ProblemsWithout(s.Get<RewardFlags>().Pairs)),
         Run,
         defaultConfig: command => RunFolder.ConfigOf("reward", command));

@@ -18,7 +18,7 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
     /// <summary>Tokens to learn, prompts included.</summary>
     public long Tokens => Train.Sum(e => (long)e.Ids.Length);
 
-    /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most so many tokens.</summary>
+    /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most this many tokens.</summary>
     public static SftData Load(
         VerbContext context, SftFlags options, string folder, DatasetFlags dataset, HeldOutFlags heldOut, SftConfig config,
         ITokenizer tokenizer, int endToken, int length)

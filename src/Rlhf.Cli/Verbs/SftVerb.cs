@@ -42,11 +42,11 @@ internal sealed record SftFlags
         + "conversations, or instruction and output).")]
     public TextFormat Format { get; init; }
 
-    [Description("Column of the prompt, for completions; unset: prompt.")]
+    [Description("Column of the prompt, for completions; default: prompt.")]
     [ValueName("NAME")]
     public string? PromptColumn { get; init; }
 
-    [Description("Column of the completion; unset: completion.")]
+    [Description("Column of the completion; default: completion.")]
     [ValueName("NAME")]
     public string? CompletionColumn { get; init; }
 

@@ -19,7 +19,7 @@ internal sealed record StudioFlags
     [ValueName("DIR")]
     public string Runs { get; init; } = "runs";
 
-    [Description("Address to listen on; unset: this machine only. Any other needs --token.")]
+    [Description("Address to listen on; default: this machine only. Any other needs --token.")]
     [ValueName("ADDRESS")]
     public string? Host { get; init; }
 
@@ -27,23 +27,23 @@ internal sealed record StudioFlags
     [ValueName("N")]
     public int Port { get; init; } = 5080;
 
-    [Description("Secret of at least 12 characters that every visitor needs; unset: the variable RLHF_STUDIO_TOKEN, or none.")]
+    [Description("Secret of at least 12 characters that every visitor needs; default: the variable RLHF_STUDIO_TOKEN, or none.")]
     [ValueName("TEXT")]
     public string? Token { get; init; }
 
-    [Description("Aligned model of the playground; unset: the newest run's.")]
+    [Description("Aligned model of the playground; default: the newest run's.")]
     [ValueName("DIR|ORG/NAME")]
     public string? Model { get; init; }
 
-    [Description("Model that it is compared with; unset: what its run began with, or the one that ships.")]
+    [Description("Model that it is compared with; default: what its run began with, or the one that ships.")]
     [ValueName("DIR|ORG/NAME")]
     public string? BaseModel { get; init; }
 
-    [Description("Reward model that scores the answers; unset: the one that ships.")]
+    [Description("Reward model that scores the answers; default: the one that ships.")]
     [ValueName("DIR|ORG/NAME")]
     public string? RewardModel { get; init; }
 
-    [Description("A second scorer that training never saw; unset: the one that ships, beside the shipped reward model.")]
+    [Description("A second scorer that training never saw; default: the one that ships, beside the shipped reward model.")]
     [ValueName("DIR|ORG/NAME")]
     public string? Judge { get; init; }
 
@@ -51,11 +51,11 @@ internal sealed record StudioFlags
     [ValueName("FILE")]
     public string? Pairs { get; init; }
 
-    [Description("File for the labels of --pairs, JSON lines; unset: NAME-labelled.jsonl beside them. Existing labels are gone on with.")]
+    [Description("File for the labels of --pairs, JSON lines; default: NAME-labelled.jsonl beside them. Existing labels are kept and continued.")]
     [ValueName("FILE")]
     public string? Labels { get; init; }
 
-    [Description("Labelling shows about one in N pairs a second time, with the answers swapped, to see whether the choice is the "
+    [Description("Labeling shows about one in N pairs a second time, with the answers swapped, to see whether the choice is the "
         + "same; 0: none.")]
     [ValueName("N")]
     public int RepeatEvery { get; init; } = 12;

@@ -1,4 +1,4 @@
-// What the browser does by itself: colours, copying, and reading values off charts. Everything else is the server's.
+// What the browser does by itself: colors, copying, and reading values off charts. Everything else is the server's.
 (() => {
   'use strict';
 

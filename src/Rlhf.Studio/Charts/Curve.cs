@@ -44,8 +44,8 @@ public static class Curve
     }
 
     /// <summary>
-    /// The indices of at most so many points that keep a curve's shape: of each bucket the one that spans the largest triangle with its
-    /// neighbours (Steinarsson's LTTB). Points that are not finite are left out.
+    /// The indices of at most this many points that keep a curve's shape: of each bucket the one that spans the largest triangle with its
+    /// neighbors (Steinarsson's LTTB). Points that are not finite are left out.
     /// </summary>
     /// <param name="x">Ascending.</param>
     /// <param name="y">As many values.</param>

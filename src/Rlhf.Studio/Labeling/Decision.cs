@@ -17,7 +17,7 @@ public enum Verdict
     /// <summary>Neither is better.</summary>
     Tie,
 
-    /// <summary>No judgement.</summary>
+    /// <summary>No judgment.</summary>
     Skip,
 
     /// <summary>The labeler's last decision, which was of this pair, is taken back.</summary>
@@ -46,7 +46,7 @@ public sealed record Decision(
     /// <summary>Was it the answer that stood first on the page?</summary>
     public bool ChoseFirst => Verdict == (Swapped ? Verdict.B : Verdict.A);
 
-    /// <summary>The choice in the words of labelled pairs.</summary>
+    /// <summary>The choice in the words of labeled pairs.</summary>
     /// <exception cref="InvalidOperationException">It is none.</exception>
     public PairChoice Choice => Verdict switch
     {

@@ -1,6 +1,6 @@
 namespace Rlhf.Studio.Labeling;
 
-/// <summary>Holds what is being labelled, so that several people, or visits of the page, work on the same.</summary>
+/// <summary>Holds what is being labeled, so that several people, or visits of the page, work on the same.</summary>
 public sealed class LabelDesk(PairSources sources, StudioOptions options)
 {
     private readonly Lock opening = new();

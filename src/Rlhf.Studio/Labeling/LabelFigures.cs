@@ -27,7 +27,7 @@ public readonly record struct Share(int Count, int Of)
 /// <summary>How somebody labels.</summary>
 /// <param name="Choices">Pairs with a better answer.</param>
 /// <param name="Ties">Pairs in which neither was better.</param>
-/// <param name="Skips">Pairs without a judgement.</param>
+/// <param name="Skips">Pairs without a judgment.</param>
 /// <param name="FirstChosen">Choices of the answer that stood first.</param>
 /// <param name="LongerChosen">Choices of the longer answer, of those pairs whose answers differ in length.</param>
 /// <param name="SameAgain">Second looks that ended with the same choice, of all that were judged; a tie is not the same.</param>

@@ -32,7 +32,7 @@ public sealed class LabelProject
     /// Opens the pairs and what was decided about them; writes the labels anew where they are not what the journal says.
     /// </summary>
     /// <param name="source">The files.</param>
-    /// <param name="repeatEvery">About one in so many pairs is shown a second time; 0: none.</param>
+    /// <param name="repeatEvery">About one in this many pairs is shown a second time; 0: none.</param>
     /// <exception cref="InvalidDataException">The pairs are damaged, or the files do not belong together.</exception>
     /// <exception cref="IOException">A file cannot be read or written.</exception>
     /// <exception cref="UnauthorizedAccessException">A file may not be read or written.</exception>
@@ -124,7 +124,7 @@ public sealed class LabelProject
                 state.Skipped(labeler.Name).Count(), state.Last(labeler.Name) is not null, journal.Unreadable);
     }
 
-    /// <summary>Who labelled so far, the last first.</summary>
+    /// <summary>Who labeled so far, the last first.</summary>
     public IReadOnlyList<string> Names()
     {
         lock (turn)
@@ -196,7 +196,7 @@ public sealed class LabelProject
         labelBytes = labels.Length;
     }
 
-    // What was labelled by other means must not be written over. A half last line is what a crash leaves.
+    // What was labeled by other means must not be written over. A half last line is what a crash leaves.
     private void CheckLabels()
     {
         if (!File.Exists(Source.Labels))
@@ -223,7 +223,7 @@ public sealed class LabelProject
     }
 }
 
-/// <summary>How the labelling of some pairs stands.</summary>
+/// <summary>How the labeling of some pairs stands.</summary>
 /// <param name="Pairs">All pairs.</param>
 /// <param name="Open">Those that nobody looked at yet.</param>
 /// <param name="Labels">Lines for training.</param>

@@ -7,7 +7,7 @@ namespace Rlhf.Studio.Labeling;
 /// restart and a decision that was taken back lead to where one was before.
 /// </summary>
 /// <param name="pairs">The pairs, in the order in which they are shown.</param>
-/// <param name="repeatEvery">About one in so many pairs is shown a second time; 0: none.</param>
+/// <param name="repeatEvery">About one in this many pairs is shown a second time; 0: none.</param>
 public sealed class LabelState(IReadOnlyList<ResponsePair> pairs, int repeatEvery)
 {
     /// <summary>Decisions that lie at least between the first look at a pair and the second.</summary>

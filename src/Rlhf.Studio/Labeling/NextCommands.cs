@@ -5,7 +5,7 @@ using Rlhf.Studio.Runs;
 
 namespace Rlhf.Studio.Labeling;
 
-/// <summary>What comes after labelling: the commands, and the reward model's training as a run.</summary>
+/// <summary>What comes after labeling: the commands, and the reward model's training as a run.</summary>
 public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActions actions)
 {
     /// <summary>A reward model of fewer labels would hold out next to nothing.</summary>

@@ -6,7 +6,7 @@ using Rlhf.Studio.Files;
 
 namespace Rlhf.Studio.Labeling;
 
-/// <summary>Pairs that can be labelled, and where the labels go.</summary>
+/// <summary>Pairs that can be labeled, and where the labels go.</summary>
 /// <param name="Key">Tells sources apart in an address; empty for the one that was named.</param>
 /// <param name="Title">Its name for people.</param>
 /// <param name="Pairs">Path of the pairs.</param>
@@ -76,7 +76,7 @@ public sealed class PairSources(StudioOptions options)
         }
     }
 
-    // Pairs before labelling show themselves by their first line.
+    // Pairs before labeling show themselves by their first line.
     private bool ArePairs(string path)
     {
         try

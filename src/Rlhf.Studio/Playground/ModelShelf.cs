@@ -78,7 +78,7 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
         old.Loaded.Model.Dispose();
     }
 
-    // A run that goes on saves its model anew.
+    // A run that is resumed saves its model anew.
     private static DateTime WrittenAt(string folder) => File.GetLastWriteTimeUtc(Path.Combine(folder, "config.json"));
 
     private sealed class Turn(SemaphoreSlim turn) : IDisposable

@@ -49,7 +49,7 @@ internal static class HolderCheck
         }
     }
 
-    /// <summary>Is this process a training of this program?</summary>
+    /// <summary>Is this process a training run of this program?</summary>
     public static bool IsTraining(int processId)
     {
         try

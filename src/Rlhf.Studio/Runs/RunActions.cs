@@ -44,7 +44,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
 
     /// <summary>
     /// Asks a run to save a checkpoint and end: SIGTERM to the process that its folder names, if that is on this machine, has the
-    /// folder's lock, and is a training of this program.
+    /// folder's lock, and is a training run of this program.
     /// </summary>
     public ActionResult Stop(string id)
     {
@@ -97,7 +97,7 @@ public sealed class RunActions(RunCatalog runs, StudioOptions options)
             return new(false, $"{RunFiles.ResumeLog} in its folder is no regular file.");
         long before = File.Exists(log) ? new FileInfo(log).Length : 0;
         await Launch(log, [run.Verb, "--resume", folder], cancellation);
-        return await Outcome(id, log, before, "It goes on from its last checkpoint.", "It could not go on", cancellation);
+        return await Outcome(id, log, before, "It resumes from its last checkpoint.", "It could not be resumed", cancellation);
     }
 
     /// <summary>Can the studio start runs?</summary>

@@ -6,7 +6,7 @@ using Rlhf.Runtime.Files;
 namespace Rlhf.Data;
 
 /// <summary>
-/// Reads and writes pairs before and after labelling, as JSON lines: <c>id, prompt, response_a, response_b, model</c> becomes
+/// Reads and writes pairs before and after labeling, as JSON lines: <c>id, prompt, response_a, response_b, model</c> becomes
 /// <c>id, prompt, chosen, rejected, choice, ...</c>.
 /// </summary>
 public static class PairFile
@@ -14,7 +14,7 @@ public static class PairFile
     private static readonly JsonWriterOptions Writing = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     /// <summary>
-    /// Unlabelled pairs of a source, in its order unless <see cref="DataReadOptions.ShuffleSeed"/> is set. Besides JSON lines,
+    /// Unlabeled pairs of a source, in its order unless <see cref="DataReadOptions.ShuffleSeed"/> is set. Besides JSON lines,
     /// CSV, TSV and parquet with these columns are read. A missing id is <see cref="ResponsePair.IdOf"/>.
     /// </summary>
     /// <inheritdoc cref="ReviewDataset.Load"/>
@@ -36,7 +36,7 @@ public static class PairFile
         return [.. options.Take(rows.Select(row => Pair(row, options.MaxTextLength, seen)))];
     }
 
-    /// <summary>Writes unlabelled pairs, one per line, atomically.</summary>
+    /// <summary>Writes unlabeled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Save(string path, IEnumerable<ResponsePair> pairs) =>
@@ -49,27 +49,27 @@ public static class PairFile
             WriteIfKnown(json, "model", pair.Model);
         }));
 
-    /// <summary>Writes labelled pairs, one per line, atomically.</summary>
+    /// <summary>Writes labeled pairs, one per line, atomically.</summary>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
     public static void Save(string path, IEnumerable<LabeledPair> pairs) => AtomicFile.Write(path, stream => Write(stream, pairs));
 
-    /// <summary>Writes labelled pairs, one per line, into a stream: to the end of a file, say.</summary>
+    /// <summary>Writes labeled pairs, one per line, into a stream: to the end of a file, say.</summary>
     /// <exception cref="IOException">The stream cannot be written.</exception>
-    public static void Write(Stream stream, IEnumerable<LabeledPair> pairs) => Write(stream, pairs, (json, labelled) =>
+    public static void Write(Stream stream, IEnumerable<LabeledPair> pairs) => Write(stream, pairs, (json, labeled) =>
     {
-        json.WriteString("id", labelled.Pair.Id);
-        json.WriteString("prompt", labelled.Pair.Prompt);
-        json.WriteString("chosen", labelled.Chosen);
-        json.WriteString("rejected", labelled.Rejected);
-        json.WriteString("choice", labelled.Choice == PairChoice.A ? "a" : "b");
-        WriteIfKnown(json, "labeler", labelled.Labeler);
-        if (labelled is { ScoreChosen: { } chosen, ScoreRejected: { } rejected })
+        json.WriteString("id", labeled.Pair.Id);
+        json.WriteString("prompt", labeled.Pair.Prompt);
+        json.WriteString("chosen", labeled.Chosen);
+        json.WriteString("rejected", labeled.Rejected);
+        json.WriteString("choice", labeled.Choice == PairChoice.A ? "a" : "b");
+        WriteIfKnown(json, "labeler", labeled.Labeler);
+        if (labeled is { ScoreChosen: { } chosen, ScoreRejected: { } rejected })
         {
             json.WriteNumber("score_chosen", chosen);
             json.WriteNumber("score_rejected", rejected);
         }
-        WriteIfKnown(json, "model", labelled.Pair.Model);
+        WriteIfKnown(json, "model", labeled.Pair.Model);
     });
 
     private static ResponsePair Pair(TableRow row, int maxLength, HashSet<string> seen)

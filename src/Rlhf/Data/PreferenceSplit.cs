@@ -2,12 +2,12 @@ namespace Rlhf.Data;
 
 /// <summary>
 /// Divides preference pairs by prompt. Two pairs of one prompt often share an answer or its topic, so that a pair whose prompt
-/// was trained on measures memory, not judgement.
+/// was trained on measures memory, not judgment.
 /// </summary>
 public static class PreferenceSplit
 {
     /// <summary>
-    /// Holds out whole prompts, in the order of their first pair, until so many pairs are held out; a prompt with more pairs
+    /// Holds out whole prompts, in the order of their first pair, until this many pairs are held out; a prompt with more pairs
     /// than there is room for stays in training. Pairs without a prompt count as having one each.
     /// </summary>
     /// <param name="pairs">The pairs; shuffle them first.</param>

@@ -47,7 +47,7 @@ public static class QueryDataset
     public static LengthSampler LessonLengths { get; } = new(2, 8);
 
     /// <summary>
-    /// The lesson's queries: reviews of more than 200 characters (unless <paramref name="options"/> say otherwise), tokenised
+    /// The lesson's queries: reviews of more than 200 characters (unless <paramref name="options"/> say otherwise), tokenized
     /// and cut to a length drawn for each.
     /// </summary>
     /// <inheritdoc cref="ReviewDataset.Load"/>
@@ -63,8 +63,8 @@ public static class QueryDataset
             tokenizer, lengths ?? LessonLengths, seed);
 
     /// <summary>
-    /// Each text tokenised and cut to a length drawn for it: one query per text, in order; a text without tokens gives none.
-    /// Texts are tokenised in parallel, which does not change the result.
+    /// Each text tokenized and cut to a length drawn for it: one query per text, in order; a text without tokens gives none.
+    /// Texts are tokenized in parallel, which does not change the result.
     /// </summary>
     /// <param name="texts">The texts; their number and order decide which length each gets.</param>
     /// <param name="tokenizer">The policy's tokenizer.</param>

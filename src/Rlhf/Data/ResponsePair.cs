@@ -36,7 +36,7 @@ public enum PairChoice
 }
 
 /// <summary>
-/// A pair of which one answer was chosen: one line of a labelled file, which <see cref="PreferenceDataset"/> reads.
+/// A pair of which one answer was chosen: one line of a labeled file, which <see cref="PreferenceDataset"/> reads.
 /// </summary>
 /// <param name="Pair">The pair.</param>
 /// <param name="Choice">The better answer.</param>

@@ -5,7 +5,7 @@ using Rlhf.Data.Files;
 
 namespace Rlhf.Data;
 
-/// <summary>Reads labelled reviews from the forms in which they are found.</summary>
+/// <summary>Reads labeled reviews from the forms in which they are found.</summary>
 /// <remarks>
 /// <para>A path is one of: a parquet, CSV, TSV, JSONL or plain text file (one text per line, blank lines left out); a pattern
 /// such as

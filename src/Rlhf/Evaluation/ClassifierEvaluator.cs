@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Evaluation;
 
-/// <summary>How a classifier does on labelled texts.</summary>
+/// <summary>How a classifier does on labeled texts.</summary>
 /// <param name="Examples">Texts.</param>
 /// <param name="Loss">Mean cross entropy in nats.</param>
 /// <param name="Confusion">True against predicted labels; accuracy, precision, recall and F1 come from it.</param>
@@ -17,7 +17,7 @@ public sealed record ClassifierEvaluation(int Examples, double Loss, ConfusionMa
     public double Accuracy => Confusion.Accuracy;
 }
 
-/// <summary>Measures a classifier on labelled texts.</summary>
+/// <summary>Measures a classifier on labeled texts.</summary>
 /// <param name="model">The classifier, with one logit per label; it stays the caller's.</param>
 /// <param name="tokenizer">The tokenizer of its folder.</param>
 public sealed class ClassifierEvaluator(SequenceClassifier model, ITokenizer tokenizer)

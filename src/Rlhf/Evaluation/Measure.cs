@@ -32,7 +32,7 @@ public sealed record Measure(string Name, double Before, double After, int Decim
     }
 
     /// <summary>Texts of both values and of the difference query by query, empty where none is known.</summary>
-    /// <param name="number">A number with so many decimals.</param>
+    /// <param name="number">A number with this many decimals.</param>
     /// <param name="score">A score.</param>
     public (string Before, string After, string Gain) Texts(Func<double, int, string> number, Func<double, string> score)
     {

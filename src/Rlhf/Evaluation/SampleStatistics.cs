@@ -51,7 +51,7 @@ public sealed record SampleStatistics(
         return new(sorted.Length, mean, Quantile(sorted, 0.5), Deviation(sorted, mean), Interval95(means), Interval95(medians));
     }
 
-    /// <summary>Quantile of sorted numbers with linear interpolation between neighbours (numpy's default).</summary>
+    /// <summary>Quantile of sorted numbers with linear interpolation between neighbors (numpy's default).</summary>
     /// <param name="sorted">Numbers in ascending order.</param>
     /// <param name="probability">From 0 (the smallest) to 1 (the largest).</param>
     public static double Quantile(IReadOnlyList<double> sorted, double probability)

@@ -9,7 +9,7 @@ namespace Rlhf.Generation;
 /// <remarks>B rows that are not finished, V vocabulary, D width.</remarks>
 internal sealed class DecodingBatch : IDisposable
 {
-    /// <summary>The head's output is made for so many bytes at a time.</summary>
+    /// <summary>The head's output is made for this many bytes at a time.</summary>
     private const long LogitsBytes = 64 << 20;
 
     private readonly CausalLM model;

@@ -107,7 +107,7 @@ public static class LogitsProcessors
     /// </summary>
     /// <param name="logits">One row [V].</param>
     /// <param name="p">From 0 (the most likely token alone) to 1 (all).</param>
-    /// <param name="minTokensToKeep">At least so many tokens are kept.</param>
+    /// <param name="minTokensToKeep">At least this many tokens are kept.</param>
     public static void TopP(Span<float> logits, double p, int minTokensToKeep = 1)
     {
         if (p >= 1)

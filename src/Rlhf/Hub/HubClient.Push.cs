@@ -33,7 +33,7 @@ public sealed partial class HubClient
 
     /// <summary>
     /// Checks, before work begins whose result will be pushed, that there is a token that may write, that the repository's owner is the
-    /// token's or one of its organisations, and that a repository that must be private is not public already.
+    /// token's or one of its organizations, and that a repository that must be private is not public already.
     /// </summary>
     /// <param name="id">Such as <c>org/name</c>; a name alone is one of the token's owner.</param>
     /// <param name="isPrivate">The repository must be private.</param>
@@ -55,10 +55,10 @@ public sealed partial class HubClient
         if (!IsOwner(user.Name) && !user.Organizations.Any(IsOwner))
             throw new HubException(HubError.Forbidden,
                 $"The token's owner {HubText.Clean(user.Name)} cannot push to {repo.Id}: {owner} is neither that user nor one of the "
-                + $"organisations ({(user.Organizations.Count == 0 ? "none" : HubText.Clean(string.Join(", ", user.Organizations)))}).");
+                + $"organizations ({(user.Organizations.Count == 0 ? "none" : HubText.Clean(string.Join(", ", user.Organizations)))}).");
         if (user.ReadOnlyOrganizations.Any(IsOwner))
             throw new HubException(HubError.Forbidden,
-                $"{HubText.Clean(user.Name)} may only read in the organisation {owner}, so nothing can be pushed to {repo.Id}.");
+                $"{HubText.Clean(user.Name)} may only read in the organization {owner}, so nothing can be pushed to {repo.Id}.");
         if (isPrivate)
             await new HubUpload(http, Options, repo, "main").CheckPrivateAsync(cancellation).ConfigureAwait(false);
         return user;

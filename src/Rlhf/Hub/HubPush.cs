@@ -3,8 +3,8 @@ using Rlhf.Runtime.Files;
 namespace Rlhf.Hub;
 
 /// <summary>The owner of a token.</summary>
-/// <param name="Name">Name of the user or organisation.</param>
-/// <param name="Organizations">Organisations that the user belongs to.</param>
+/// <param name="Name">Name of the user or organization.</param>
+/// <param name="Organizations">Organizations that the user belongs to.</param>
 /// <param name="Role">What the token may do: read, write or fineGrained; null when the Hub does not say.</param>
 public sealed record HubUser(string Name, IReadOnlyList<string> Organizations, string? Role)
 {

@@ -21,7 +21,7 @@ public sealed partial record ModelCard(string Title, string Summary)
     /// <summary>The hub's task name, such as <c>text-generation</c>.</summary>
     public string? PipelineTag { get; init; }
 
-    /// <summary>The hub's name of the licence, such as <c>apache-2.0</c>; null says nothing.</summary>
+    /// <summary>The hub's name of the license, such as <c>apache-2.0</c>; null says nothing.</summary>
     public string? License { get; init; }
 
     /// <summary>Language code, such as <c>en</c>; null says nothing.</summary>

@@ -10,7 +10,7 @@ namespace Rlhf.Tokenizers;
 public sealed record BertNormalizer(
     bool CleanText = true, bool HandleChineseCharacters = true, bool? StripAccents = null, bool Lowercase = true)
 {
-    /// <summary>The normalised text. A lone surrogate counts as U+FFFD.</summary>
+    /// <summary>The normalized text. A lone surrogate counts as U+FFFD.</summary>
     public string Normalize(ReadOnlySpan<char> text)
     {
         var result = new StringBuilder(text.Length + 16);
@@ -54,7 +54,7 @@ public sealed record BertNormalizer(
     }
 
     /// <summary>
-    /// The next word of normalised text at or after <paramref name="at"/>: a run without spaces, or one punctuation character.
+    /// The next word of normalized text at or after <paramref name="at"/>: a run without spaces, or one punctuation character.
     /// </summary>
     internal static bool NextWord(ReadOnlySpan<char> text, int at, out int start, out int end)
     {

@@ -1,7 +1,7 @@
 namespace Rlhf.Tokenizers;
 
 /// <summary>
-/// Learns merges: again and again the most frequent pair of neighbouring symbols becomes a token. Pair counts are kept up to date
+/// Learns merges: again and again the most frequent pair of neighboring symbols becomes a token. Pair counts are kept up to date
 /// instead of counted anew, and a queue hands out the next pair. Equal counts go to the pair with the lower ids, so that the same
 /// words give the same merges whatever their order.
 /// </summary>

@@ -116,7 +116,7 @@ public sealed record TokenizerSettings
     /// <summary>Tokens with a role.</summary>
     public SpecialTokens SpecialTokens { get; init; } = new();
 
-    /// <summary>Tokens that are recognised in text; default none.</summary>
+    /// <summary>Tokens that are recognized in text; default none.</summary>
     public IReadOnlyList<AddedToken> AddedTokens { get; init; } = [];
 
     /// <summary>What is put around a text; default nothing.</summary>

@@ -9,7 +9,7 @@ public sealed record SinkFailure(string Sink, Exception Error, bool Dropped)
     /// <summary>One sentence for a log.</summary>
     public override string ToString() =>
         $"Metrics could not be written to {Sink}: {Error.Message}"
-        + (Dropped ? " It is not used any more; training goes on." : "");
+        + (Dropped ? " It is not used any more; training continues." : "");
 }
 
 /// <summary>

@@ -1,7 +1,7 @@
 namespace Rlhf.Training;
 
 /// <summary>
-/// Training left the numbers that it can go on with: what became non-finite or out of bounds, at which step, why, and what to change.
+/// Training left the numbers that it can continue from: what became non-finite or out of bounds, at which step, why, and what to change.
 /// The weights are those of the last update that was good.
 /// </summary>
 /// <param name="step">The step that diverged; 1 is the first.</param>

@@ -106,7 +106,7 @@ public static class SafeTensors
         using var scope = NewDisposeScope();
         if (tensor.numel() == 0)
             return $"empty {tensor.Handle}";
-        // TorchSharp shows a CUDA tensor's address for some types only; there, one tensor object under two names is recognised.
+        // TorchSharp shows a CUDA tensor's address for some types only; there, one tensor object under two names is recognized.
         var address = tensor.device_type == DeviceType.CPU
             ? (nint)TensorMemory.Address(tensor.as_strided([1], [1], tensor.storage_offset()))
             : tensor.dtype == ScalarType.Float32 ? tensor.storage<float>().data_ptr() : tensor.Handle;

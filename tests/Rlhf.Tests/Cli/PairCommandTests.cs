@@ -24,12 +24,12 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
         toys.Succeed(["pairs", "sample", "--model", "policy", .. Data, "--out", "again.jsonl", .. Cheap]);
         Assert.Equal(File.ReadAllText(toys.PathOf("new", "pairs.jsonl")), File.ReadAllText(toys.PathOf("again.jsonl")));
 
-        var labelled = toys.Succeed(["pairs", "label", "--pairs", "new/pairs.jsonl", "--reward-model", "classifier", "--flip",
+        var labeled = toys.Succeed(["pairs", "label", "--pairs", "new/pairs.jsonl", "--reward-model", "classifier", "--flip",
             "0.1", "--out", "labelled.jsonl", .. Cheap]);
         var preferences = PreferenceDataset.Load(toys.PathOf("labelled.jsonl"));
-        Assert.Equal(preferences.Count, labelled.Json.GetProperty("pairs").GetInt32());
-        Assert.Equal(pairs.Count, preferences.Count + labelled.Json.GetProperty("ties").GetInt32());
-        Assert.InRange(labelled.Json.GetProperty("agreement").GetDouble(), 0.7, 0.99);
+        Assert.Equal(preferences.Count, labeled.Json.GetProperty("pairs").GetInt32());
+        Assert.Equal(pairs.Count, preferences.Count + labeled.Json.GetProperty("ties").GetInt32());
+        Assert.InRange(labeled.Json.GetProperty("agreement").GetDouble(), 0.7, 0.99);
 
         // As usual the reward model begins as the language model, with another head.
         var reward = toys.Succeed(["reward", "--model", "policy", "--pairs", "labelled.jsonl", "--eval-fraction", "0.25",
@@ -56,9 +56,9 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
         Assert.Equal(JsonValueKind.Null, policies[0].GetProperty("scores")[0].GetProperty("gain").ValueKind);
         Assert.InRange(policies[1].GetProperty("scores")[1].GetProperty("win_rate").GetDouble(), 0, 1);
 
-        // The scorer agrees with the labels as often as the labelling said.
+        // The scorer agrees with the labels as often as the labeling said.
         var agreement = toys.Succeed(["evaluate", "--pairs", "labelled.jsonl", "--reward-model", "classifier", .. Cheap]);
-        Assert.Equal(labelled.Json.GetProperty("agreement").GetDouble(), agreement.Json.GetProperty("accuracy").GetDouble(), 9);
+        Assert.Equal(labeled.Json.GetProperty("agreement").GetDouble(), agreement.Json.GetProperty("accuracy").GetDouble(), 9);
     }
 
     [Fact]

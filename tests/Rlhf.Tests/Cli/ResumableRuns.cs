@@ -34,7 +34,7 @@ internal static class ResumableRuns
 
     public static void Signal(Process process, string name) => Process.Start("kill", ["-" + name, $"{process.Id}"]).WaitForExit();
 
-    /// <summary>Waits until a run has logged so many steps.</summary>
+    /// <summary>Waits until a run has logged this many steps.</summary>
     public static void WaitForSteps(Process process, string run, int steps)
     {
         string metrics = Path.Combine(run, "metrics.jsonl");

@@ -251,13 +251,13 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         Directory.CreateDirectory(toys.PathOf("no-run"));
         Refused("nowhere does not exist", "sft", "--resume", "nowhere");
         Refused("no-run is no run: there is no config.yaml", "sft", "--resume", "no-run");
-        Refused("is a run of rlhf sft; go on with it by: rlhf sft --resume refusals", "ppo", "--resume", "refusals");
+        Refused("is a run of rlhf sft; resume it with: rlhf sft --resume refusals", "ppo", "--resume", "refusals");
         Refused("give one of the two", "sft", "--resume", "refusals", "--overwrite");
         Refused("leave --output other out", "sft", "--resume", "refusals", "--output", "other");
         Refused("unknown flag '--batchsize'; did you mean '--batch-size'?", "sft", "--resume", "--batchsize", "--max-steps", "4");
         Refused("--resume is empty; give DIR|auto, or leave the value out for auto.", "sft", "--resume", "");
         Refused("--resume is given more than once.", "sft", "--resume", "--resume", "refusals");
-        Refused("or go on with that run: --resume refusals", [.. ResumableRuns.Command("sft"), "--output", "refusals"]);
+        Refused("or resume that run: --resume refusals", [.. ResumableRuns.Command("sft"), "--output", "refusals"]);
     }
 
     [Fact]

@@ -199,8 +199,8 @@ public sealed class HubPushTests : HubTestBase
             ("org/public", true, "org/public exists and is public, so nothing was pushed; make it private on its page, or push without "
                 + "private."),
             ("others/new", false, "The token's owner tester cannot push to others/new: others is neither that user nor one of the "
-                + "organisations (org, readers, helpers)."),
-            ("readers/new", false, "tester may only read in the organisation readers, so nothing can be pushed to readers/new."),
+                + "organizations (org, readers, helpers)."),
+            ("readers/new", false, "tester may only read in the organization readers, so nothing can be pushed to readers/new."),
         })
         {
             var refused = await Assert.ThrowsAsync<HubException>(() => hub.CheckPushAsync(id, isPrivate));

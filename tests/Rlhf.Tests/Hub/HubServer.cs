@@ -13,7 +13,7 @@ namespace Rlhf.Tests.Hub;
 /// <param name="Status">Answers with this status.</param>
 /// <param name="RetryAfter">Retry-After of that answer.</param>
 /// <param name="ErrorCode">X-Error-Code of that answer.</param>
-/// <param name="TruncateAfter">Breaks the connection after so many bytes of the body; 0 before any answer.</param>
+/// <param name="TruncateAfter">Breaks the connection after this many bytes of the body; 0 before any answer.</param>
 /// <param name="Corrupt">Sends other bytes than it should.</param>
 /// <param name="IgnoreRange">Answers 200 with everything to a request for a part.</param>
 /// <param name="Silent">Goes silent after TruncateAfter bytes.</param>
@@ -85,7 +85,7 @@ internal sealed partial class HubServer : IDisposable
     /// <summary>What the token may do.</summary>
     public string Role { get; set; } = "write";
 
-    /// <summary>Organisations of the token's owner, and what may be done in them.</summary>
+    /// <summary>Organizations of the token's owner, and what may be done in them.</summary>
     public Dictionary<string, string> Organizations { get; } = new() { ["org"] = "admin" };
 
     /// <summary>Entries on one page of a tree.</summary>

@@ -11,7 +11,7 @@ using TorchSharp;
 
 namespace Rlhf.Tests.Training;
 
-/// <summary>Steps of supervised fine-tuning and reward modelling whose numbers are not finite.</summary>
+/// <summary>Steps of supervised fine-tuning and reward modeling whose numbers are not finite.</summary>
 public sealed class BadStepsTests
 {
     [Theory]

@@ -47,7 +47,7 @@ public sealed class SafeTensorsWriteTests : IDisposable
     [Fact]
     public void SixteenBitStorageRoundsToNearestEven()
     {
-        // Between 1 and 1 + 2^-7, the neighbours in bfloat16, 1 + 2^-8 is a tie and goes to the even 0x3F80;
+        // Between 1 and 1 + 2^-7, the neighbors in bfloat16, 1 + 2^-8 is a tie and goes to the even 0x3F80;
         // 1 + 3 * 2^-8 is a tie as well and goes up to 0x3F82.
         var weights = tensor([1.5f, 1.00390625f, 1.01171875f]);
         SafeTensors.Save(File, [Named("w", weights), Named("ids", tensor([7L]))], storeAs: ScalarType.BFloat16);

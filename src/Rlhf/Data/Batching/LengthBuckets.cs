@@ -8,7 +8,7 @@ namespace Rlhf.Data.Batching;
 /// </summary>
 internal static class LengthBuckets
 {
-    // Enough minibatches to find neighbours of equal length, few enough that every window still is a random sample.
+    // Enough minibatches to find neighbors of equal length, few enough that every window still is a random sample.
     private const int MinibatchesPerWindow = 50;
 
     /// <summary>Minibatches of example indices; a function of the lengths and the stream alone.</summary>

@@ -69,7 +69,7 @@ public sealed class ShuffledBatches
         }
     }
 
-    /// <summary>The next batch of item indices; goes on into the next epoch by itself.</summary>
+    /// <summary>The next batch of item indices; continues into the next epoch by itself.</summary>
     public int[] Next()
     {
         order ??= EpochOrder(state.Epoch);

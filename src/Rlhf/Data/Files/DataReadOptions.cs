@@ -12,7 +12,7 @@ public abstract record DataReadOptions
     public string? Split { get; init; }
 
     /// <summary>
-    /// Only every so-manieth row of the source, counted after the filters: (1, 2) and (2, 2) are two halves that share no row. Null: all.
+    /// Only every Nth row of the source, counted after the filters: (1, 2) and (2, 2) are two halves that share no row. Null: all.
     /// </summary>
     public (int Number, int Count)? Part { get; init; }
 

@@ -10,7 +10,7 @@ public sealed class BertForSequenceClassification : EncoderForSequenceClassifica
     private readonly Linear pooler, classifier;
 
     /// <summary>
-    /// A model with uninitialised weights; <see cref="SequenceClassifier.Initialize"/> or
+    /// A model with uninitialized weights; <see cref="SequenceClassifier.Initialize"/> or
     /// <see cref="PretrainedModel.LoadWeights"/> fills them.
     /// </summary>
     /// <exception cref="Runtime.ConfigurationException">The configuration cannot be used.</exception>

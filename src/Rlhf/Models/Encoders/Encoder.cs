@@ -68,7 +68,7 @@ internal sealed class Encoder
     internal static Tensor Dropout(Tensor x, double p, bool training) =>
         training && p > 0 ? nn.functional.dropout(x, p, true) : x;
 
-    /// <summary>Attention and feed-forward layer, each added to its input and then normalised.</summary>
+    /// <summary>Attention and feed-forward layer, each added to its input and then normalized.</summary>
     private sealed class Layer
     {
         private readonly EncoderConfig config;

@@ -35,7 +35,7 @@ public abstract record EncoderConfig : ClassifierConfig
     /// <summary>Dropout before the last layer of the head, while training; null takes <see cref="HiddenDropout"/>.</summary>
     public double? ClassifierDropout { get; init; }
 
-    /// <summary>Added to the variance in layer normalisation.</summary>
+    /// <summary>Added to the variance in layer normalization.</summary>
     public double LayerNormEps { get; init; } = 1e-12;
 
     /// <summary>Standard deviation of initial weights.</summary>

@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Models.Encoders;
 
-/// <summary>Layer normalisation over the last dimension.</summary>
+/// <summary>Layer normalization over the last dimension.</summary>
 internal readonly record struct Norm(Parameter Weight, Parameter Bias, long[] Shape, double Eps)
 {
     public static Norm Add(NamedParameters parameters, string name, int width, double eps) =>

@@ -35,7 +35,7 @@ public sealed record Gpt2Config
     /// <summary>Dropout on attention weights, while training.</summary>
     public double AttnPdrop { get; init; } = 0.1;
 
-    /// <summary>Added to the variance in layer normalisation.</summary>
+    /// <summary>Added to the variance in layer normalization.</summary>
     public double LayerNormEpsilon { get; init; } = 1e-5;
 
     /// <summary>Standard deviation of initial weights.</summary>

@@ -74,7 +74,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
 
     /// <summary>
     /// Hidden states as transformers returns them: embeddings, then each block; the last after the final
-    /// normalisation. Each [N, D].
+    /// normalization. Each [N, D].
     /// </summary>
     public IReadOnlyList<Tensor> HiddenStates(PackedBatch batch)
     {

@@ -7,7 +7,7 @@ namespace Rlhf.Runtime.Native;
 /// <remarks>
 /// oneDNN's kernels for x64 use the stack pointer for data: while one runs it points into a heap block. The kernel of the system writes
 /// the frame of a signal below the stack pointer, over whatever the heap has there, unless the handler has a stack of its own, and .NET's
-/// handlers of Ctrl-C, SIGTERM, SIGHUP, SIGCHLD, SIGCONT and SIGWINCH have none. One signal in ten ended a training in
+/// handlers of Ctrl-C, SIGTERM, SIGHUP, SIGCHLD, SIGCONT and SIGWINCH have none. One signal in ten ended a training run in
 /// "corrupted size vs. prev_size". What is sent to the process goes to another thread meanwhile: .NET's own come first in line, and
 /// libtorch's workers, where they are started in here, hold signals back for good.
 /// </remarks>

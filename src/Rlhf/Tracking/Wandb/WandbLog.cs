@@ -24,7 +24,7 @@ internal sealed class WandbLog : IDisposable
         return log;
     }
 
-    /// <summary>Goes on with a log after so many of its bytes; what follows them is removed.</summary>
+    /// <summary>Goes on with a log after this many of its bytes; what follows them is removed.</summary>
     public static WandbLog Continue(string path, long length)
     {
         var log = new WandbLog(Open(path, FileMode.Open));

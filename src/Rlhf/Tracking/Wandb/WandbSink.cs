@@ -15,7 +15,7 @@ public sealed record WandbRun(string Project, string Name)
     /// <summary>Settings of the run: string, number, bool or null, by name.</summary>
     public IReadOnlyDictionary<string, object?> Config { get; init; } = new Dictionary<string, object?>();
 
-    /// <summary>The command that made the run; null: none is told.</summary>
+    /// <summary>The command that made the run; null: none is recorded.</summary>
     public string? Command { get; init; }
 }
 
@@ -26,7 +26,7 @@ public sealed record WandbRun(string Project, string Name)
 /// <remarks>
 /// <para>A row is written when its metrics come, together with the step's tables that came before them; a table that comes later
 /// has a row of its own. Each record reaches the operating system at once: what a killed run wrote can be synced.</para>
-/// <para>A run that goes on keeps its id and its folder: rows of later steps and the mark of its end are removed and new ones follow, so
+/// <para>A run that is resumed keeps its id and its folder: rows of later steps and the mark of its end are removed and new ones follow, so
 /// that it stays one run. The mark that it was synced is removed too, since there is more to sync.</para>
 /// </remarks>
 public sealed partial class WandbSink : IMetricSink

@@ -62,7 +62,7 @@ public sealed record Checkpoint(string Folder, long Step, double? Score)
                 throw new InvalidDataException($"{Folder}: the manifest lists no {needed}.");
         var state = ReadState(Folder);
         ConfigurationException.ThrowIfAny([.. state.Inputs.Where(i => inputs.TryGetValue(i.Key, out var now) && now != i.Value)
-            .Select(i => $"{i.Key}: the content is not what the run began with. A run goes on with the same models and data; "
+            .Select(i => $"{i.Key}: the content is not what the run began with. A run resumes with the same models and data; "
                 + "begin a new run in another folder instead.")]);
         using var files = new Files(Folder, trainer);
         foreach (var (source, name, tensor) in files.Tensors)

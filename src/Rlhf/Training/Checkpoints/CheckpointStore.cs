@@ -97,7 +97,7 @@ public sealed class CheckpointStore(string folder)
     public Checkpoint? Best => BestOf(List());
 
     /// <summary>
-    /// Brings a trainer to the newest checkpoint that is whole. Those that are damaged are told and set aside under another name.
+    /// Brings a trainer to the newest checkpoint that is whole. Those that are damaged are reported and renamed.
     /// </summary>
     /// <param name="trainer">A trainer made from the same settings, data and first model.</param>
     /// <param name="damaged">Told each checkpoint that could not be used, and why.</param>

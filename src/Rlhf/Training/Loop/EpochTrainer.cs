@@ -32,7 +32,7 @@ public class EpochTrainer<TExample> : IResumable, IDisposable
     private Stopwatch? clock;
     private TimeSpan timeBefore;
 
-    /// <summary>Prepares a training.</summary>
+    /// <summary>Prepares a training run.</summary>
     /// <param name="objective">What is minimized; it stays the caller's, with its model.</param>
     /// <param name="config">The settings.</param>
     /// <exception cref="ConfigurationException">A setting cannot be used.</exception>

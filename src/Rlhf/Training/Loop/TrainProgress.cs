@@ -4,7 +4,7 @@ using Rlhf.Training.Checkpoints;
 
 namespace Rlhf.Training.Loop;
 
-/// <summary>The state of a training after an optimizer step.</summary>
+/// <summary>The state of a training run after an optimizer step.</summary>
 public sealed record TrainProgress
 {
     private static readonly IReadOnlyDictionary<string, double> None = new Dictionary<string, double>();

@@ -51,7 +51,7 @@ public abstract record TrainerConfig
     public const int DefaultMaxLength = 1024;
 
     /// <summary>Most tokens of an example; null, the default, takes the model's limit, and at most <see cref="DefaultMaxLength"/>.</summary>
-    [Description("Most tokens of a sequence or text; unset: 1024, or the model's limit where that is lower.")]
+    [Description("Most tokens of a sequence or text; default: 1024, or the model's limit where that is lower.")]
     public virtual int? MaxLength { get; init; }
 
     /// <summary>Most tokens of an example for a model.</summary>
@@ -59,7 +59,7 @@ public abstract record TrainerConfig
     public int LengthFor(int maxPositions) => Math.Min(MaxLength ?? DefaultMaxLength, maxPositions);
 
     /// <summary>Largest gradient norm, 1 by default; null leaves gradients as they are.</summary>
-    [Description("Largest gradient norm; unset: no clipping.")]
+    [Description("Largest gradient norm; default: no clipping.")]
     [MayChange]
     public double? MaxGradNorm { get; init; } = 1.0;
 

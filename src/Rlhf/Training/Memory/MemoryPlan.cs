@@ -28,7 +28,7 @@ public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, st
     /// <summary>The sum, in bytes.</summary>
     public long TotalBytes => Items.Sum(i => i.Bytes);
 
-    /// <summary>Supervised fine-tuning, or reward modelling.</summary>
+    /// <summary>Supervised fine-tuning, or reward modeling.</summary>
     /// <param name="task">What is to be done with which model.</param>
     /// <param name="model">The model.</param>
     /// <param name="batchSize">Rows of a minibatch, for the advice.</param>

@@ -32,7 +32,7 @@ public sealed class Adam : IOptimizer
     private static readonly Lazy<jit.CompilationUnit> Compiled = new(() => jit.compile(Script + "\n"));
 
     /// <summary>
-    /// Gradients of so many elements keep their memory: holes of that size in the heap are soon filled with other things.
+    /// Gradients of at least this many elements keep their memory: holes of that size in the heap are soon filled with other things.
     /// </summary>
     private const long KeptGradient = 16 << 20;
 

@@ -45,7 +45,7 @@ public sealed record DivergenceConfig
     /// <see cref="PpoConfig.AdaptiveKlControl"/>, where no target is steered to), or 1 per response token if that is more: a KL adds up
     /// over the tokens, so that long responses have a large one in good health.
     /// </summary>
-    [Description("Largest KL per response (nats) of either sign; unset: 20 times the target (120 without one), at least 1 per token.")]
+    [Description("Largest KL per response (nats) of either sign; default: 20 times the target (120 without one), at least 1 per token.")]
     public double? KlLimit { get; init; }
 
     /// <summary>
@@ -77,7 +77,7 @@ public sealed record DivergenceConfig
     public GuardAction EqualRewardsAction { get; init; } = GuardAction.Warn;
 
     /// <summary>
-    /// Steps in a row with something left out or tolerated, after which the run goes on; one more stops it. 0 stops at the first.
+    /// Steps in a row with something left out or tolerated, after which the run continues; one more stops it. 0 stops at the first.
     /// </summary>
     [Description("Steps in a row in which something may be left out or tolerated, before the run stops.")]
     public int MaxBadSteps { get; init; } = 5;

@@ -49,7 +49,7 @@ public sealed record PpoConfig
     public double InitKlCoef { get; init; } = 0.2;
 
     /// <summary>How the divergence from the reference is measured.</summary>
-    [Description("Divergence that is penalised: kl, abs, mse or full.")]
+    [Description("Divergence that is penalized: kl, abs, mse or full.")]
     [MayChange]
     public KlPenalty KlPenalty { get; init; } = KlPenalty.Kl;
 
@@ -90,7 +90,7 @@ public sealed record PpoConfig
     [Description("Queries per PPO step.")]
     public int BatchSize { get; init; } = 128;
 
-    /// <summary>Samples per optimisation minibatch.</summary>
+    /// <summary>Samples per optimization minibatch.</summary>
     [Description("Queries per minibatch.")]
     public int MiniBatchSize { get; init; } = 128;
 
@@ -107,7 +107,7 @@ public sealed record PpoConfig
     /// Largest gradient norm; null leaves gradients as they are. Clips every optimizer step (TRL 0.11.4
     /// clipped only the first of a trainer's life).
     /// </summary>
-    [Description("Largest gradient norm; unset: no clipping.")]
+    [Description("Largest gradient norm; default: no clipping.")]
     [MayChange]
     public double? MaxGradNorm { get; init; }
 

@@ -98,7 +98,7 @@ public sealed record PpoStatistics : PolicyStatistics
     /// <summary>ppo/std_scores, after scaling and clipping.</summary>
     public required double StdScores { get; init; }
 
-    /// <summary>Scores after scaling, normalising and clipping [B].</summary>
+    /// <summary>Scores after scaling, normalizing and clipping [B].</summary>
     public required float[] ScoresUsed { get; init; }
 
     /// <summary>Tokens of each query [B].</summary>

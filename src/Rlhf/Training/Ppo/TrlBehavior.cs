@@ -1,6 +1,6 @@
 namespace Rlhf.Training.Ppo;
 
-/// <summary>Behaviour of TRL 0.11.4 that is reproduced only to prove parity.</summary>
+/// <summary>Behavior of TRL 0.11.4 that is reproduced only to prove parity.</summary>
 internal sealed record TrlBehavior
 {
     /// <summary>Gradient clipping acts on the first optimizer step of the trainer's life alone.</summary>

@@ -13,14 +13,14 @@ public sealed record PairLabelingConfig
     public double TieMargin { get; init; }
 
     /// <summary>Probability that the worse answer is chosen by mistake, however much worse it is.</summary>
-    [Description("Share of labels to turn round at random, as inattentive people do.")]
+    [Description("Share of labels to flip at random, as inattentive people do.")]
     public double Flip { get; init; }
 
     /// <summary>
     /// Choose answer a with probability σ((score_a - score_b) / temperature), as Bradley and Terry suppose people do; null
     /// chooses the higher score.
     /// </summary>
-    [Description("Choose a with probability sigma((score_a - score_b) / this), as Bradley and Terry; unset: the higher score.")]
+    [Description("Choose a with probability sigma((score_a - score_b) / this), as Bradley and Terry; default: the higher score.")]
     public double? LabelTemperature { get; init; }
 
     /// <summary>Seed of mistakes and of drawn choices.</summary>
@@ -40,8 +40,8 @@ public sealed record PairLabelingConfig
     }
 }
 
-/// <summary>What labelling came to.</summary>
-/// <param name="Pairs">The labelled pairs, in the order given; ties are not among them.</param>
+/// <summary>What labeling came to.</summary>
+/// <param name="Pairs">The labeled pairs, in the order given; ties are not among them.</param>
 /// <param name="Ties">Pairs left out because the scores were too close.</param>
 public sealed record PairLabels(IReadOnlyList<LabeledPair> Pairs, int Ties)
 {
@@ -87,7 +87,7 @@ public static class PairLabeler
     {
         ConfigurationException.ThrowIfAny([.. config.Validate()]);
         var random = new RandomStream(config.Seed, "pairs/label");
-        var labelled = new List<LabeledPair>();
+        var labeled = new List<LabeledPair>();
         int ties = 0, done = 0;
         foreach (var chunk in Enumerable.Range(0, pairs.Count).Chunk(PairsAtOnce))
         {
@@ -100,12 +100,12 @@ public static class PairLabeler
                 if (Math.Abs(a - b) <= config.TieMargin)
                     ties++;
                 else
-                    labelled.Add(new(
+                    labeled.Add(new(
                         pairs[chunk[k]], Choose(a - b, config, random.Fork(chunk[k])), labeler ?? scorer.Name, a, b));
             }
             progress?.Invoke(done += chunk.Length);
         }
-        return new(labelled, ties);
+        return new(labeled, ties);
     }
 
     private static PairChoice Choose(double lead, PairLabelingConfig config, RandomStream random)

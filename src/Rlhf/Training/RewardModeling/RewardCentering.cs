@@ -5,7 +5,7 @@ using Rlhf.Tokenizers;
 
 namespace Rlhf.Training.RewardModeling;
 
-/// <summary>What a reward model gave before it was centred.</summary>
+/// <summary>What a reward model gave before it was centered.</summary>
 /// <param name="Mean">Mean reward; the model's reward is now lower by this.</param>
 /// <param name="StandardDeviation">Standard deviation of the reward, which centring does not change.</param>
 public sealed record RewardMoments(double Mean, double StandardDeviation);

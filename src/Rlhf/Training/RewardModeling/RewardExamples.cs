@@ -12,9 +12,9 @@ internal readonly record struct TokenStretch(int[] Tokens, int Start, int Length
     public ReadOnlySpan<int> Span => Tokens.AsSpan(Start, Length);
 }
 
-/// <summary>What a reward model learns from: one labelled text, or the chosen and the rejected text of a pair.</summary>
-/// <param name="Text">The labelled or chosen text.</param>
-/// <param name="Rejected">The rejected text of a pair, cut as <paramref name="Text"/> is; null for labelled texts.</param>
+/// <summary>What a reward model learns from: one labeled text, or the chosen and the rejected text of a pair.</summary>
+/// <param name="Text">The labeled or chosen text.</param>
+/// <param name="Rejected">The rejected text of a pair, cut as <paramref name="Text"/> is; null for labeled texts.</param>
 /// <param name="Target">The label, or the pair's margin.</param>
 /// <param name="MaxLength">Most tokens of a text, special tokens left out.</param>
 internal sealed record RewardExample(TokenStretch Text, TokenStretch? Rejected, double Target, int MaxLength)

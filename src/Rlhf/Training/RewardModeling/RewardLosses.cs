@@ -3,7 +3,7 @@ using static TorchSharp.torch;
 namespace Rlhf.Training.RewardModeling;
 
 /// <summary>
-/// What a reward model minimises. Losses are sums over rows: the trainer divides by the rows of a whole optimizer step.
+/// What a reward model minimizes. Losses are sums over rows: the trainer divides by the rows of a whole optimizer step.
 /// </summary>
 /// <remarks>B rows (texts or pairs), C labels.</remarks>
 public static class RewardLosses

@@ -43,7 +43,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
 
     /// <summary>Learns labels. The model needs one logit per label.</summary>
     /// <param name="reviews">Texts with labels.</param>
-    /// <param name="heldOut">Labelled texts for evaluation; null or empty evaluates nothing.</param>
+    /// <param name="heldOut">Labeled texts for evaluation; null or empty evaluates nothing.</param>
     /// <param name="progress">Called after each optimizer step, once its evaluation is done.</param>
     /// <param name="cancellation">Stops between steps and within an evaluation; the model then holds the weights of the last step.</param>
     /// <returns>The state after the last step.</returns>
@@ -58,7 +58,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
     {
         if (config.CenterRewardsCoefficient is not null)
             throw new ConfigurationException(
-                ["CenterRewardsCoefficient applies to preference pairs; leave it out for labelled texts."]);
+                ["CenterRewardsCoefficient applies to preference pairs; leave it out for labeled texts."]);
         return loop.Train(Encode(reviews), Encode(heldOut ?? []), progress, cancellation);
     }
 
@@ -81,7 +81,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
     /// <returns>The state after the last step.</returns>
     /// <exception cref="ArgumentException">There is no pair, none is <see cref="Distinguishable"/>, or the model has more than one
     /// label.</exception>
-    /// <exception cref="ConfigurationException">A setting applies to labelled texts only.</exception>
+    /// <exception cref="ConfigurationException">A setting applies to labeled texts only.</exception>
     /// <exception cref="TrainingDivergedException">Loss or gradient was not finite in more than
     /// <see cref="TrainerConfig.MaxBadSteps"/> steps in a row; the model keeps the weights from before them.</exception>
     public TrainProgress Train(
@@ -90,7 +90,7 @@ public sealed class RewardTrainer : IResumable, IDisposable
     {
         if (config.RandomCropProbability > 0)
             throw new ConfigurationException(
-                ["RandomCropProbability applies to labelled texts; a cut response is not the one that was preferred."]);
+                ["RandomCropProbability applies to labeled texts; a cut response is not the one that was preferred."]);
         return loop.Train(EncodeDistinguishable(pairs), Encode(heldOut ?? []), progress, cancellation);
     }
 

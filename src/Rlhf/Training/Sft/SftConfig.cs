@@ -12,7 +12,7 @@ public sealed record SftConfig : TrainerConfig
     public SftConfig() => (LearningRate, LearningRateSchedule, WarmupRatio) = (5e-5, LearningRateSchedule.Cosine, 0.03);
 
     /// <summary>Tokens per sequence; texts are packed into sequences of this length. Null, the default, takes the model's context, and at most 1024.</summary>
-    [Description("Tokens per sequence; unset: 1024, or the model's context where that is shorter.")]
+    [Description("Tokens per sequence; default: 1024, or the model's context where that is shorter.")]
     public override int? MaxLength { get; init; }
 
     /// <summary>

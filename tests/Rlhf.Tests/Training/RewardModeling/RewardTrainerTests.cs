@@ -191,8 +191,8 @@ public class RewardTrainerTests
         using var pairs = new RewardTrainer(scorer, Tokenizer, Config with { RandomCropProbability = 0.5 });
         Assert.Contains("RandomCropProbability", Assert.Throws<ConfigurationException>(() => pairs.Train(Pairs(4, 1))).Message);
         Assert.Contains("at least two", Assert.Throws<ArgumentException>(() => pairs.Train(Reviews(4, 1))).Message);
-        using var centred = new RewardTrainer(classifier, Tokenizer, Config with { CenterRewardsCoefficient = 0.1 });
-        Assert.Contains("pairs", Assert.Throws<ConfigurationException>(() => centred.Train(Reviews(4, 1))).Message);
+        using var centered = new RewardTrainer(classifier, Tokenizer, Config with { CenterRewardsCoefficient = 0.1 });
+        Assert.Contains("pairs", Assert.Throws<ConfigurationException>(() => centered.Train(Reviews(4, 1))).Message);
         var broken = Config with { MaxLength = 1000, BatchSize = 0 };
         var e = Assert.Throws<ConfigurationException>(() => new RewardTrainer(classifier, Tokenizer, broken));
         Assert.Equal(2, e.Problems.Count);

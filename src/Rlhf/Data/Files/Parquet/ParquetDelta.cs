@@ -18,7 +18,7 @@ internal ref struct ParquetDelta
 
     private ParquetDelta(ReadOnlySpan<byte> data) => this.data = data;
 
-    /// <summary>Checks a page of so many values and says how many bytes of text it makes beyond its own.</summary>
+    /// <summary>Checks a page of this many values and says how many bytes of text it makes beyond its own.</summary>
     /// <exception cref="InvalidDataException">The library must not decode it.</exception>
     public static long Check(ReadOnlySpan<byte> data, Encoding encoding, int values)
     {
