@@ -310,7 +310,7 @@ internal static class PpoVerb
             if (warned.Add(warning.Kind)) // one of a kind, whatever its numbers
                 TrainingReport.Warn(context, $"Step {step.Step}: {warning}");
         display.Report(step.Step,
-            ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)), ("KL", ProgressDisplay.Number(step.Statistics.Kl)));
+            ("reward", ProgressDisplay.Number(step.Statistics.RewardMean)), ("KL", ProgressDisplay.Number(((PpoStatistics)step.Statistics).Kl)));
     }
 
     /// <summary>The comparison, or null when the run was interrupted.</summary>

@@ -31,6 +31,15 @@ public sealed class OutputHead(Linear layer)
     /// <summary>c of the soft cap c · tanh(logit / c), applied after <see cref="Scale"/> (Gemma 2); null applies none.</summary>
     public double? Cap { get; init; }
 
+    /// <summary>What logits are divided by in the end, as in sampling; see <see cref="AtTemperature"/>.</summary>
+    public double Temperature { get; private init; } = 1;
+
+    /// <summary>The same layer with its logits divided by a temperature: logprobs, entropies and gradients are those of the distribution that
+    /// is sampled from at it.</summary>
+    /// <param name="temperature">Above 0; 1 gives the layer as it is.</param>
+    public OutputHead AtTemperature(double temperature) =>
+        temperature == Temperature ? this : new(Layer) { Scale = Scale, Cap = Cap, Temperature = temperature };
+
     /// <summary>V.</summary>
     public int VocabSize => (int)Layer.Outputs;
 
@@ -173,8 +182,8 @@ public sealed class OutputHead(Linear layer)
         var dLogits = probabilities.mul_(-g).scatter_add_(1, target.unsqueeze(1), g);
         if (slope is not null)
             dLogits = dLogits.mul_(slope);
-        if (Scale != 1)
-            dLogits = dLogits.mul_(Scale);
+        if (Scale / Temperature is not 1 and var factor)
+            dLogits = dLogits.mul_(factor);
         if (Layer.Bias is { requires_grad: true } bias)
             AddBiasGradient(bias, dLogits);
         if (dLogits.dtype != weight.dtype)
@@ -200,6 +209,8 @@ public sealed class OutputHead(Linear layer)
             slope = logits.square().neg_().add_(1);
             logits = logits.mul_(cap);
         }
+        if (Temperature != 1)
+            logits = logits.div_(Temperature);
         return logits;
     }
 

@@ -6,9 +6,6 @@ public abstract record PolicyStatistics
     /// <summary>Number of the step; 1 is the first.</summary>
     public required long Step { get; init; }
 
-    /// <summary>objective/kl: mean over responses of the summed divergence from the reference, nats.</summary>
-    public required double Kl { get; init; }
-
     /// <summary>env/reward_dist: the scores as they were given [B].</summary>
     public required float[] Scores { get; init; }
 

@@ -1,4 +1,5 @@
 using Rlhf.Generation;
+using Rlhf.Rewards;
 
 namespace Rlhf.Training.Loop;
 
@@ -17,6 +18,12 @@ public sealed record Rollout(
 {
     /// <summary>Rows in a row that answer the same query; 1 by default.</summary>
     public int GroupSize { get; init; } = 1;
+
+    /// <summary>True where a response ends with an end token; null where that is not known.</summary>
+    public IReadOnlyList<bool>? EndedByEos { get; init; }
+
+    /// <summary>The rewards that the scores are the weighted sum of, where there are several; empty by default.</summary>
+    public IReadOnlyList<ScoreComponent> Components { get; init; } = [];
 }
 
 /// <summary>From sampling to training.</summary>
@@ -32,5 +39,8 @@ public static class RolloutConversion
     public static Rollout ToRollout(this GenerationResult result, IReadOnlyList<int[]> queries) =>
         queries.Count != result.Responses.Count
             ? throw new ArgumentException($"There are {queries.Count} queries but {result.Responses.Count} responses.", nameof(queries))
-            : new(queries, result.Responses, result.FromPolicy ? result.Logprobs : null, result.FromPolicy ? result.Values : null);
+            : new(queries, result.Responses, result.FromPolicy ? result.Logprobs : null, result.FromPolicy ? result.Values : null)
+            {
+                EndedByEos = result.EndedByEos,
+            };
 }

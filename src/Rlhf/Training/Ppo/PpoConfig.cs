@@ -1,5 +1,6 @@
 using System.ComponentModel;
 using Rlhf.Runtime;
+using Rlhf.Training.Loop;
 using Rlhf.Training.Optimization;
 
 namespace Rlhf.Training.Ppo;

@@ -80,6 +80,9 @@ public sealed record MiniBatchStatistics
 /// </summary>
 public sealed record PpoStatistics : PolicyStatistics
 {
+    /// <summary>objective/kl: mean over responses of the summed divergence from the reference, nats.</summary>
+    public required double Kl { get; init; }
+
     /// <summary>objective/kl_dist: the same per response [B].</summary>
     public required float[] KlDist { get; init; }
 

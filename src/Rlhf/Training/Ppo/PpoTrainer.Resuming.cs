@@ -117,7 +117,7 @@ public sealed partial class PpoTrainer
     {
         lastRows = [.. rollout.Queries.Zip(rollout.Responses, (q, r) => (int[])[.. q, .. r]).Take(ModelCheck.Rows)];
         Guards.Begin(StepCount + 1);
-        return new StepWatch(Guards);
+        return new StepWatch("ppo");
     }
 
     /// <remarks>Checkpoints before the order of an epoch became a function of the step also hold its position, which is ignored.</remarks>

@@ -123,17 +123,17 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
     private PpoStatistics TakeStep(
         Rollout rollout, IReadOnlyList<float> scores, IReadOnlyList<int[]>? responseMasks, CancellationToken cancellation)
     {
-        var rows = new StepRows(rollout, responseMasks, Config, Model.PretrainedModel.MaxPositions, Compatibility);
+        var rows = new StepRows(rollout, responseMasks, Config.BatchSize, Model.PretrainedModel.MaxPositions, Compatibility.PositionsCountPadding);
         var watch = Begin(rollout);
 
         // 1. Scores: finite, divided by their running deviation, clipped.
-        scores = rows.CheckScores(watch.Guards.CheckScores(rows, scores), StepCount + 1);
+        scores = rows.CheckScores(Guards.CheckScores(rows, scores), StepCount + 1);
         var scoresUsed = ScaleScores(scores, rows.Kept);
 
         // 2. Logprobs and values of the policy before the update, logprobs of the reference, and their divergence.
         var before = ForwardPasses(rows, rollout, cancellation);
         Hooks.BeforeUpdates(StepCount + 1, before.Logprobs, before.Kls);
-        bool trains = watch.Guards.CheckBeforeUpdates(rows, before, scores);
+        bool trains = Guards.CheckBeforeUpdates(rows, before, scores);
         watch.Done("forward_pass");
 
         // 3. Rewards of tokens: -β · KL, and the score on the last one.
@@ -151,13 +151,13 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
         cancellation.ThrowIfCancellationRequested();
         double learningRate = Config.LearningRate * LearningRateFactor(StepCount);
         var updates = trains ? Optimize(rows, batch, learningRate, watch) : Updates.None;
-        watch.Guards.End(updates.MiniBatches);
+        Guards.End(updates.MiniBatches);
         Allocator.ReleaseUnused();
         watch.Done("optimize_step");
 
         // 6. What the step measured; the KL controller reacts to it.
         var statistics = StepSummary.Of(
-            StepCount + 1, Config, rows, batch, new(scores, scoresUsed), updates, klCoef, learningRate, watch);
+            StepCount + 1, Config, rows, batch, new(scores, scoresUsed), updates, klCoef, learningRate, watch, Guards);
         klController.Update(statistics.Kl, statistics.KlDist.Length);
         StepCount++;
         IsBetweenSteps = true;
@@ -232,8 +232,7 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
         {
             var whitened = PpoMath.MaskedWhiten(maskedRewards, rows.Mask, shiftMean: false);
             if (Compatibility.WhitensPadding)
-                tail = rows.WhitenedTails(
-                    PpoMath.MaskedMean(maskedRewards, rows.Mask), PpoMath.MaskedVar(maskedRewards, rows.Mask), Config);
+                tail = Compatibility.WhitenedTails(rows, maskedRewards, Config);
             else
                 for (int i = 0; i < whitened.Length; i++)
                     whitened[i] *= rows.Mask[i];
@@ -279,7 +278,7 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
             watch.BeginPart();
             bool clips = !(Compatibility.ClipsFirstStepOnly && optimizer.States[0].Steps.cpu().ToDouble() > 0);
             double norm = optimizer.ClipGradients(clips ? Config.MaxGradNorm : null);
-            bool isFinite = watch.Guards.CheckUpdate(update[^1], norm, miniBatches.Length);
+            bool isFinite = Guards.CheckUpdate(update[^1].NonFinite, update[^1].TotalLoss, norm, miniBatches.Length);
             if (isFinite)
             {
                 IsBetweenSteps = false;

@@ -8,7 +8,7 @@ internal static class StepSummary
 {
     public static PpoStatistics Of(
         long step, PpoConfig config, StepRows rows, PpoBatch batch, StepScores scores, Updates updates, double klCoef, double learningRate,
-        StepWatch watch)
+        StepWatch watch, PpoGuards guards)
     {
         int[] kept = rows.Kept;
         var miniBatches = updates.MiniBatches;
@@ -45,9 +45,9 @@ internal static class StepSummary
             LearningRate = learningRate,
             Batch = batch,
             Seconds = watch.Seconds(),
-            Guards = watch.Guards.Counts,
+            Guards = guards.Counts,
             LargestRatioRow = ratioRow,
-            Warnings = [.. watch.Guards.Warnings, .. Warnings(config, rows, miniBatches)],
+            Warnings = [.. guards.Warnings, .. Warnings(config, rows, miniBatches)],
         };
     }
 

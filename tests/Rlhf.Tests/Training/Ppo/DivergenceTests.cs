@@ -221,7 +221,7 @@ public sealed class DivergenceTests
         };
         // A short and a long response; the KL is a mean over both.
         int[][] responses = [new int[tokens / 2], new int[tokens + tokens / 2]];
-        var rows = new StepRows(new Rollout([[1], [2]], responses), null, config, 1000, new());
+        var rows = new StepRows(new Rollout([[1], [2]], responses), null, config.BatchSize, 1000);
         var guards = new PpoGuards(config);
         guards.Begin(1);
         float[] All(double value) => [.. Enumerable.Repeat((float)value, 2 * tokens)];

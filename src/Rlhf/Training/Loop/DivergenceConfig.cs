@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using Rlhf.Runtime;
 
-namespace Rlhf.Training.Ppo;
+namespace Rlhf.Training.Loop;
 
 /// <summary>What a run does about a step that looks like divergence.</summary>
 public enum GuardAction
@@ -25,7 +25,10 @@ public enum GuardAction
     Stop,
 }
 
-/// <summary>When a PPO run is taken to diverge, and what it does then. Counts are metrics under <c>ppo/guard/</c>.</summary>
+/// <summary>
+/// When a run over rollouts is taken to diverge, and what it does then. Counts are metrics under <c>ppo/guard/</c>, or <c>guard/</c> for
+/// algorithms that compare the answers of groups.
+/// </summary>
 [MayChange]
 public sealed record DivergenceConfig
 {
@@ -41,8 +44,8 @@ public sealed record DivergenceConfig
     public GuardAction NonFiniteRewardAction { get; init; } = GuardAction.Stop;
 
     /// <summary>
-    /// Largest objective/kl, in nats per response, of either sign. Null is 20 times <see cref="PpoConfig.Target"/> (120 without
-    /// <see cref="PpoConfig.AdaptiveKlControl"/>, where no target is steered to), or 1 per response token if that is more: a KL adds up
+    /// Largest objective/kl, in nats per response, of either sign. Null is 20 times PPO's target (120 where no target is steered to), or 1
+    /// per response token if that is more: a KL adds up
     /// over the tokens, so that long responses have a large one in good health.
     /// </summary>
     [Description("Largest KL per response (nats) of either sign; default: 20 times the target (120 without one), at least 1 per token.")]
@@ -72,7 +75,9 @@ public sealed record DivergenceConfig
     [Description("Entropy below that floor: warn, tolerate (a few steps), skip (the step's updates) or stop.")]
     public GuardAction EntropyAction { get; init; } = GuardAction.Warn;
 
-    /// <summary>Rewards of a batch of two or more that are all the same: nothing but the KL penalty is left to learn.</summary>
+    /// <summary>
+    /// Rewards of a batch of two or more that are all the same, or of each group of answers: nothing but the KL penalty is left to learn.
+    /// </summary>
     [Description("Rewards of a batch that are all equal: warn, tolerate (a few steps), skip (the step's updates) or stop.")]
     public GuardAction EqualRewardsAction { get; init; } = GuardAction.Warn;
 

@@ -1,19 +1,16 @@
 using System.Diagnostics;
 
-namespace Rlhf.Training.Ppo;
+namespace Rlhf.Training.Loop;
 
-/// <summary>Watches a step: the seconds of its phases, and the guards against divergence.</summary>
-/// <param name="guards">The run's guards; a step begins.</param>
-internal sealed class StepWatch(PpoGuards guards)
+/// <summary>The seconds of a step's phases; the step begins.</summary>
+/// <param name="algorithm">Name of the algorithm, which the metrics bear: time/ppo/….</param>
+internal sealed class StepWatch(string algorithm)
 {
-    private const string Prefix = "time/ppo/";
+    private string Prefix => $"time/{algorithm}/";
 
     private readonly Dictionary<string, double> seconds = [];
     private readonly long start = Stopwatch.GetTimestamp();
     private long phase = Stopwatch.GetTimestamp(), part;
-
-    /// <summary>What looks like divergence.</summary>
-    public PpoGuards Guards => guards;
 
     /// <summary>Ends a phase that began when the one before it ended.</summary>
     public void Done(string name)
@@ -32,7 +29,7 @@ internal sealed class StepWatch(PpoGuards guards)
         part = Stopwatch.GetTimestamp();
     }
 
-    /// <summary>Seconds of all phases so far, and of the step under time/ppo/total.</summary>
+    /// <summary>Seconds of all phases so far, and of the step under total.</summary>
     public IReadOnlyDictionary<string, double> Seconds()
     {
         seconds[Prefix + "total"] = Stopwatch.GetElapsedTime(start).TotalSeconds;

@@ -1,8 +1,7 @@
 using Rlhf.Models;
-using Rlhf.Training.Loop;
 using static TorchSharp.torch;
 
-namespace Rlhf.Training.Ppo;
+namespace Rlhf.Training.Loop;
 
 /// <summary>
 /// The rows of a step, checked: query + response of each, and where the response tokens of all rows lie one after another.
@@ -11,15 +10,20 @@ internal sealed class StepRows
 {
     private readonly int[][] ids;
     private readonly int[] queryLengths;
-    private readonly TrlBehavior compatibility;
+    private readonly bool positionsCountPadding;
 
-    public StepRows(Rollout rollout, IReadOnlyList<int[]>? responseMasks, PpoConfig config, int maxPositions,
-        TrlBehavior compatibility)
+    /// <param name="rollout">The rows.</param>
+    /// <param name="responseMasks">Per response token, 1 where it counts; null: all count.</param>
+    /// <param name="batchSize">Rows of a step.</param>
+    /// <param name="maxPositions">Most tokens that the model reads.</param>
+    /// <param name="positionsCountPadding">Rows stand as if they were padded on the left (TRL's parity alone).</param>
+    /// <exception cref="ArgumentException">The rows are not as many, or one of them cannot be used.</exception>
+    public StepRows(Rollout rollout, IReadOnlyList<int[]>? responseMasks, int batchSize, int maxPositions, bool positionsCountPadding = false)
     {
-        this.compatibility = compatibility;
+        this.positionsCountPadding = positionsCountPadding;
         var (queries, responses) = (rollout.Queries, rollout.Responses);
-        if (queries.Count != config.BatchSize || responses.Count != config.BatchSize)
-            throw new ArgumentException($"A step takes BatchSize = {config.BatchSize} rows, but there are {queries.Count} " +
+        if (queries.Count != batchSize || responses.Count != batchSize)
+            throw new ArgumentException($"A step takes BatchSize = {batchSize} rows, but there are {queries.Count} " +
                 $"queries and {responses.Count} responses.");
         Offsets = new int[queries.Count + 1];
         for (int b = 0; b < queries.Count; b++)
@@ -83,25 +87,20 @@ internal sealed class StepRows
     {
         int longest = ids.Max(r => r.Length);
         var scored = ScoredRows.Of([.. rows.Select(b => TokenRow.From(ids[b], queryLengths[b]))], device,
-            compatibility.PositionsCountPadding ? rows.Select(b => longest - ids[b].Length).ToArray() : null);
+            positionsCountPadding ? rows.Select(b => longest - ids[b].Length).ToArray() : null);
         return new SelectedRows(scored, [.. rows.SelectMany(b => Enumerable.Range(Offsets[b], Offsets[b + 1] - Offsets[b]))]);
     }
 
-    /// <summary>
-    /// What TRL's whitened rewards add behind each row's end when rows are padded on the right: a padded position holds
-    /// mean - mean / std, and generalised advantage estimation runs over it.
-    /// </summary>
-    public double[] WhitenedTails(double mean, double variance, PpoConfig config)
+    /// <summary>Tokens of a row, query and response.</summary>
+    public int Length(int row) => ids[row].Length;
+
+    /// <summary>A response's tokens that count.</summary>
+    public float CountedTokens(int row)
     {
-        int longest = ids.Max(r => r.Length);
-        double padding = mean - mean / Math.Sqrt(variance + PpoMath.WhitenEpsilon);
-        return ids.Select(r =>
-        {
-            double advantage = 0;
-            for (int t = r.Length; t < longest && !compatibility.PositionsCountPadding; t++)
-                advantage = padding + config.Gamma * config.Lam * advantage;
-            return advantage;
-        }).ToArray();
+        float count = 0;
+        foreach (float m in Mask.AsSpan(Offsets[row]..Offsets[row + 1]))
+            count += m;
+        return count;
     }
 
     private void CopyMasks(IReadOnlyList<int[]> masks, IReadOnlyList<int[]> responses)
@@ -144,6 +143,12 @@ internal sealed class SelectedRows(ScoredRows rows, int[] tokens) : IDisposable
 
     /// <summary>Which of the step's R response tokens they are [r].</summary>
     public IReadOnlyList<int> Tokens => tokens;
+
+    /// <summary>Sums [b] of a per-token tensor [r] over each of the rows.</summary>
+    public Tensor SumPerRow(Tensor perToken) => rows.SumPerRow(perToken);
+
+    /// <summary>Each row's value [b] at all of its tokens [r].</summary>
+    public Tensor Spread(Tensor perRow) => rows.Spread(perRow);
 
     /// <summary>These rows' part [r] of a per-token array [R].</summary>
     public float[] Gather(float[] perToken) => Array.ConvertAll(tokens, t => perToken[t]);
