@@ -31,7 +31,7 @@ internal static class MessagePair
         {
             var options = new ChatRenderOptions { Tools = tools };
             var beginning = template.Render(given, options with { AddGenerationPrompt = true });
-            return new(beginning, Answer(better), Answer(worse), margin);
+            return new(beginning, Answer(better), Answer(worse), margin) { IsRendered = true };
 
             string Answer(List<ChatMessage> answer)
             {

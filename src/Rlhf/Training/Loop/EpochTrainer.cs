@@ -152,12 +152,13 @@ public class EpochTrainer<TExample> : IResumable, IDisposable
             // 1. Loss and gradient: the mean over what the objective counts in all minibatches of the step.
             DropoutSeed.Set(dropout, step);
             double weight = minibatches.Sum(m => m.Sum(objective.Weight)), loss = 0;
-            var sums = new Dictionary<string, double>();
+            Dictionary<string, double> sums = [], counts = [];
             foreach (var minibatch in minibatches)
             {
                 var part = objective.ForwardBackward(minibatch, 1 / weight);
                 (loss, tokens) = (loss + part.Loss / weight, tokens + part.Tokens);
                 Add(sums, part.Sums);
+                Add(counts, part.Counts);
             }
             loss = Hooks.Loss(step, loss);
             Hooks.AfterBackward(step, isFirst: true, optimizer);
@@ -174,7 +175,7 @@ public class EpochTrainer<TExample> : IResumable, IDisposable
                 Step = step,
                 TotalSteps = totalSteps,
                 Loss = loss,
-                Metrics = Means(sums, weight),
+                Metrics = Means(sums, counts, weight),
                 LearningRate = learningRate,
                 GradNorm = gradNorm,
                 Tokens = tokens,
@@ -193,15 +194,16 @@ public class EpochTrainer<TExample> : IResumable, IDisposable
     private TrainEvaluation EvaluateUnchecked(IReadOnlyList<TExample> heldOut, CancellationToken cancellation)
     {
         double loss = 0, weight = 0;
-        var sums = new Dictionary<string, double>();
+        Dictionary<string, double> sums = [], counts = [];
         foreach (var minibatch in heldOut.OrderBy(objective.Length).Chunk(config.BatchSize))
         {
             cancellation.ThrowIfCancellationRequested();
             var part = objective.Evaluate(minibatch);
             (loss, weight) = (loss + part.Loss, weight + minibatch.Sum(objective.Weight));
             Add(sums, part.Sums);
+            Add(counts, part.Counts);
         }
-        return new(heldOut.Count, loss / weight) { Metrics = Means(sums, weight) };
+        return new(heldOut.Count, loss / weight) { Metrics = Means(sums, counts, weight) };
     }
 
     /// <summary>Minibatches of an epoch, a function of the seed and the epoch's number.</summary>
@@ -229,8 +231,9 @@ public class EpochTrainer<TExample> : IResumable, IDisposable
             sums[name] = sums.GetValueOrDefault(name) + sum;
     }
 
-    private static Dictionary<string, double> Means(Dictionary<string, double> sums, double weight) =>
-        sums.ToDictionary(s => s.Key, s => s.Value / weight);
+    /// <summary>Means of what has a count; the count of all examples where it has none of its own.</summary>
+    private static Dictionary<string, double> Means(Dictionary<string, double> sums, Dictionary<string, double> counts, double weight) =>
+        sums.Where(s => counts.GetValueOrDefault(s.Key, weight) > 0).ToDictionary(s => s.Key, s => s.Value / counts.GetValueOrDefault(s.Key, weight));
 
     private static TrainProgress NoStep(long totalSteps) => new()
     {

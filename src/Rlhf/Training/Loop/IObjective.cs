@@ -66,7 +66,7 @@ public interface IObjective<TExample>
 public readonly record struct Part(double Loss, long Tokens)
 {
     private static readonly IReadOnlyDictionary<string, double> None = new Dictionary<string, double>();
-    private readonly IReadOnlyDictionary<string, double>? sums;
+    private readonly IReadOnlyDictionary<string, double>? sums, counts;
 
     /// <summary>
     /// Further sums over the same, by the name of their mean, such as "accuracy" with the number of right answers. Reported as
@@ -76,5 +76,15 @@ public readonly record struct Part(double Loss, long Tokens)
     {
         get => sums ?? None;
         init => sums = value;
+    }
+
+    /// <summary>
+    /// What a sum of <see cref="Sums"/> is divided by, where that is not the weight of all examples: of "rewards/chosen", the number of
+    /// chosen answers. A mean over nothing is left out.
+    /// </summary>
+    public IReadOnlyDictionary<string, double> Counts
+    {
+        get => counts ?? None;
+        init => counts = value;
     }
 }

@@ -1,0 +1,128 @@
+using System.Text.Json;
+using Rlhf.Models;
+using Rlhf.Training.Optimization;
+using Rlhf.Training.Preferences;
+using static TorchSharp.torch;
+using static Rlhf.Tests.Training.Preferences.PreferenceCases;
+
+namespace Rlhf.Tests.Training.Preferences;
+
+/// <summary>DpoObjective against steps that TRL's DPO, ORPO and CPO trainers took.</summary>
+public sealed class DpoParityTests
+{
+    public static TheoryData<string> Cases() => Of("dpo", "sigmoid");
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void EveryStepIsThatOfTrl(string name) => Run(name, precomputed: false);
+
+    /// <summary>What is known of the reference before training gives the same.</summary>
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void SoItIsWithReferencesComputedBefore(string name) => Run(name, precomputed: true);
+
+    private static void Run(string name, bool precomputed)
+    {
+        using var scope = NewDisposeScope();
+        var (test, tensors) = Load("dpo", name);
+        var (policy, referenceModel) = Models(test);
+        using var ownedPolicy = policy;
+        using var ownedReference = referenceModel;
+        using var reference = ReferenceOf(referenceModel);
+        var config = Config(test);
+        var steps = test.GetProperty("steps").EnumerateArray().ToArray();
+        double tolerance = config.Loss == PreferenceLoss.SppoHard ? 3e-5 : 1e-5;
+        Assert.Empty(config.Validate());
+        using var trainer = new DpoTrainer(policy, config, precomputed ? null : reference);
+        var objective = new DpoObjective(policy, precomputed ? null : reference, config);
+        for (int i = 0; i < steps.Length; i++)
+        {
+            string prefix = $"step{i}.";
+            IReadOnlyList<PairExample> pairs = [.. steps[i].GetProperty("data").EnumerateArray().Select(row =>
+                new PairExample(Ids(row, "prompt_ids"), Ids(row, "chosen_ids"), Ids(row, "rejected_ids")))];
+            if (precomputed && config.UsesReference)
+                pairs = DpoTrainer.WithReference(pairs, reference, 2);
+
+            // The numbers of the pairs before the update.
+            using (var noGrad = no_grad())
+            using (var rows = objective.Rows(pairs))
+            {
+                var loss = objective.Forward(pairs, rows);
+                var logps = Floats(loss.Logps);
+                Close(prefix + "policy_chosen_logps", tensors.Floats(prefix + "policy_chosen_logps"), logps[..pairs.Count], 1e-5);
+                Close(prefix + "policy_rejected_logps", tensors.Floats(prefix + "policy_rejected_logps"), logps[pairs.Count..], 1e-5);
+                if (loss.RefLogps is not null)
+                {
+                    var refLogps = Floats(loss.RefLogps);
+                    Close(prefix + "reference_chosen_logps", tensors.Floats(prefix + "reference_chosen_logps"), refLogps[..pairs.Count], 1e-5);
+                    Close(prefix + "reference_rejected_logps", tensors.Floats(prefix + "reference_rejected_logps"), refLogps[pairs.Count..], 1e-5);
+                }
+                Close(prefix + "losses", tensors.Floats(prefix + "losses"), LossesOf(loss, config, tensors, prefix), tolerance);
+                if (!precomputed || config.UsesReference || config.LearnsAlone)
+                {
+                    Close(prefix + "chosen_rewards", tensors.Floats(prefix + "chosen_rewards"), Floats(loss.ChosenRewards), 1e-5);
+                    Close(prefix + "rejected_rewards", tensors.Floats(prefix + "rejected_rewards"), Floats(loss.RejectedRewards), 1e-5);
+                }
+            }
+            if (i == 0)
+            {
+                objective.ForwardBackward(pairs, 1.0 / pairs.Count);
+                CompareAll(tensors, prefix + "grad.", n => policy.Parameters[n].grad, config.Loss == PreferenceLoss.SppoHard ? 1e-4 : 1e-5);
+                foreach (var (_, parameter) in policy.Parameters)
+                    parameter.grad = null;
+            }
+
+            var progress = trainer.Step(pairs, steps.Length);
+            Close("loss", steps[i].GetProperty("loss").GetDouble(), progress.Loss, tolerance);
+            Close("grad_norm", steps[i].GetProperty("grad_norm").GetDouble(), progress.GradNorm, 5e-5);
+            foreach (var metric in steps[i].GetProperty("metrics").EnumerateObject().Where(m => !m.Name.StartsWith("logits/", StringComparison.Ordinal)))
+                if (!precomputed || !config.ReferenceFree || !metric.Name.StartsWith("rewards/", StringComparison.Ordinal))
+                    Close(metric.Name, metric.Value.GetDouble(), progress.Metrics[metric.Name], 1e-5);
+            // Where a gradient is rounding noise, Adam's first step makes a whole learning rate of it.
+            CompareAll(tensors, prefix + "weights.", n => policy.Parameters[n], Math.Max(1e-5, 2 * Noise(test, prefix + "weights")));
+        }
+    }
+
+    /// <summary>TRL's losses [B]: RPO's cross entropy is in each of them, ORPO's are β · log σ(log odds), the negative.</summary>
+    private static float[] LossesOf(PairLoss loss, DpoConfig config, FixtureTensors tensors, string prefix)
+    {
+        var ours = Floats(loss.Losses);
+        if (config.Loss == PreferenceLoss.Orpo && tensors.Floats(prefix + "losses").All(x => x <= 0))
+            return [.. ours.Select(x => -x)];
+        return config.RpoAlpha is { } alpha ? [.. ours.Select(x => x + (float)alpha * Floats(loss.CrossEntropy!)[0])] : ours;
+    }
+
+    private static double Noise(JsonElement test, string name) =>
+        test.TryGetProperty("rounding_noise", out var noise) && noise.TryGetProperty(name, out var value) ? value.GetDouble() : 0;
+
+    private static DpoConfig Config(JsonElement test)
+    {
+        var settings = test.GetProperty("settings");
+        string type = settings.TryGetProperty("loss_type", out var given) ? given.GetString()! : "sigmoid";
+        string note = test.GetProperty("name").GetString() + " " + test.GetProperty("note").GetString();
+        bool orpo = note.Contains("orpo", StringComparison.OrdinalIgnoreCase), cpo = settings.TryGetProperty("cpo_alpha", out _);
+        var loss = orpo ? PreferenceLoss.Orpo
+            : type == "simpo" ? PreferenceLoss.Simpo
+            : cpo ? type switch { "hinge" => PreferenceLoss.CpoHinge, "ipo" => PreferenceLoss.CpoIpo, _ => PreferenceLoss.Cpo }
+            : Enum.Parse<PreferenceLoss>(type.Replace("_", "", StringComparison.Ordinal), ignoreCase: true);
+        var divergence = settings.TryGetProperty("f_divergence_type", out var f)
+            ? Enum.Parse<FDivergence>(f.GetString()!.Replace("_", "", StringComparison.Ordinal), ignoreCase: true) : FDivergence.ReverseKl;
+        return new DpoConfig
+        {
+            LearningRate = test.GetProperty("learning_rate").GetDouble(),
+            LearningRateSchedule = LearningRateSchedule.Constant,
+            WarmupRatio = 0,
+            MaxGradNorm = test.GetProperty("max_grad_norm").GetDouble(),
+            BatchSize = 1024,
+            Loss = loss,
+            Beta = Number(settings, "beta", 0.1),
+            LabelSmoothing = Number(settings, "label_smoothing", 0),
+            ReferenceFree = settings.TryGetProperty("reference_free", out var free) && free.GetBoolean(),
+            FDivergenceType = divergence,
+            FAlphaDivergenceCoef = settings.TryGetProperty("f_divergence_params", out var parameters) ? Number(parameters, "alpha_divergence_coef", 1) : 1,
+            RpoAlpha = settings.TryGetProperty("rpo_alpha", out var rpo) && rpo.ValueKind == JsonValueKind.Number ? rpo.GetDouble() : null,
+            CpoAlpha = cpo ? Number(settings, "cpo_alpha", 1) : null,
+            SimpoGamma = Number(settings, "simpo_gamma", 0.5),
+        };
+    }
+}
