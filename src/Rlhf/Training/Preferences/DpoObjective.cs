@@ -55,19 +55,20 @@ public sealed class DpoObjective(CausalLM policy, Reference? reference, DpoConfi
         var hidden = rows.Hidden(policy.Forward(rows.Batch));
 
         // 2. Logprobs of the policy, the loss of the pairs, and its gradient by each token's logprob.
-        PairLoss? loss = null;
+        Part part = default;
         var pass = policy.Head.ForwardBackward(hidden, rows.Targets, scores =>
         {
             using var withGradient = enable_grad();
             var logprobs = scores.Logprobs.detach().requires_grad_(true);
-            loss = Loss(minibatch, rows, logprobs, known);
+            var loss = Loss(minibatch, rows, logprobs, known);
             BackwardPass.Run(() => (loss.Sum * share).backward());
+            part = loss.ToPart(rows.Batch.TokenCount);
             return logprobs.grad;
         });
 
         // 3. The gradient of the rest of the model.
         BackwardPass.Run(() => hidden.backward([pass.HiddenGradient]));
-        return loss!.ToPart(rows.Batch.TokenCount);
+        return part;
     }
 
     /// <inheritdoc/>

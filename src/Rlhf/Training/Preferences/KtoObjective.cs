@@ -54,19 +54,20 @@ public sealed class KtoObjective(CausalLM policy, Reference reference, KtoConfig
         var hidden = rows.Hidden(policy.Forward(rows.Batch));
 
         // 2. Logprobs of the policy, the loss of the answers, and its gradient by each token's logprob.
-        AnswerLoss? loss = null;
+        Part part = default;
         var pass = policy.Head.ForwardBackward(hidden, rows.Targets, scores =>
         {
             using var withGradient = enable_grad();
             var logprobs = scores.Logprobs.detach().requires_grad_(true);
-            loss = Loss(minibatch, rows, logprobs, known, kl);
+            var loss = Loss(minibatch, rows, logprobs, known, kl);
             BackwardPass.Run(() => (loss.Losses.sum() * share).backward());
+            part = loss.ToPart(rows.Batch.TokenCount);
             return logprobs.grad;
         });
 
         // 3. The gradient of the rest of the model.
         BackwardPass.Run(() => hidden.backward([pass.HiddenGradient]));
-        return loss!.ToPart(rows.Batch.TokenCount);
+        return part;
     }
 
     /// <inheritdoc/>

@@ -17,7 +17,7 @@ public sealed class KtoParityTests
     {
         using var scope = NewDisposeScope();
         var (test, tensors) = Load("kto", name);
-        var (policy, referenceModel) = Models(test);
+        var (policy, referenceModel) = ModelsOf(test);
         using var ownedPolicy = policy;
         using var ownedReference = referenceModel;
         using var reference = ReferenceOf(referenceModel);
@@ -41,37 +41,38 @@ public sealed class KtoParityTests
         for (int i = 0; i < steps.Length; i++)
         {
             string prefix = $"step{i}.";
-            AnswerExample[] answers = [.. steps[i].GetProperty("data").EnumerateArray().Select(row =>
-                new AnswerExample(Ids(row, "prompt_ids"), Ids(row, "chosen_ids"), row.GetProperty("desirable").GetBoolean()))];
+            double Tolerance(string tensor) => PreferenceCases.Tolerance(test, prefix + tensor, i);
+            AnswerExample[] answers = [.. steps[i].GetProperty("data").EnumerateArray().Select(row => (Row: row, IsGood: row.GetProperty("desirable").GetBoolean()))
+                .Select(x => new AnswerExample(Ids(x.Row, "prompt_ids"), Ids(x.Row, x.IsGood ? "chosen_ids" : "rejected_ids"), x.IsGood))];
             using (var noGrad = no_grad())
             using (var rows = objective.Rows(answers))
             {
                 var loss = objective.Forward(answers, rows);
-                Close(prefix + "policy_logps", tensors.Floats(prefix + "policy_logps"), Floats(loss.Logps), 1e-5);
-                Close(prefix + "reference_logps", tensors.Floats(prefix + "reference_logps"), Floats(loss.RefLogps), 1e-5);
+                Close(prefix + "policy_logps", tensors.Floats(prefix + "policy_logps"), Floats(loss.Logps), Tolerance("policy_logps"));
+                Close(prefix + "reference_logps", tensors.Floats(prefix + "reference_logps"), Floats(loss.RefLogps), Tolerance("reference_logps"));
                 float[] losses = Floats(loss.Losses), rewards = Floats(loss.Rewards);
                 float[] Of(float[] values, bool desirable) => [.. values.Where((_, b) => answers[b].IsDesirable == desirable)];
-                Close(prefix + "losses", tensors.Floats(prefix + "losses"), [.. Of(losses, true), .. Of(losses, false)], 1e-5);
-                Close(prefix + "chosen_rewards", tensors.Floats(prefix + "chosen_rewards"), Of(rewards, true), 1e-5);
-                Close(prefix + "rejected_rewards", tensors.Floats(prefix + "rejected_rewards"), Of(rewards, false), 1e-5);
+                Close(prefix + "losses", tensors.Floats(prefix + "losses"), [.. Of(losses, true), .. Of(losses, false)], Tolerance("losses"));
+                Close(prefix + "chosen_rewards", tensors.Floats(prefix + "chosen_rewards"), Of(rewards, true), Tolerance("chosen_rewards"));
+                Close(prefix + "rejected_rewards", tensors.Floats(prefix + "rejected_rewards"), Of(rewards, false), Tolerance("rejected_rewards"));
             }
             if (i == 0)
             {
                 objective.ForwardBackward(answers, 1.0 / answers.Length);
-                CompareAll(tensors, prefix + "grad.", n => policy.Parameters[n].grad, 1e-5);
+                CompareAll(tensors, prefix + "grad.", n => policy.Parameters[n].grad, Tolerance("grad"));
                 foreach (var (_, parameter) in policy.Parameters)
                     parameter.grad = null;
             }
 
             var progress = trainer.Step(answers, steps.Length);
-            Close("loss", steps[i].GetProperty("loss").GetDouble(), progress.Loss, 1e-5);
-            Close("grad_norm", steps[i].GetProperty("grad_norm").GetDouble(), progress.GradNorm, 5e-5);
+            Close("loss", steps[i].GetProperty("loss").GetDouble(), progress.Loss, Tolerance("losses"));
+            Close("grad_norm", steps[i].GetProperty("grad_norm").GetDouble(), progress.GradNorm, 5 * Tolerance("losses"));
             foreach (var metric in steps[i].GetProperty("metrics").EnumerateObject())
                 if (progress.Metrics.TryGetValue(metric.Name.Replace("_mean", "", StringComparison.Ordinal), out double actual))
-                    Close(metric.Name, metric.Value.GetDouble(), actual, 1e-5);
+                    Close(metric.Name, metric.Value.GetDouble(), actual, Tolerance("losses"));
                 else
                     Assert.DoesNotContain(metric.Name, (string[])["kl", "rewards/chosen_mean", "rewards/rejected_mean"]);
-            CompareAll(tensors, prefix + "weights.", n => policy.Parameters[n], 5e-5);
+            CompareAll(tensors, prefix + "weights.", n => policy.Parameters[n], WeightTolerance(test, prefix, i));
         }
     }
 }

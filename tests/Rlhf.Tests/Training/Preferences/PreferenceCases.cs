@@ -23,7 +23,7 @@ internal static class PreferenceCases
             FixtureTensors.Load(Fixtures.Path(folder, name, "tensors.safetensors")));
 
     /// <summary>The policy and the reference that a case names.</summary>
-    public static (CausalLM Policy, CausalLM Reference) Models(JsonElement test)
+    public static (CausalLM Policy, CausalLM Reference) ModelsOf(JsonElement test)
     {
         string Folder(string role) => Fixtures.Path("preference-models", test.GetProperty("model").GetString()!, test.GetProperty(role).GetString()!);
         var reference = AutoModelForCausalLM.FromPretrained(Folder("reference"));
@@ -35,6 +35,19 @@ internal static class PreferenceCases
 
     public static double Number(JsonElement settings, string name, double otherwise) =>
         settings.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.Number ? value.GetDouble() : otherwise;
+
+    /// <summary>What a number may be off by: 1e-5, more after updates, or four times the noise that the case's program measured.</summary>
+    public static double Tolerance(JsonElement test, string name, int updates) => Math.Max(1e-5 * (1 + 4 * updates), 4 * Noise(test, name));
+
+    /// <summary>
+    /// The same for weights. Where a gradient is as small as Adam's ε, its rounding noise decides on a part of the update: a tenth of the
+    /// learning rate is allowed, a twentieth of what a wrong sign gives.
+    /// </summary>
+    public static double WeightTolerance(JsonElement test, string prefix, int updates) =>
+        Math.Max(0.1 * test.GetProperty("learning_rate").GetDouble() * (1 + updates), 4 * Noise(test, prefix + "weights"));
+
+    private static double Noise(JsonElement test, string name) =>
+        test.TryGetProperty("rounding_noise", out var noise) && noise.TryGetProperty(name, out var value) ? value.GetDouble() : 0;
 
     /// <summary>Compares numbers, each to the tolerance or to that share of its size.</summary>
     public static void Close(string what, IReadOnlyList<float> expected, IReadOnlyList<float> actual, double tolerance)
