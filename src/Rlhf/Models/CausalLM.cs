@@ -70,7 +70,7 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     public Tensor Logits(Tensor hidden) => Head.Logits(hidden);
 
     /// <summary>
-    /// A frozen copy; the embeddings and the first <paramref name="sharedLayers"/> blocks are this
+    /// A frozen copy, with an adapter merged; the embeddings and the first <paramref name="sharedLayers"/> blocks are this
     /// model's own parameters, and frozen here too, when that is not 0.
     /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">There are not as many blocks.</exception>
@@ -78,6 +78,9 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     {
         ArgumentOutOfRangeException.ThrowIfNegative(sharedLayers);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(sharedLayers, LayerCount);
+        if (Adapter is not null && sharedLayers > 0)
+            throw new NotSupportedException("Layers cannot be shared with a copy while an adapter is on them; copy all, or take the model "
+                + "with its adapter off as the reference (Reference.AdaptersOff).");
         var shared = BottomParameters(sharedLayers);
         foreach (var parameter in shared.Values)
             parameter.requires_grad = false;
@@ -88,8 +91,12 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
         foreach (var (name, parameter) in copy.Parameters)
             if (!shared.ContainsKey(name))
                 parameter.copy_(Parameters[name]);
+        Adapter?.MergeInto(copy);
         return copy;
     }
+
+    /// <summary><see cref="Untie"/>.</summary>
+    internal void UntieHead() => Untie();
 
     /// <summary>A model of the same configuration and plan, uninitialized but for the parameters that it shares with this one.</summary>
     /// <param name="shared">Parameters to use, by name, instead of making them.</param>

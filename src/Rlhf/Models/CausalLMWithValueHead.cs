@@ -36,6 +36,9 @@ public sealed class CausalLMWithValueHead : IDisposable
     /// <summary>All parameters, the value head's last.</summary>
     public IEnumerable<KeyValuePair<string, Parameter>> NamedParameters => PretrainedModel.Parameters.Concat(ValueHead);
 
+    /// <summary>What is trained: the language model's <see cref="PretrainedModel.TrainedParameters"/>, then the value head.</summary>
+    public IEnumerable<KeyValuePair<string, Parameter>> TrainedParameters => PretrainedModel.TrainedParameters.Concat(ValueHead);
+
     /// <summary>Loads a model folder; a value head that it does not hold is drawn from the seed.</summary>
     /// <exception cref="FileNotFoundException">config.json or the weights are not there.</exception>
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>

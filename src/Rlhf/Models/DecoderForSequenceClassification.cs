@@ -67,7 +67,7 @@ public sealed class DecoderForSequenceClassification : SequenceClassifier
         using var mode = trunk.InMode(Training);
         var read = tensor(Enumerable.Range(0, batch.RowCount).Select(b => ReadToken(batch, b)).ToArray(), int64, Device);
         var hidden = trunk.Forward(batch).index_select(0, read);
-        return nn.functional.linear(hidden, score.Weight).MoveToOuterDisposeScope();
+        return score.Apply(hidden).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

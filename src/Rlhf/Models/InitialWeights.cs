@@ -14,4 +14,13 @@ internal static class InitialWeights
         values.normal_(0, std, generator);
         parameter.copy_(values);
     }
+
+    /// <summary>Uniform in ± bound, likewise.</summary>
+    public static void Uniform(Tensor parameter, double bound, long seed, string name)
+    {
+        using var generator = new Generator(new RandomStream(seed, "initialize/" + name).NextUInt64());
+        using var values = empty(parameter.shape, float32, CPU);
+        values.uniform_(-bound, bound, generator);
+        parameter.copy_(values);
+    }
 }

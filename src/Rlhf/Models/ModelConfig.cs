@@ -10,7 +10,8 @@ namespace Rlhf.Models;
 /// </summary>
 public sealed class ModelConfig
 {
-    private const int MaxBytes = 1 << 20, MaxDepth = 32;
+    internal const int MaxBytes = 1 << 20;
+    private const int MaxDepth = 32;
     private const string ConfigName = "config.json", GenerationName = "generation_config.json", AdapterName = "adapter_config.json";
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 

@@ -42,6 +42,12 @@ public abstract class ModelFamily
         ? new DecoderForSequenceClassification(CreateTrunk(config, plan), config)
         : throw new NotSupportedException($"There is no classifier of type '{ModelType}'.");
 
+    /// <summary>
+    /// The layers that an adapter changes where nothing else is said, by the ends of their names: PEFT's choice for the family, which is
+    /// queries and values of attention, or the layer that makes them. Empty: there is no usual choice.
+    /// </summary>
+    public virtual IReadOnlyList<string> LoraTargetModules(ModelConfig config) => [];
+
     /// <summary>The configuration of a new model; what <paramref name="sizes"/> leaves out is as usual for the family.</summary>
     /// <exception cref="NotSupportedException">The family makes no new models.</exception>
     public virtual ModelConfig NewConfig(NewModelSizes sizes) =>

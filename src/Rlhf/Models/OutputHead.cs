@@ -186,9 +186,11 @@ public sealed class OutputHead(Linear layer)
             dLogits = dLogits.mul_(factor);
         if (Layer.Bias is { requires_grad: true } bias)
             AddBiasGradient(bias, dLogits);
+        var throughAdapter = Layer.Adapter?.Backward(dLogits, input);
         if (dLogits.dtype != weight.dtype)
             dLogits = dLogits.to(weight.dtype);
-        pass.HiddenGradient.narrow(0, start, count).copy_(MatrixProduct.Of(dLogits, weight));
+        var dHidden = MatrixProduct.Of(dLogits, weight);
+        pass.HiddenGradient.narrow(0, start, count).copy_(throughAdapter is null ? dHidden : dHidden + throughAdapter);
         if (weight.requires_grad)
             AddWeightGradient(weight, dLogits, input);
     }
@@ -200,6 +202,8 @@ public sealed class OutputHead(Linear layer)
         var logits = MatrixProduct.Of(hidden, Layer.Weight.t(), Layer.Bias, exact: true);
         if (logits.dtype != ScalarType.Float32)
             logits = logits.to(float32);
+        if (Layer.Adapter is { } adapter)
+            logits = adapter.AddTo(logits, hidden);
         if (Scale != 1)
             logits = logits.mul_(Scale);
         if (Cap is { } cap)

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Rlhf.Models.Adapters;
 using Rlhf.Models.Layers;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
@@ -37,6 +38,18 @@ public abstract class PretrainedModel : IDisposable
 
     /// <summary>The linear layers, the output layer included: what adapters can be attached to.</summary>
     public virtual IReadOnlyList<Linear> Linears => [];
+
+    /// <summary>The adapter that the model computes with, or null; <see cref="LoraAdapter.Attach"/> and its like set it.</summary>
+    public LoraAdapter? Adapter { get; internal set; }
+
+    /// <summary>
+    /// What a trainer trains and a checkpoint holds: the adapter's parameters, or all of the model's where there is none. Those that
+    /// require no gradient stay as they are.
+    /// </summary>
+    public IReadOnlyList<KeyValuePair<string, Parameter>> TrainedParameters => Adapter?.Parameters ?? Parameters;
+
+    /// <summary>The file of a folder that <see cref="TrainedParameters"/> are saved in: model.safetensors, or an adapter's.</summary>
+    public string TrainedFile => Adapter is null ? WeightFiles.FileNames[0] : LoraAdapter.WeightsName;
 
     /// <summary>Applies the configuration's dropout; false (evaluation) unless a trainer says otherwise.</summary>
     public bool Training { get; set; }
@@ -146,7 +159,10 @@ public abstract class PretrainedModel : IDisposable
                 + $"{(unused.Length > 6 ? ", …" : "")}.");
     }
 
-    /// <summary>Writes config.json and model.safetensors, which transformers opens.</summary>
+    /// <summary>
+    /// Writes config.json and model.safetensors, which transformers opens. A model with an adapter writes the adapter alone, which PEFT
+    /// opens, and <paramref name="heads"/> in model.safetensors beside it, as TRL does.
+    /// </summary>
     /// <param name="folder">The model folder; made when it does not exist.</param>
     /// <param name="storeAs">Element type in the file; null keeps the model's.</param>
     /// <param name="heads">Further parameters that belong to the model, such as a value head.</param>
@@ -154,6 +170,13 @@ public abstract class PretrainedModel : IDisposable
         string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null)
     {
         Directory.CreateDirectory(folder);
+        if (Adapter is { } adapter)
+        {
+            adapter.Save(folder, storeAs);
+            if (heads?.Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value)).ToArray() is { Length: > 0 } beside)
+                WeightFiles.Save(folder, beside, storeAs);
+            return;
+        }
         SaveConfiguration(folder);
         var tensors = Parameters.Concat(heads ?? []).Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value));
         WeightFiles.Save(folder, [.. tensors], storeAs);
@@ -182,6 +205,7 @@ public abstract class PretrainedModel : IDisposable
     /// <inheritdoc/>
     public virtual void Dispose()
     {
+        Adapter?.Dispose();
         Parameters.Dispose();
         GC.SuppressFinalize(this);
     }

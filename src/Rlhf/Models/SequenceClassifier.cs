@@ -23,6 +23,9 @@ public abstract class SequenceClassifier(ComputePlan? plan) : PretrainedModel(pl
     /// <summary>Longest row in tokens.</summary>
     public abstract int MaxPositions { get; }
 
+    /// <summary>Modules that were drawn and not loaded: a new head, and what comes with it. An adapter has to save them.</summary>
+    internal IReadOnlyList<string> NewModules { get; private set; } = [];
+
     /// <summary>Logits [B, labels]. The caller owns the tensor.</summary>
     public abstract Tensor Forward(PackedBatch batch);
 
@@ -77,6 +80,7 @@ public abstract class SequenceClassifier(ComputePlan? plan) : PretrainedModel(pl
         headIsNew = true;
         var absent = LoadWeights(weights);
         headIsNew = false;
+        NewModules = [.. absent.Select(n => n[..n.LastIndexOf('.')]).Distinct()];
         using var noGrad = no_grad();
         foreach (var name in absent)
             InitializeParameter(name, Parameters[name], seed);

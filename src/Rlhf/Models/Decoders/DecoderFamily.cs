@@ -19,6 +19,9 @@ internal abstract class DecoderFamily(string modelType, string architecture) : M
     protected override CausalLM CreateTrunk(ModelConfig config, ComputePlan plan) =>
         new DecoderForCausalLM(Decoder(config), architecture, config, plan, hasHead: false);
 
+    public override IReadOnlyList<string> LoraTargetModules(ModelConfig config) => Decoder(config) is { Qkv: QkvLayout.Separate } shape
+        ? [shape.Names.Query, shape.Names.Value] : [Decoder(config).Names.Qkv];
+
     /// <summary>The shape that a configuration describes.</summary>
     /// <exception cref="InvalidDataException">It is malformed, or asks for something that is not supported.</exception>
     internal DecoderShape Decoder(ModelConfig config)

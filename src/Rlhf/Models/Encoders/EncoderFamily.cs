@@ -35,6 +35,10 @@ internal sealed class EncoderFamily : ModelFamily
         _ => throw new ArgumentException($"There is no classifier for {config.GetType().Name}."),
     };
 
+    public override IReadOnlyList<string> LoraTargetModules(ModelConfig config) =>
+        (this == DistilBert ? EncoderLayout.DistilBert : EncoderLayout.Bert) is var layout
+        ? [layout.Query[(layout.Query.LastIndexOf('.') + 1)..], layout.Value[(layout.Value.LastIndexOf('.') + 1)..]] : [];
+
     public override ModelConfig NewConfig(NewModelSizes sizes)
     {
         var config = usual();

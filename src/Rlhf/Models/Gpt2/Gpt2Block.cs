@@ -33,10 +33,6 @@ internal sealed class Gpt2Block
         fc = Add("mlp.c_fc", d, inner);
         proj = Add("mlp.c_proj", inner, d);
         Linears = [attn, attnProj, fc, proj];
-        Parameters =
-        [
-            ln1Weight, ln1Bias, .. attn.Parameters, .. attnProj.Parameters, ln2Weight, ln2Bias, .. fc.Parameters, .. proj.Parameters,
-        ];
     }
 
     public Gpt2Config Config { get; }
@@ -44,8 +40,15 @@ internal sealed class Gpt2Block
     /// <summary>The linear layers.</summary>
     public Linear[] Linears { get; }
 
-    /// <summary>The parameters in the checkpoint's order.</summary>
-    public Tensor[] Parameters { get; }
+    /// <summary>The 12 parameters that the block computes with, in the checkpoint's order; those of an adapter where they stand in.</summary>
+    public Tensor[] Parameters =>
+    [
+        ln1Weight, ln1Bias, attn.Weight, attn.Bias!, attnProj.Weight, attnProj.Bias!, ln2Weight, ln2Bias,
+        fc.Weight, fc.Bias!, proj.Weight, proj.Bias!,
+    ];
+
+    /// <summary>Is an adapter's update beside one of the layers?</summary>
+    public bool HasAdapter => Linears.Any(l => l.Adapter is not null);
 
     /// <summary>What the products of queries and keys are multiplied with.</summary>
     public double AttentionScale => queryScale / Math.Sqrt(headSize);

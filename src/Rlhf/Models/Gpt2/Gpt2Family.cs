@@ -15,6 +15,8 @@ internal sealed class Gpt2Family : ModelFamily
     protected override CausalLM CreateTrunk(ModelConfig config, ComputePlan plan) =>
         new Gpt2LMHeadModel(Gpt2Config.Load(config.Root) with { TiesWordEmbeddings = true }, plan, config);
 
+    public override IReadOnlyList<string> LoraTargetModules(ModelConfig config) => ["c_attn"];
+
     public override ModelConfig NewConfig(NewModelSizes sizes)
     {
         var usual = new Gpt2Config();

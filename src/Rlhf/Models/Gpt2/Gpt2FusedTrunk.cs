@@ -69,8 +69,9 @@ internal sealed class Gpt2FusedTrunk : autograd.SingleTensorFunction<Gpt2FusedTr
         {
             using var scope = NewDisposeScope();
             var (input, parameters) = Gpt2FusedBlock.Backward(blocks[i], gradient, kept[i], batch);
+            var own = blocks[i].Parameters;
             for (int p = 0; p < parameters.Length; p++)
-                if (blocks[i].Parameters[p] is { requires_grad: true } parameter)
+                if (own[p] is { requires_grad: true } parameter)
                     parameter.grad = parameter.grad is { } sum ? sum.add_(parameters[p]) : parameters[p];
             if (i < blocks.Length - 1)
                 gradient.Dispose();

@@ -118,7 +118,7 @@ public sealed class Gpt2LMHeadModel : CausalLM
         var step = new Gpt2DecodingStep(cache, rows, longest, positions, Device);
         using var at = tensor(positions, int64, Device);
         var x = wte.index_select(0, ids).add_(wpe.index_select(0, at));
-        bool fused = !is_grad_enabled() && Gpt2FusedBlock.Supports(Config, wte);
+        bool fused = !is_grad_enabled() && CanFuse;
         for (int i = 0; i < blocks.Length; i++)
             x = fused ? Gpt2FusedBlock.Decode(blocks[i], x, step, cache.Keys[i], cache.Values[i])
                 : blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
@@ -172,11 +172,14 @@ public sealed class Gpt2LMHeadModel : CausalLM
             : IsTied && parameter == "transformer.wte.weight" && checkpoint.Contains("lm_head.weight") ? "lm_head.weight" : null;
     }
 
+    /// <summary>The fused blocks know nothing of an adapter's updates.</summary>
+    private bool CanFuse => Gpt2FusedBlock.Supports(Config, wte) && !blocks.Any(b => b.HasAdapter);
+
     private Tensor Forward(PackedBatch batch, KeyValueCache? cache)
     {
         var x = Embed(batch);
         bool drops = Training && (Config.ResidPdrop > 0 || Config.AttnPdrop > 0);
-        if (!drops && Gpt2FusedBlock.Supports(Config, wte) && (cache is null || !is_grad_enabled()))
+        if (!drops && CanFuse && (cache is null || !is_grad_enabled()))
             return FinalNorm(cache is null ? Gpt2FusedTrunk.Apply(x, blocks, batch) : Prefill(x, batch, cache));
         for (int i = 0; i < blocks.Length; i++)
             x = blocks[i].Forward(x, batch, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);

@@ -157,6 +157,8 @@ public static class MatrixProduct
     {
         if (!is_grad_enabled() || !x.requires_grad && !weight.requires_grad && bias is not { requires_grad: true })
             return Of(x, isTransposed ? weight.t() : weight, bias);
+        if (!weight.requires_grad && bias is not { requires_grad: true })
+            return bias is null ? FrozenFunction.apply(x, weight, isTransposed) : FrozenFunction.apply(x, weight, isTransposed, bias);
         return bias is null ? AffineFunction.apply(x, weight, isTransposed) : AffineFunction.apply(x, weight, isTransposed, bias);
     }
 
@@ -222,6 +224,33 @@ public static class MatrixProduct
                 bias.grad = bias.grad is { } sum ? sum.add_(gradient) : gradient;
             }
             return x.requires_grad ? Of(grad_output, isTransposed ? weight : weight.t()).MoveToOuterDisposeScope() : null;
+        }
+    }
+
+    /// <summary>With a weight and bias that need no gradient: nothing of the input is kept.</summary>
+    private sealed class FrozenFunction : autograd.SingleTensorFunction<FrozenFunction>
+    {
+        public override string Name => "FrozenAffine";
+
+        public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+        {
+            var (x, weight, isTransposed) = ((Tensor)vars[0], (Tensor)vars[1], (bool)vars[2]);
+            var bias = vars.Length > 3 ? (Tensor)vars[3] : null;
+            ctx.save_for_backward([weight]);
+            ctx.save_data(nameof(isTransposed), isTransposed);
+            ctx.save_data("inputs", vars.Length);
+            return Of(x, isTransposed ? weight.t() : weight, bias);
+        }
+
+        public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+        {
+            var weight = ctx.get_saved_variables()[0];
+            bool isTransposed = (bool)ctx.get_data(nameof(isTransposed));
+            return BackwardPass.Guard(() => [grad_output.shape[0], weight.shape[isTransposed ? 1 : 0]], grad_output, (int)ctx.get_data("inputs"), () =>
+            {
+                using var noGrad = no_grad();
+                return Of(grad_output, isTransposed ? weight : weight.t());
+            });
         }
     }
 }

@@ -1,3 +1,4 @@
+using Rlhf.Models;
 using static TorchSharp.torch;
 
 namespace Rlhf.Training.Checkpoints;
@@ -15,4 +16,17 @@ public sealed record StateFile(string Name, IEnumerable<KeyValuePair<string, Ten
 
     /// <summary>What an optimizer remembers.</summary>
     public const string Optimizer = "optimizer.safetensors";
+
+    /// <summary>
+    /// A policy's files: its weights and those of its value head in one; or an adapter's, and the value head beside it.
+    /// </summary>
+    public static IReadOnlyList<StateFile> Of(CausalLMWithValueHead model)
+    {
+        var policy = model.PretrainedModel;
+        return policy.Adapter is null ? [new(Model, Tensors(model.NamedParameters))]
+            : [new(policy.TrainedFile, Tensors(policy.TrainedParameters)), new(Model, Tensors(model.ValueHead))];
+
+        static IEnumerable<KeyValuePair<string, Tensor>> Tensors(IEnumerable<KeyValuePair<string, TorchSharp.Modules.Parameter>> parameters) =>
+            parameters.Select(p => KeyValuePair.Create(p.Key, (Tensor)p.Value));
+    }
 }

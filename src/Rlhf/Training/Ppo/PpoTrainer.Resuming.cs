@@ -32,7 +32,7 @@ public sealed partial class PpoTrainer
     /// <inheritdoc/>
     public IReadOnlyList<StateFile> Files =>
     [
-        new(StateFile.Model, Model.NamedParameters.Select(p => KeyValuePair.Create(p.Key, (Tensor)p.Value))),
+        .. StateFile.Of(Model),
         new(StateFile.Optimizer, optimizer.State),
     ];
 
@@ -63,7 +63,7 @@ public sealed partial class PpoTrainer
     /// <inheritdoc/>
     public bool IsUsable()
     {
-        if (!Model.NamedParameters.AreFinite())
+        if (!Model.TrainedParameters.AreFinite())
             return false;
         if (lastRows.Length == 0)
             return true;

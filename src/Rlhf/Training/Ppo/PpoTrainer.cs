@@ -31,7 +31,8 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
     /// <param name="model">The policy with its value head; trained in place.</param>
     /// <param name="config">The settings.</param>
     /// <param name="reference">
-    /// What the policy is held near to, freed with the trainer if it is a copy; null makes a frozen copy of the policy as it is now.
+    /// What the policy is held near to, freed with the trainer if it is a copy; null makes a frozen copy of the policy as it is now, or
+    /// takes the policy with its adapter off, where it has one.
     /// </param>
     /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
     /// <param name="klController">Sets the KL coefficient; null takes the one that the settings describe.</param>
@@ -49,8 +50,8 @@ public sealed partial class PpoTrainer : IPolicyTrainer, IDisposable
             throw new ArgumentException("NumSharedLayers makes its own reference from the policy; give one of the two.",
                 nameof(reference));
         (Config, Model) = (config, model);
-        Reference = reference ?? Reference.CopyOf(model.PretrainedModel, config.NumSharedLayers);
-        optimizer = new Adam(model.NamedParameters);
+        Reference = reference ?? Reference.Of(model.PretrainedModel, config.NumSharedLayers);
+        optimizer = new Adam(model.TrainedParameters);
         Guards = new PpoGuards(config);
         this.klController = klController ?? (config.AdaptiveKlControl
             ? new AdaptiveKlController(config.InitKlCoef, config.Target, config.Horizon)

@@ -18,7 +18,9 @@ internal sealed class RewardObjective(SequenceClassifier model, RewardExamples e
 
     public string Name => "reward";
 
-    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => [.. model.Parameters];
+    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => model.TrainedParameters;
+
+    public string ModelFile => model.TrainedFile;
 
     public bool GroupsByLength => true;
 

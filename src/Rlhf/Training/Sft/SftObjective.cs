@@ -15,7 +15,10 @@ public sealed class SftObjective(CausalLM model) : IObjective<SftExample>
     public string Name => "sft";
 
     /// <inheritdoc/>
-    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => [.. model.Parameters];
+    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => model.TrainedParameters;
+
+    /// <inheritdoc/>
+    public string ModelFile => model.TrainedFile;
 
     /// <summary>Tokens that the loss counts.</summary>
     public double Weight(SftExample example) => example.LossTokens;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Training.Ppo;
 using Rlhf.Weights;
 using TorchSharp;
@@ -9,14 +10,14 @@ using static TorchSharp.torch;
 namespace Rlhf.Tests.Training.Ppo;
 
 /// <summary>PpoTrainer.Step against steps that the real TRL 0.11.4 took (tests/fixtures/README.md, "ppo-step").</summary>
-public sealed class PpoStepParityTests
+public sealed partial class PpoStepParityTests
 {
     public static TheoryData<string> Cases()
     {
-        // ppo-step, and families/ppo-step-llama and the like; where the reference is the policy without its adapter, there is none.
+        // ppo-step, and families/ppo-step-llama and the like.
         string[] roots = [.. new[] { Fixtures.Root, Path.Combine(Fixtures.Root, "families") }.Where(Directory.Exists)
             .SelectMany(root => Directory.GetDirectories(root, "ppo-step*"))
-            .Where(d => Directory.Exists(Path.Combine(d, "policy")) && !Directory.Exists(Path.Combine(d, "adapter")))];
+            .Where(d => Directory.Exists(Path.Combine(d, "policy")))];
         string[] found = [.. roots.SelectMany(Directory.GetDirectories).Where(d => File.Exists(Path.Combine(d, "case.json")))
             .Select(d => Path.GetRelativePath(Fixtures.Root, d)).Order()];
         return [.. found.Length > 0 ? found : ["ppo-step/single_update"]];
@@ -33,7 +34,11 @@ public sealed class PpoStepParityTests
 
         var config = Config(test);
         using var policy = CausalLMWithValueHead.FromPretrained(Fixtures.Path(name, "..", "policy"));
-        using var reference = config.NumSharedLayers is null
+        string adapter = Path.Combine(Fixtures.Root, name, "..", "adapter");
+        if (Directory.Exists(adapter))
+            LoraAdapter.Load(policy.PretrainedModel, adapter, isTrained: true);
+        // Where there is an adapter, the reference is the policy without it.
+        using var reference = config.NumSharedLayers is null && policy.PretrainedModel.Adapter is null
             ? AutoModelForCausalLM.FromPretrained(Fixtures.Path(name, "..", "reference")) : null;
         reference?.Freeze();
         using var trainer = new PpoTrainer(policy, config, reference);
@@ -65,7 +70,7 @@ public sealed class PpoStepParityTests
         trainer.AfterBackward = _ =>
         {
             if (firstGradient.Count == 0)
-                foreach (var (name, parameter) in trainer.Model.NamedParameters)
+                foreach (var (name, parameter) in trainer.Model.TrainedParameters)
                     if (parameter.requires_grad)
                         firstGradient[TrlName(name)] = parameter.grad!.clone();
         };
@@ -90,7 +95,7 @@ public sealed class PpoStepParityTests
             Limits.CompareRelative("count", moments.GetProperty("count").GetDouble(), trainer.ScoreMoments.Count, 1e-5);
         }
 
-        foreach (var (name, parameter) in trainer.Model.NamedParameters)
+        foreach (var (name, parameter) in trainer.Model.TrainedParameters)
             limits.CompareWeights(tensors, prefix + "weights.", TrlName(name), parameter, limits.Weights(prefix));
         foreach (var (name, gradient) in firstGradient)
             limits.CompareWeights(tensors, prefix + "first_grad.", name, gradient, Limits.Gradient);
@@ -230,7 +235,11 @@ public sealed class PpoStepParityTests
 
     private static int[] Ints(JsonElement array) => array.EnumerateArray().Select(v => v.GetInt32()).ToArray();
 
-    private static string TrlName(string name) => name.StartsWith("v_head", StringComparison.Ordinal) ? name : "pretrained_model." + name;
+    private static string TrlName(string name) => name.StartsWith("v_head", StringComparison.Ordinal) ? name
+        : "pretrained_model." + LoraMatrix().Replace(name, "$0.default");
+
+    [GeneratedRegex(@"\.lora_(A|B|magnitude_vector)\b")]
+    private static partial Regex LoraMatrix();
 
     private static float[] Floats(Tensor tensor) => tensor.to(float32).contiguous().data<float>().ToArray();
 
