@@ -14,62 +14,6 @@ using static TorchSharp.torch;
 
 namespace Rlhf.Cli.Benchmarks;
 
-/// <summary>What <see cref="PpoBenchmark"/> measured; times are medians over the steps after a warm-up step.</summary>
-/// <param name="GenerateS">Seconds to sample a batch's responses.</param>
-/// <param name="RewardS">Seconds to classify a batch.</param>
-/// <param name="PpoStepS">Seconds of a PPO step.</param>
-/// <param name="ReferenceS">Of which: the reference's forward pass, and the policy's where the rollout is not reused.</param>
-/// <param name="OptimizeS">Of which: epochs of minibatches.</param>
-/// <param name="ForwardS">Of the epochs: forward passes up to the last hidden states.</param>
-/// <param name="HeadS">Of the epochs: the output layer, forward and backward.</param>
-/// <param name="BackwardS">Of the epochs: the rest of the backward passes.</param>
-/// <param name="OptimizerS">Of the epochs: clipping and Adam.</param>
-/// <param name="TotalS">Seconds of all three.</param>
-/// <param name="TokensPerSecond">Response tokens per second of the whole.</param>
-/// <param name="GenerateTokensPerSecond">Response tokens per second of generation.</param>
-/// <param name="QueryTokens">Query tokens of a batch, mean over steps.</param>
-/// <param name="ResponseTokens">Response tokens of a batch, mean over steps.</param>
-/// <param name="PeakMemoryMib">Largest resident memory of the process.</param>
-/// <param name="LiveTensors">Live tensors after each step.</param>
-/// <param name="MatmulGflopsBefore">Rate of a 2048³ float32 product of libtorch (torch.mm) in this process, before.</param>
-/// <param name="MatmulGflopsAfter">The same, after.</param>
-/// <param name="FastestMatmulGflopsBefore">Rate of that product as the models take it (<see cref="MatrixProduct"/>), before.</param>
-/// <param name="FastestMatmulGflopsAfter">The same, after.</param>
-/// <param name="GenerateGflop">Useful arithmetic of generation, mean over steps.</param>
-/// <param name="RewardGflop">Useful arithmetic of the reward.</param>
-/// <param name="PpoStepGflop">Useful arithmetic of the PPO step.</param>
-internal sealed record PpoBenchmarkResult(
-    double GenerateS, double RewardS, double PpoStepS, double ReferenceS, double OptimizeS, double ForwardS, double HeadS, double BackwardS,
-    double OptimizerS, double TotalS, double TokensPerSecond,
-    double GenerateTokensPerSecond, double QueryTokens, double ResponseTokens, double PeakMemoryMib, IReadOnlyList<long> LiveTensors,
-    double MatmulGflopsBefore, double MatmulGflopsAfter, double FastestMatmulGflopsBefore, double FastestMatmulGflopsAfter,
-    double GenerateGflop, double RewardGflop, double PpoStepGflop)
-{
-    /// <summary>Mean of the two matrix product rates.</summary>
-    public double MatmulGflops => (MatmulGflopsBefore + MatmulGflopsAfter) / 2;
-
-    /// <summary>Useful arithmetic of generation per second, over the matrix product rate.</summary>
-    public double GenerateFraction => GenerateGflop / GenerateS / MatmulGflops;
-
-    /// <summary>Useful arithmetic of the reward per second, over the matrix product rate.</summary>
-    public double RewardFraction => RewardGflop / RewardS / MatmulGflops;
-
-    /// <summary>Useful arithmetic of the PPO step per second, over the matrix product rate.</summary>
-    public double PpoStepFraction => PpoStepGflop / PpoStepS / MatmulGflops;
-
-    /// <summary>Mean of the two rates of the models' own product.</summary>
-    public double FastestMatmulGflops => (FastestMatmulGflopsBefore + FastestMatmulGflopsAfter) / 2;
-
-    /// <summary>Useful arithmetic of generation per second, over the rate of the models' own product.</summary>
-    public double GenerateFractionOfFastest => GenerateGflop / GenerateS / FastestMatmulGflops;
-
-    /// <summary>Useful arithmetic of the reward per second, over the rate of the models' own product.</summary>
-    public double RewardFractionOfFastest => RewardGflop / RewardS / FastestMatmulGflops;
-
-    /// <summary>Useful arithmetic of the PPO step per second, over the rate of the models' own product.</summary>
-    public double PpoStepFractionOfFastest => PpoStepGflop / PpoStepS / FastestMatmulGflops;
-}
-
 /// <summary>The lesson's workload at a chosen size, on random weights: sample, classify, take a PPO step.</summary>
 internal sealed class PpoBenchmark
 {
@@ -108,7 +52,8 @@ internal sealed class PpoBenchmark
     /// <param name="cancellation">Stops between steps.</param>
     public PpoBenchmarkResult Run(Action<int, double>? progress = null, CancellationToken cancellation = default)
     {
-        double before = MatmulGflops(), fastestBefore = FastestMatmulGflops();
+        var rates = new MachineRates(Device, MatmulSize);
+        double before = rates.MatmulGflops(), fastestBefore = rates.FastestMatmulGflops();
         var (fusedBlocks, library) = (FusedBlocks.Enabled, MatrixProduct.Library);
         PpoBenchmarkResult result;
         try
@@ -124,9 +69,9 @@ internal sealed class PpoBenchmark
         return result with
         {
             MatmulGflopsBefore = before,
-            MatmulGflopsAfter = MatmulGflops(),
+            MatmulGflopsAfter = rates.MatmulGflops(),
             FastestMatmulGflopsBefore = fastestBefore,
-            FastestMatmulGflopsAfter = FastestMatmulGflops(),
+            FastestMatmulGflopsAfter = rates.FastestMatmulGflops(),
         };
     }
 
@@ -154,38 +99,31 @@ internal sealed class PpoBenchmark
         }
         double Median(Func<Step, double> value) => SampleStatistics.Of([.. steps.Select(value)]).Median;
         double responseTokens = steps.Average(s => s.Lengths.Responses.Sum());
-        return new PpoBenchmarkResult(
-            Median(s => s.Generate), Median(s => s.Reward), Median(s => s.Ppo), Median(s => s.Phases["time/ppo/forward_pass"]),
-            Median(s => s.Phases["time/ppo/optimize_step"]), Median(s => s.Phases["time/ppo/optimize/forward"]),
-            Median(s => s.Phases["time/ppo/optimize/head"]), Median(s => s.Phases["time/ppo/optimize/backward"]),
-            Median(s => s.Phases["time/ppo/optimize/optimizer"]), Median(s => s.Total),
-            responseTokens / Median(s => s.Total), responseTokens / Median(s => s.Generate),
-            steps.Average(s => s.Lengths.Queries.Sum()), responseTokens, PeakMemoryMib(), live, 0, 0, 0, 0,
-            steps.Average(s => GenerateFlops(s.Lengths)) / 1e9, steps.Average(s => RewardFlops(s.Lengths)) / 1e9,
-            steps.Average(s => PpoFlops(s.Lengths)) / 1e9);
-    }
-
-    /// <summary>Rate of libtorch's 2048³ float32 matrix product on the benchmark's device, in GFLOP/s: the median of several.</summary>
-    public double MatmulGflops(int repetitions = 9) => Rate(repetitions, (a, b, c) => c.addmm_(a, b, beta: 0, alpha: 1));
-
-    /// <summary>The same of the product that the models take.</summary>
-    public double FastestMatmulGflops(int repetitions = 9) => Rate(repetitions, (a, b, _) => MatrixProduct.Of(a, b).Dispose());
-
-    private double Rate(int repetitions, Action<Tensor, Tensor, Tensor> multiply)
-    {
-        double n = MatmulSize;
-        using var scope = NewDisposeScope();
-        Tensor a = randn(MatmulSize, MatmulSize, device: Device), b = randn(MatmulSize, MatmulSize, device: Device), c = empty_like(a);
-        var rates = new double[repetitions];
-        for (int i = -2; i < repetitions; i++)
+        double total = Median(s => s.Total), generate = Median(s => s.Generate);
+        return new PpoBenchmarkResult
         {
-            long start = Stopwatch.GetTimestamp();
-            multiply(a, b, c);
-            Synchronize();
-            if (i >= 0)
-                rates[i] = 2.0 * n * n * n / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9;
-        }
-        return SampleStatistics.Of(rates).Median;
+            GenerateS = generate,
+            RewardS = Median(s => s.Reward),
+            PpoStepS = Median(s => s.Ppo),
+            ReferenceS = Phase("forward_pass"),
+            OptimizeS = Phase("optimize_step"),
+            ForwardS = Phase("optimize/forward"),
+            HeadS = Phase("optimize/head"),
+            BackwardS = Phase("optimize/backward"),
+            OptimizerS = Phase("optimize/optimizer"),
+            TotalS = total,
+            TokensPerSecond = responseTokens / total,
+            GenerateTokensPerSecond = responseTokens / generate,
+            QueryTokens = steps.Average(s => s.Lengths.Queries.Sum()),
+            ResponseTokens = responseTokens,
+            PeakMemoryMib = MachineRates.PeakMemoryMib(),
+            LiveTensors = live,
+            GenerateGflop = steps.Average(s => GenerateFlops(s.Lengths)) / 1e9,
+            RewardGflop = steps.Average(s => RewardFlops(s.Lengths)) / 1e9,
+            PpoStepGflop = steps.Average(s => PpoFlops(s.Lengths)) / 1e9,
+        };
+
+        double Phase(string name) => Median(s => s.Phases["time/ppo/" + name]);
     }
 
     private Step TakeStep(int index, TextGenerator generator, SequenceClassifier classifier, PpoTrainer trainer)
@@ -196,12 +134,12 @@ internal sealed class PpoBenchmark
 
         long start = Stopwatch.GetTimestamp();
         var generated = Generate(generator, queries, lengths, random);
-        Synchronize();
+        MachineRates.Synchronize(Device);
         double generate = Stopwatch.GetElapsedTime(start).TotalSeconds;
 
         start = Stopwatch.GetTimestamp();
         Classify(classifier, queries.Zip(generated.Responses, (q, r) => (int[])[.. q, .. r]), random);
-        Synchronize();
+        MachineRates.Synchronize(Device);
         double reward = Stopwatch.GetElapsedTime(start).TotalSeconds;
 
         var scores = Enumerable.Range(0, Config.BatchSize).Select(_ => (float)random.NextGaussian()).ToArray();
@@ -209,7 +147,7 @@ internal sealed class PpoBenchmark
         var statistics = trainer.Step(
             ReferencePath ? new Rollout(queries, generated.Responses)
             : generated.ToRollout(queries), scores);
-        Synchronize();
+        MachineRates.Synchronize(Device);
         return new Step(generate, reward, Stopwatch.GetElapsedTime(start).TotalSeconds,
             statistics.Seconds,
             new RowLengths([.. queries.Select(q => q.Length)], [.. generated.Responses.Select(r => r.Length)]));
@@ -252,19 +190,6 @@ internal sealed class PpoBenchmark
 
     private static int[] RandomIds(RandomStream random, int count, int vocabulary) =>
         [.. Enumerable.Range(0, count).Select(_ => random.NextInt32(0, vocabulary))];
-
-    private static double PeakMemoryMib()
-    {
-        using var process = Process.GetCurrentProcess();
-        process.Refresh();
-        return process.PeakWorkingSet64 / 1048576.0;
-    }
-
-    private void Synchronize()
-    {
-        if (Device.type == DeviceType.CUDA)
-            cuda.synchronize();
-    }
 
     private sealed record RowLengths(int[] Queries, int[] Responses)
     {

@@ -9,6 +9,7 @@ using Rlhf.Cli.Terminal;
 using Rlhf.Data.Batching;
 using Rlhf.Hub;
 using Rlhf.Models;
+using Rlhf.Runtime;
 using Rlhf.Training.Ppo;
 
 namespace Rlhf.Cli.Verbs;
@@ -16,9 +17,25 @@ namespace Rlhf.Cli.Verbs;
 /// <summary>Size of the workload.</summary>
 internal sealed record BenchFlags
 {
-    [Description("Shape of the policy: gpt2 (124M), tiny (the model that ships), or the config.json of a folder or of org/name.")]
-    [ValueName("gpt2|tiny|DIR")]
+    [Description("Shape of the model: gpt2 (124M), smollm2-135m, qwen2.5-0.5b, tiny (the model that ships), or the config.json of a "
+        + "folder or of org/name.")]
+    [ValueName("gpt2|smollm2-135m|qwen2.5-0.5b|tiny|DIR")]
     public string Model { get; init; } = "gpt2";
+
+    [Description("Measure these parts one by one (sft, generate, ppo; separated by commas) on rows of --length tokens; "
+        + "default: the lesson's steps of sampling, classifying and PPO.")]
+    [ValueName("LIST")]
+    public string? Parts { get; init; }
+
+    [Description("With --parts: number of rows.")]
+    public int Rows { get; init; } = 8;
+
+    [Description("With --parts: tokens of each row, the upper bound excluded.")]
+    [ValueName("MIN..MAX")]
+    public string Length { get; init; } = "64..257";
+
+    [Description("With --parts: tokens of an answer.")]
+    public int Answer { get; init; } = 96;
 
     [Description("Shape of the reward classifier: distilbert (66M), tiny, or the config.json of a folder or of org/name.")]
     [ValueName("distilbert|tiny|DIR")]
@@ -59,6 +76,12 @@ internal sealed record BenchFlags
         if (Range(Query, minimum: 1) is null) yield return $"Query is {Query}; write two numbers such as 2..8, the first at least 1.";
         if (Range(Response, minimum: 1) is null)
             yield return $"Response is {Response}; write two numbers such as 4..16, the first at least 1.";
+        if (Parts is not null && BenchmarkParts.Find(Parts) is null)
+            yield return $"Parts is '{Parts}'; list some of {BenchmarkParts.Names}, separated by commas.";
+        if (Parts is not null && ReferencePath) yield return "ReferencePath belongs to the lesson's steps; leave Parts out.";
+        if (Rows < 1) yield return $"Rows is {Rows}; it must be at least 1.";
+        if (Answer < 1) yield return $"Answer is {Answer}; it must be at least 1.";
+        if (Range(Length, minimum: 2) is null) yield return $"Length is {Length}; write two numbers such as 64..257, the first at least 2.";
     }
 
     public static LengthSampler? Range(string text, int minimum) =>
@@ -67,12 +90,17 @@ internal sealed record BenchFlags
             ? new LengthSampler(from, to) : null;
 }
 
-/// <summary><c>rlhf bench</c>: the lesson's workload on random weights, against the machine's own matrix products.</summary>
+/// <summary>
+/// <c>rlhf bench</c>: the lesson's workload, or parts of training one by one, on random weights, against what the machine can do.
+/// </summary>
 internal static class BenchVerb
 {
     public static Command Create() => new VerbCommand(
         "bench", "measures PPO's phases at a chosen size, against the machine's own matrix product rate.",
-        ["rlhf bench --model tiny --reward tiny", "rlhf bench --batch 128 --mini 128 --steps 1 --json"],
+        [
+            "rlhf bench --model tiny --reward tiny", "rlhf bench --batch 128 --mini 128 --steps 1 --json",
+            "rlhf bench --model smollm2-135m --parts sft,generate,ppo",
+        ],
         new SettingsBinder()
             .Add("Workload", new BenchFlags(), o => o.Validate())
             .Add("Compute", new ComputeFlags(), o => o.Validate(), nameof(ComputeFlags.IgnoreMemory)),
@@ -82,6 +110,8 @@ internal static class BenchVerb
     {
         var (options, screen) = (context.Settings.Get<BenchFlags>(), context.Screen);
         var device = context.Settings.Get<ComputeFlags>().Start();
+        if (options.Parts is not null)
+            return RunParts(context, options, BenchmarkParts.Find(options.Parts)!, device);
         var benchmark = new PpoBenchmark
         {
             Policy = Policy(context, options.Model),
@@ -105,6 +135,36 @@ internal static class BenchVerb
             screen.WriteJson(Rounded(options, result));
         else
             screen.Write(Table(result));
+        return ExitCode.Success;
+    }
+
+    private static int RunParts(VerbContext context, BenchFlags options, IReadOnlyList<BenchmarkPart> parts, ComputePlan plan)
+    {
+        var screen = context.Screen;
+        var model = Policy(context, options.Model);
+        int vocabulary = ModelShape.Of(model).VocabSize;
+        var benchmark = new PartsBenchmark
+        {
+            Parts = parts,
+            Workload = new PartWorkload
+            {
+                Model = model,
+                Rows = PartWorkload.RandomRows(options.Seed, "bench rows", options.Rows, BenchFlags.Range(options.Length, 2)!, vocabulary),
+                Queries = PartWorkload.RandomRows(options.Seed, "bench queries", options.Rows, new LengthSampler(16, 33), vocabulary),
+                AnswerTokens = options.Answer,
+                Epochs = options.Epochs,
+                Steps = options.Steps,
+                Seed = options.Seed,
+                Plan = plan,
+            },
+            Rates = new MachineRates(plan.Device),
+        };
+        var result = ProgressDisplay.Run(screen, "Measuring", "step", benchmark.TotalSteps,
+            display => benchmark.Run(done => display.Report(done), context.Stop));
+        if (screen.Json)
+            screen.WriteJson(PartsReport.Json(options, result));
+        else
+            screen.Write(PartsReport.Table(result));
         return ExitCode.Success;
     }
 
