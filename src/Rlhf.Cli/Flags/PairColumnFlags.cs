@@ -58,4 +58,20 @@ internal sealed record PairColumnFlags
             ShuffleSeed = seed,
         });
     }
+
+    /// <summary>Pairs to train on and pairs to evaluate on, in an order drawn from the seed; no prompt is in both parts.</summary>
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="pairs">What --pairs names.</param>
+    /// <param name="seed">Decides the order, and which pairs are drawn.</param>
+    /// <param name="model">The model's folder, for its chat template.</param>
+    public (IReadOnlyList<PreferencePair> Train, IReadOnlyList<PreferencePair> HeldOut) LoadSplit(VerbContext context, string pairs, long seed, string model)
+    {
+        var flags = context.Settings.Get<HeldOutFlags>();
+        var (train, heldOut) = flags.SplitByPrompt((path, split, limit) =>
+            Load(context, path is null ? "--pairs" : "--eval-dataset", path ?? pairs, split, limit, seed, model));
+        if (heldOut.Count == 0 && flags.EvalFraction > 0)
+            context.Screen.Line("[yellow]No pair is held out: whole prompts are, and none has few enough pairs. "
+                + "Raise --eval-fraction or name --eval-dataset.[/]");
+        return (train, heldOut);
+    }
 }

@@ -49,18 +49,18 @@ internal static class PairReport
 
     public static IEnumerable<(string Name, string Value)> Facts(PairEvaluation e)
     {
-        yield return ("pair accuracy (95 % interval)", $"{Percent(e.Accuracy)} ({Percent(e.AccuracyCi95.Low)} to "
-            + $"{Percent(e.AccuracyCi95.High)}) of {e.Pairs:N0}");
+        yield return ("pair accuracy (95 % interval)", $"{ProgressDisplay.Percent(e.Accuracy)} ({ProgressDisplay.Percent(e.AccuracyCi95.Low)} to "
+            + $"{ProgressDisplay.Percent(e.AccuracyCi95.High)}) of {e.Pairs:N0}");
         yield return ("mean margin, chosen - rejected", ProgressDisplay.Number(e.MeanMargin, 3));
         yield return ("loss (a coin: 0.693)", ProgressDisplay.Number(e.Loss, 4));
-        yield return ("calibration error", Percent(e.Calibration.ExpectedCalibrationError));
+        yield return ("calibration error", ProgressDisplay.Percent(e.Calibration.ExpectedCalibrationError));
     }
 
     /// <summary>The calibration curve, a row for each bin that has pairs.</summary>
     public static ModelCardTable Curve(PairEvaluation e) => new(
         "Calibration", ["chance that the answer with the higher reward is preferred", "pairs", "predicted, mean", "observed"],
         [.. e.Calibration.Bins.Where(b => b.Count > 0).Select(b => (IReadOnlyList<string>)
-            [$"{Percent(b.Low)} to {Percent(b.High)}", $"{b.Count:N0}", Percent(b.Confidence), Percent(b.Accuracy)])]);
+            [$"{ProgressDisplay.Percent(b.Low)} to {ProgressDisplay.Percent(b.High)}", $"{b.Count:N0}", ProgressDisplay.Percent(b.Confidence), ProgressDisplay.Percent(b.Accuracy)])]);
 
     public static void WriteCurve(Screen screen, PairEvaluation e)
     {
@@ -72,6 +72,4 @@ internal static class PairReport
             table.AddRow([.. row.Select(Screen.Safe)]);
         screen.Write(table);
     }
-
-    private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
 }

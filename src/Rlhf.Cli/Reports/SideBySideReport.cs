@@ -1,7 +1,6 @@
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Terminal;
-using Rlhf.Cli.Verbs;
 using Rlhf.Evaluation;
 using Rlhf.Models;
 using Rlhf.Rewards;

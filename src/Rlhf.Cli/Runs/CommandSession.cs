@@ -1,10 +1,12 @@
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
+using Rlhf.Cli.Reports;
 using Rlhf.Cli.Terminal;
 using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Tracking;
 using Rlhf.Training.Checkpoints;
+using Rlhf.Training.Loop;
 
 namespace Rlhf.Cli.Runs;
 
@@ -61,6 +63,31 @@ internal sealed class CommandSession
             if (RunInfo.Load(folder.Path)?.State == RunState.Failed)
                 RunPage.WriteAtEnd(context, folder);
         }
+    }
+
+    /// <summary>Trains on examples: each step is logged, shown with its loss, and saved where that is due.</summary>
+    /// <param name="title">What is being done, in a word.</param>
+    /// <param name="steps">Steps of the whole run.</param>
+    /// <param name="train">Trains, and calls what it is given after each step.</param>
+    /// <param name="shown">What else to show of a step.</param>
+    /// <param name="heldOut">What to show of the newest evaluation.</param>
+    /// <param name="derived">Metrics of an evaluation beside the trainer's own; null: none.</param>
+    public TrainProgress TrainOnExamples(
+        string title, long steps, Func<Action<TrainProgress>, TrainProgress> train, Func<TrainProgress, IEnumerable<(string Name, string Value)>> shown,
+        Func<TrainEvaluation, (string Name, string Value)> heldOut, Func<TrainEvaluation, IEnumerable<KeyValuePair<string, double>>>? derived = null)
+    {
+        TrainEvaluation? newest = null;
+        return Train(title, steps, (display, sinks) => train(state =>
+        {
+            newest = state.Evaluation ?? newest;
+            TrainingReport.Log(context, sinks, state.Step, state.Warning);
+            var further = state.Evaluation is { } evaluation ? derived?.Invoke(evaluation) : null;
+            sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, new Dictionary<string, double>([.. state.Scalars(), .. further ?? []])));
+            display.Report(state.Step, [("loss", ProgressDisplay.Number(state.Loss, 3)), .. shown(state),
+                ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)), .. newest is null ? Array.Empty<(string, string)>() : [heldOut(newest)]]);
+            TrainingReport.Warn(context, state.Warning);
+            AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
+        }));
     }
 
     /// <inheritdoc cref="TrainingSession.AfterStep"/>

@@ -3,6 +3,7 @@ using System.ComponentModel;
 using System.Globalization;
 using System.Text.Json;
 using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Runs;
@@ -180,6 +181,10 @@ internal sealed class RunFolder : IDisposable
 
     /// <summary>The settings that were written.</summary>
     public IReadOnlyList<FileEntry> ReadConfig() => YamlSettingsFile.Read(this[RunFiles.Config]);
+
+    /// <summary>Rows that a printed plan ends with: where settings come from, what computes, and where the run writes.</summary>
+    public IEnumerable<(string Name, string Value)> Facts(VerbContext context, TorchSharp.torch.Device device) =>
+        [.. context.SettingsFacts(), ("device", LanguageModels.DeviceName(device)), ("output", Path)];
 
     /// <summary>Writes summary.json.</summary>
     public void WriteSummary<T>(T summary) =>

@@ -87,4 +87,7 @@ internal sealed class ProgressDisplay
 
     /// <summary>A number with this many digits after the point; "–" when it is none.</summary>
     public static string Number(double value, int digits = 2) => Decimals.Text(value, digits);
+
+    /// <summary>A share of 1 in percent.</summary>
+    public static string Percent(double share) => Number(100 * share, 1) + " %";
 }

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.ComponentModel;
 using System.Globalization;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
@@ -15,87 +14,6 @@ using Rlhf.Rewards;
 using Rlhf.Tokenizers;
 
 namespace Rlhf.Cli.Verbs;
-
-/// <summary>
-/// What to evaluate: policies before and after or side by side, a classifier, a reward model or a language model.
-/// </summary>
-internal sealed record EvaluateFlags
-{
-    [Description("Comparison: language model before training.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    public string? Before { get; init; }
-
-    [Description("Comparison: language model after training.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    public string? After { get; init; }
-
-    [Description("Comparison: reward model that scores the responses. With --pairs: the reward model to measure.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    public string? RewardModel { get; init; }
-
-    [Description("Label whose logit is the reward; default: POSITIVE.")]
-    [ValueName("NAME")]
-    public string? RewardLabel { get; init; }
-
-    [Description("Comparison: a second classifier that training never saw.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    public string? Judge { get; init; }
-
-    [Description("Side by side: language models, separated by commas; the first is what the others came from.")]
-    [ValueName("DIR,DIR")]
-    [ModelInput(IsList = true)]
-    public string? Policies { get; init; }
-
-    [Description("Side by side: classifiers and reward models that score the answers; default: the one that ships.")]
-    [ValueName("DIR,DIR")]
-    [ModelInput(IsList = true)]
-    public string? Scorers { get; init; }
-
-    [Description("Preference pairs to measure a reward model on: accuracy, margin, calibration.")]
-    [ValueName("PATH")]
-    [DataInput]
-    public string? Pairs { get; init; }
-
-    [Description("Classifier to measure on labeled texts: accuracy, confusion, calibration.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    public string? Classifier { get; init; }
-
-    [Description("Classifier: show it only random snippets of this many tokens; default: whole texts.")]
-    public int? CropTokens { get; init; }
-
-    [Description("Language model to measure on texts: perplexity, bits per character.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    public string? Model { get; init; }
-
-    [Description("Seed of every random choice.")]
-    public long Seed { get; init; }
-
-    public IEnumerable<string> Validate()
-    {
-        bool compares = Before is not null || After is not null;
-        int kinds = (compares ? 1 : 0) + ((string?[])[Policies, Pairs, Classifier, Model]).Count(given => given is not null);
-        if (kinds != 1)
-            yield return "Name one thing to evaluate: Before and After (with RewardModel), or Policies (with Scorers), or Pairs "
-                + "(with RewardModel), or Classifier, or Model.";
-        if (compares && (Before ?? "") == "") yield return "Before is missing; a comparison needs the model before training.";
-        if (compares && (After ?? "") == "") yield return "After is missing; a comparison needs the model after training.";
-        if (!compares && Judge is not null)
-            yield return "Judge belongs to a comparison, with Before and After.";
-        if (!compares && Pairs is null && RewardModel is not null)
-            yield return "RewardModel belongs to a comparison, with Before and After, or to Pairs.";
-        if (!compares && Pairs is null && Policies is null && RewardLabel is not null)
-            yield return "RewardLabel belongs to a comparison, to Policies or to Pairs.";
-        if (Policies is null && Scorers is not null) yield return "Scorers belongs to Policies.";
-        if (CropTokens is < 1) yield return $"CropTokens is {CropTokens}; it must be at least 1, or left out.";
-        if (CropTokens is not null && Classifier is null) yield return "CropTokens belongs to Classifier.";
-    }
-}
 
 /// <summary><c>rlhf evaluate</c>: measures models.</summary>
 internal static class EvaluateVerb
@@ -245,9 +163,9 @@ internal static class EvaluateVerb
         screen.Line();
         screen.Facts(folder,
         [
-            ("texts", $"{result.Examples:N0}"), ("accuracy", Percent(result.Accuracy)),
+            ("texts", $"{result.Examples:N0}"), ("accuracy", ProgressDisplay.Percent(result.Accuracy)),
             ("loss", ProgressDisplay.Number(result.Loss, 4)),
-            ("calibration error", Percent(result.Calibration.ExpectedCalibrationError)),
+            ("calibration error", ProgressDisplay.Percent(result.Calibration.ExpectedCalibrationError)),
         ]);
         var confusion = new ResultTable("true label", "Confusion");
         foreach (var label in labels)
@@ -258,13 +176,13 @@ internal static class EvaluateVerb
             [
                 Screen.Safe(labels[i]),
                 .. labels.Select((_, j) => result.Confusion[i, j].ToString("N0", CultureInfo.InvariantCulture)),
-                Percent(result.Confusion.Precision(i)), Percent(result.Confusion.Recall(i)), Percent(result.Confusion.F1(i)),
+                ProgressDisplay.Percent(result.Confusion.Precision(i)), ProgressDisplay.Percent(result.Confusion.Recall(i)), ProgressDisplay.Percent(result.Confusion.F1(i)),
             ]);
         screen.Write(confusion);
         var reliability = new ResultTable("confidence", "Calibration").Number("texts").Number("mean confidence").Number("accuracy");
         foreach (var bin in result.Calibration.Bins.Where(b => b.Count > 0))
-            reliability.AddRow($"{Percent(bin.Low)} to {Percent(bin.High)}", $"{bin.Count:N0}", Percent(bin.Confidence),
-                Percent(bin.Accuracy));
+            reliability.AddRow($"{ProgressDisplay.Percent(bin.Low)} to {ProgressDisplay.Percent(bin.High)}", $"{bin.Count:N0}", ProgressDisplay.Percent(bin.Confidence),
+                ProgressDisplay.Percent(bin.Accuracy));
         screen.Write(reliability);
     }
 
@@ -301,6 +219,4 @@ internal static class EvaluateVerb
             ]);
         }
     }
-
-    private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
 }

@@ -11,17 +11,8 @@ using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
-
-/// <summary>How weights are stored in a file.</summary>
-internal enum StorageType
-{
-    Float32,
-    Float16,
-    Bfloat16,
-}
 
 /// <summary>Shape of a new model.</summary>
 internal sealed record InitFlags
@@ -159,12 +150,4 @@ internal static class InitVerb
                 [$"--vocab-size is {options.VocabSize}, but the tokenizer has {tokenizer.VocabSize} tokens."]);
         return options.VocabSize ?? tokenizer?.VocabSize;
     }
-
-    /// <summary>libtorch's name of a storage type; null keeps float32.</summary>
-    public static torch.ScalarType? ToScalarType(this StorageType storage) => storage switch
-    {
-        StorageType.Float16 => torch.ScalarType.Float16,
-        StorageType.Bfloat16 => torch.ScalarType.BFloat16,
-        _ => null,
-    };
 }

@@ -93,13 +93,11 @@ internal static class PairsLabelVerb
                 ("labeled pairs", $"{labels.Pairs.Count:N0} of {pairs.Count:N0}"),
                 ("ties, left out", $"{labels.Ties:N0}"),
                 ("labels that agree with the scores",
-                    Percent(labels.Agreement) + ", the most a reward model can learn to predict"),
-                ("chose the first answer", Percent(labels.ChoseFirst)),
-                ("chose the longer answer", Percent(labels.ChoseLonger)),
+                    ProgressDisplay.Percent(labels.Agreement) + ", the most a reward model can learn to predict"),
+                ("chose the first answer", ProgressDisplay.Percent(labels.ChoseFirst)),
+                ("chose the longer answer", ProgressDisplay.Percent(labels.ChoseLonger)),
                 ("mean difference of the scores", ProgressDisplay.Number(labels.MeanScoreDifference)),
             ]);
         return ExitCode.Success;
     }
-
-    private static string Percent(double share) => ProgressDisplay.Number(100 * share, 1) + " %";
 }

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.ComponentModel;
 using System.Globalization;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
@@ -9,64 +8,12 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
 using Rlhf.Reporting;
-using Rlhf.Runs;
-using Rlhf.Runtime;
 using Rlhf.Tokenizers;
-using Rlhf.Tracking;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Memory;
-using Rlhf.Training.Optimization;
 using Rlhf.Training.Sft;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
-
-/// <summary>What a row of data is.</summary>
-internal enum TextFormat
-{
-    Text,
-    Completions,
-    Conversations,
-}
-
-/// <summary>What to fine-tune, and what to hold out.</summary>
-internal sealed record SftFlags
-{
-    [Description("Model to start from, with its tokenizer: a folder (rlhf init makes one) or one of the Hub.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? Model { get; init; }
-
-    [Description("What a row of data is: a whole text, a prompt and its completion, or a conversation (messages, prompt and completion, "
-        + "conversations, or instruction and output).")]
-    public TextFormat Format { get; init; }
-
-    [Description("Column of the prompt, for completions; default: prompt.")]
-    [ValueName("NAME")]
-    public string? PromptColumn { get; init; }
-
-    [Description("Column of the completion; default: completion.")]
-    [ValueName("NAME")]
-    public string? CompletionColumn { get; init; }
-
-    [Description("Chat template for conversations: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
-    [ValueName("FILE|chatml")]
-    public string? ChatTemplate { get; init; }
-
-    [Description("Element type of the stored weights.")]
-    [MayChange]
-    public StorageType Storage { get; init; }
-
-    public IEnumerable<string> Validate()
-    {
-        if (Model is null) yield return $"Model {ModelFolders.Missing}";
-        if (Format != TextFormat.Conversations && ChatTemplate is not null)
-            yield return "ChatTemplate is for Format conversations.";
-        if (Format != TextFormat.Completions && (PromptColumn ?? CompletionColumn) is not null)
-            yield return "PromptColumn and CompletionColumn are read with Format completions only.";
-    }
-}
 
 /// <summary><c>rlhf sft</c>: stage 1, a language model learns texts or completions.</summary>
 internal static class SftVerb
@@ -119,53 +66,26 @@ internal static class SftVerb
             ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
             ("tokens", $"{texts.Tokens:N0} in {Numbers.Count(texts.Train.Count, "sequence")}"),
             ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "sequence")}, up to {perStep * length:N0} tokens each"),
-            .. context.SettingsFacts(),
-            ("device", LanguageModels.DeviceName(device)),
-            ("output", folder.Path),
+            .. folder.Facts(context, device),
         ]);
 
         using var trainer = new SftTrainer(model, config);
         var template = options.Format == TextFormat.Conversations ? ChatTemplates.Of(options.ChatTemplate, source) : null;
-        void SaveAs(string path, torch.ScalarType? storage)
-        {
-            model.SavePretrained(path, storage);
-            tokenizer.SavePretrained(path);
-            template?.Save(path);
-        }
-        var session = new CommandSession(context, folder, source, trainer, path => SaveAs(path, null), new Dictionary<string, string>
+        var saved = new SavedModel((path, type) => model.SavePretrained(path, type), tokenizer, template);
+        var session = new CommandSession(context, folder, source, trainer, saved.Save, new Dictionary<string, string>
         {
             ["--model"] = Fingerprint.OfModel(source),
             ["--dataset"] = Fingerprint.OfExamples(texts.Train),
             [Fingerprint.HeldOut] = Fingerprint.OfExamples(texts.HeldOut),
         });
-        var last = session.Train("Training", steps, (display, sinks) =>
-            trainer.Train(texts.Train, texts.HeldOut, state =>
-            {
-                TrainingReport.Log(context, sinks, state.Step, state.Warning);
-                Report(display, sinks, state);
-                TrainingReport.Warn(context, state.Warning);
-                session.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
-            }, context.Stop));
-        SaveAs(folder.Model, options.Storage.ToScalarType());
+        var last = session.TrainOnExamples("Training", steps, report => trainer.Train(texts.Train, texts.HeldOut, report, context.Stop),
+            state => [("perplexity", ProgressDisplay.Number(Math.Exp(state.Loss), 1))],
+            evaluation => ("held-out perplexity", ProgressDisplay.Number(evaluation.Perplexity, 1)),
+            evaluation => [new("eval/perplexity", evaluation.Perplexity)]);
+        saved.Save(folder.Model, options.Storage);
         Finish(context, folder, source, config, last);
         session.Finish(last.Step >= steps);
         return HubFlags.Push(context, folder.Model);
-    }
-
-    private static void Report(ProgressDisplay display, IMetricSink sinks, TrainProgress state)
-    {
-        var scalars = new Dictionary<string, double>(state.Scalars());
-        if (state.Evaluation is { } evaluation)
-            scalars["eval/perplexity"] = evaluation.Perplexity;
-        sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, scalars));
-        List<(string, string)> shown =
-        [
-            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("perplexity", ProgressDisplay.Number(Math.Exp(state.Loss), 1)),
-            ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
-        ];
-        if (state.Evaluation?.Perplexity is { } perplexity)
-            shown.Add(("held-out perplexity", ProgressDisplay.Number(perplexity, 1)));
-        display.Report(state.Step, [.. shown]);
     }
 
     private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, TrainProgress last)
