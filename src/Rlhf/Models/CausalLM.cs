@@ -48,14 +48,39 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     /// Like <see cref="Forward(PackedBatch)"/>, and also keeps the keys and values of every token, row b
     /// of the batch in row b of the cache.
     /// </summary>
-    public abstract Tensor Prefill(PackedBatch batch, KeyValueCache cache);
+    /// <exception cref="ArgumentException">The cache has other rows, or a row does not fit into it.</exception>
+    public Tensor Prefill(PackedBatch batch, KeyValueCache cache)
+    {
+        if (batch.RowCount != cache.ActiveRows)
+            throw new ArgumentException($"The batch has {batch.RowCount} rows and the cache {cache.ActiveRows}.");
+        if (batch.MaxLength > cache.MaxLength)
+            throw new ArgumentException($"A row has {batch.MaxLength} tokens and the cache holds {cache.MaxLength}.");
+        var hidden = ForwardInto(batch, cache);
+        for (int b = 0; b < batch.RowCount; b++)
+            cache.Lengths[b] = batch.Length(b);
+        return hidden;
+    }
 
     /// <summary>
     /// One token for each of the cache's first rows: hidden states [rows, D]. Each row's length in the cache grows by one.
     /// </summary>
     /// <param name="ids">Token ids [rows], int64.</param>
     /// <param name="cache">Keys and values so far; <see cref="KeyValueCache.ActiveRows"/> must equal the number of ids.</param>
-    public abstract Tensor Decode(Tensor ids, KeyValueCache cache);
+    /// <exception cref="ArgumentException">There are not as many ids, or a row is as long as cache or model allow.</exception>
+    public Tensor Decode(Tensor ids, KeyValueCache cache)
+    {
+        int rows = cache.ActiveRows;
+        if (ids.shape is not [var count] || count != rows)
+            throw new ArgumentException($"There are {rows} active rows, but not as many token ids.");
+        long[] positions = [.. cache.Lengths.Take(rows).Select(l => (long)l)];
+        int longest = (int)positions.DefaultIfEmpty().Max() + 1;
+        if (longest > cache.MaxLength || longest > MaxPositions)
+            throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model {MaxPositions}.");
+        var hidden = DecodeStep(ids, positions, longest, cache);
+        for (int b = 0; b < rows; b++)
+            cache.Lengths[b]++;
+        return hidden;
+    }
 
     /// <summary>An empty cache of the model's key and value heads.</summary>
     /// <param name="rows">Most rows it will hold.</param>
@@ -94,6 +119,23 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
         Adapter?.MergeInto(copy);
         return copy;
     }
+
+    /// <summary>
+    /// Like <see cref="Forward(PackedBatch)"/>, and writes the keys and values of every layer into the cache; its lengths are set by <see cref="Prefill"/>.
+    /// </summary>
+    /// <param name="batch">As many rows as the cache has active ones; each fits into it.</param>
+    /// <param name="cache">The cache.</param>
+    protected abstract Tensor ForwardInto(PackedBatch batch, KeyValueCache cache);
+
+    /// <summary>
+    /// Hidden states [rows, D] after the final normalization of one more token of each active row, whose keys and values are written into the
+    /// cache at its position; the cache's lengths are counted up by <see cref="Decode"/>.
+    /// </summary>
+    /// <param name="ids">Token ids [rows], int64.</param>
+    /// <param name="positions">The position of each of them: the tokens that its row holds so far.</param>
+    /// <param name="longest">The largest number of tokens that a row holds with its new one.</param>
+    /// <param name="cache">The cache.</param>
+    protected abstract Tensor DecodeStep(Tensor ids, long[] positions, int longest, KeyValueCache cache);
 
     /// <summary><see cref="Untie"/>.</summary>
     internal void UntieHead() => Untie();

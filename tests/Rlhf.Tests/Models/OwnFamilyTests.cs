@@ -1,86 +1,17 @@
-using System.Text.Json.Nodes;
 using Rlhf.Models;
-using Rlhf.Models.Layers;
 using Rlhf.Reporting;
 using Rlhf.Runs;
-using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
+using Rlhf.Tests.Toys;
 using Rlhf.Tracking;
 using Rlhf.Training.Sft;
 using static TorchSharp.torch;
-using Parameter = TorchSharp.Modules.Parameter;
 
 namespace Rlhf.Tests.Models;
 
 /// <summary>A family of one's own, made of public types alone: it is trained, resumed, saved, found again by its model_type and reported.</summary>
 public sealed class OwnFamilyTests
 {
-    /// <summary>Predicts the next token from the last one alone.</summary>
-    public sealed class Bigram : CausalLM
-    {
-        private readonly ModelConfig config;
-        private readonly Parameter table;
-
-        public Bigram(ModelConfig config, ComputePlan? plan = null, IReadOnlyDictionary<string, Parameter>? shared = null) : base(plan, shared)
-        {
-            this.config = config;
-            Shape = BigramFamily.ShapeOf(config);
-            table = Parameters.Add("table.weight", Shape.VocabSize, Shape.Width);
-            Head = new(new Linear("head", Parameters.Add("head.weight", Shape.VocabSize, Shape.Width)));
-        }
-
-        public override ModelShape Shape { get; }
-
-        public override OutputHead Head { get; }
-
-        public override string Architecture => "BigramForCausalLM";
-
-        public override ModelConfig Configuration => config;
-
-        public override Tensor Forward(PackedBatch batch) => table.index_select(0, batch.InputIds);
-
-        public override Tensor Prefill(PackedBatch batch, KeyValueCache cache) => throw new NotSupportedException("A bigram model keeps nothing.");
-
-        public override Tensor Decode(Tensor ids, KeyValueCache cache) => throw new NotSupportedException("A bigram model keeps nothing.");
-
-        public override void Initialize(long seed)
-        {
-            using var noGrad = no_grad();
-            foreach (var (name, parameter) in Parameters)
-                using (var values = arange(parameter.numel(), dtype: ScalarType.Float32).reshape(parameter.shape).add_(seed).mul_(0.37).sin_().mul_(0.1))
-                    parameter.copy_(values);
-        }
-
-        protected override CausalLM CreateLike(IReadOnlyDictionary<string, Parameter> shared) => new Bigram(config, Plan, shared);
-    }
-
-    public sealed class BigramFamily : ModelFamily
-    {
-        public override string ModelType => "bigram";
-
-        public override ModelShape Shape(ModelConfig config) => ShapeOf(config);
-
-        public override CausalLM CreateCausalLM(ModelConfig config, ComputePlan plan) => new Bigram(config, plan);
-
-        public static ModelShape ShapeOf(ModelConfig config)
-        {
-            int vocabulary = config.Root.Int("vocab_size", 0, 1, 1000), width = config.Root.Int("width", 0, 1, 1000);
-            return new()
-            {
-                Layers = 1,
-                Width = width,
-                InnerWidth = width,
-                Heads = 1,
-                KeyValueHeads = 1,
-                HeadSize = width,
-                VocabSize = vocabulary,
-                MaxPositions = 64,
-                Parameters = 2L * vocabulary * width,
-                LayerParameters = 0,
-            };
-        }
-    }
-
     private static readonly TrainingKind Kind = new("bigram-sft", "bigram training");
     private static readonly SftConfig Config = new() { LearningRate = 0.1, BatchSize = 4, NumTrainEpochs = 15, EvalSteps = 4, Seed = 1 };
 
@@ -113,8 +44,7 @@ public sealed class OwnFamilyTests
 
     private static List<double> Train(string folder, int? stopAt = null)
     {
-        var config = ModelConfig.Of(new JsonObject { ["model_type"] = "bigram", ["vocab_size"] = 16, ["width"] = 16 });
-        using var model = new Bigram(config);
+        using var model = new Bigram(BigramFamily.Config(vocabulary: 16, width: 16));
         model.Initialize(1);
         using var trainer = new SftTrainer(model, Config);
         using var stop = new CancellationTokenSource();

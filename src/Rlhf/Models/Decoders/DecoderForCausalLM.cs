@@ -65,35 +65,15 @@ internal sealed class DecoderForCausalLM : CausalLM
         return states;
     }
 
-    public override Tensor Prefill(PackedBatch batch, KeyValueCache cache)
-    {
-        if (batch.RowCount != cache.ActiveRows)
-            throw new ArgumentException($"The batch has {batch.RowCount} rows and the cache {cache.ActiveRows}.");
-        if (batch.MaxLength > cache.MaxLength)
-            throw new ArgumentException($"A row has {batch.MaxLength} tokens and the cache holds {cache.MaxLength}.");
-        var hidden = Forward(batch, cache);
-        for (int b = 0; b < batch.RowCount; b++)
-            cache.Lengths[b] = batch.Length(b);
-        return hidden;
-    }
+    protected override Tensor ForwardInto(PackedBatch batch, KeyValueCache cache) => Forward(batch, cache);
 
-    public override Tensor Decode(Tensor ids, KeyValueCache cache)
+    protected override Tensor DecodeStep(Tensor ids, long[] positions, int longest, KeyValueCache cache)
     {
-        int rows = cache.ActiveRows;
-        if (ids.shape is not [var count] || count != rows)
-            throw new ArgumentException($"There are {rows} active rows, but not as many token ids.");
-        long[] positions = [.. cache.Lengths.Take(rows).Select(l => (long)l)];
-        int longest = (int)positions.Max() + 1;
-        if (longest > cache.MaxLength || longest > MaxPositions)
-            throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model "
-                + $"{MaxPositions}.");
         using var scope = NewDisposeScope();
         var step = DecoderPass.Step(shape, cache, positions, longest, embedding.dtype, Device);
         var x = Scaled(embedding.index_select(0, ids));
         for (int i = 0; i < blocks.Length; i++)
             x = blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
-        for (int b = 0; b < rows; b++)
-            cache.Lengths[b]++;
         return norm.Apply(x).MoveToOuterDisposeScope();
     }
 

@@ -86,44 +86,18 @@ public sealed class Gpt2LMHeadModel : CausalLM
     }
 
     /// <inheritdoc/>
-    public override Tensor Prefill(PackedBatch batch, KeyValueCache cache)
-    {
-        if (batch.RowCount != cache.ActiveRows)
-            throw new ArgumentException($"The batch has {batch.RowCount} rows and the cache {cache.ActiveRows}.");
-        if (batch.MaxLength > cache.MaxLength)
-            throw new ArgumentException($"A row has {batch.MaxLength} tokens and the cache holds {cache.MaxLength}.");
-        var hidden = Forward(batch, cache);
-        for (int b = 0; b < batch.RowCount; b++)
-            cache.Lengths[b] = batch.Length(b);
-        return hidden;
-    }
+    protected override Tensor ForwardInto(PackedBatch batch, KeyValueCache cache) => Forward(batch, cache);
 
     /// <inheritdoc/>
-    public override Tensor Decode(Tensor ids, KeyValueCache cache)
+    protected override Tensor DecodeStep(Tensor ids, long[] positions, int longest, KeyValueCache cache)
     {
-        int rows = cache.ActiveRows;
-        if (ids.shape is not [var count] || count != rows)
-            throw new ArgumentException($"There are {cache.ActiveRows} active rows, but not as many token ids.");
-        var positions = new long[rows];
-        int longest = 0;
-        for (int b = 0; b < rows; b++)
-        {
-            positions[b] = cache.Lengths[b];
-            longest = Math.Max(longest, cache.Lengths[b] + 1);
-        }
-        if (longest > cache.MaxLength || longest > Config.NPositions)
-            throw new ArgumentException($"A row would have {longest} tokens; the cache holds {cache.MaxLength} and the model " +
-                $"{Config.NPositions}.");
-
-        var step = new Gpt2DecodingStep(cache, rows, longest, positions, Device);
+        var step = new Gpt2DecodingStep(cache, positions.Length, longest, positions, Device);
         using var at = tensor(positions, int64, Device);
         var x = wte.index_select(0, ids).add_(wpe.index_select(0, at));
         bool fused = !is_grad_enabled() && CanFuse;
         for (int i = 0; i < blocks.Length; i++)
             x = fused ? Gpt2FusedBlock.Decode(blocks[i], x, step, cache.Keys[i], cache.Values[i])
                 : blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
-        for (int b = 0; b < rows; b++)
-            cache.Lengths[b]++;
         return FinalNorm(x);
     }
 
