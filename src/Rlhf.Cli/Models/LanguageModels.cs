@@ -1,5 +1,6 @@
 using Rlhf.Models;
 using Rlhf.Reporting;
+using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using TorchSharp;
 
@@ -19,6 +20,20 @@ internal static class LanguageModels
         return tokenizer.EosTokenId ?? model.EosTokenId
             ?? throw new InvalidDataException(
                 $"{folder}: neither the tokenizer nor config.json names an end token (eos_token_id).");
+    }
+
+    /// <summary>A model that a policy is to be held near to.</summary>
+    /// <exception cref="ConfigurationException">It does not know the policy's tokens and lengths.</exception>
+    public static CausalLM Reference(string folder, CausalLM policy, torch.Device device)
+    {
+        var reference = AutoModelForCausalLM.FromPretrained(folder, device);
+        var (tokens, positions) = (policy.VocabSize, policy.MaxPositions);
+        if (reference.VocabSize == tokens && reference.MaxPositions >= positions)
+            return reference;
+        using (reference)
+            throw new ConfigurationException(
+                [$"--ref-model {folder} has {reference.VocabSize:N0} tokens and {reference.MaxPositions:N0} positions, the "
+                + $"policy {tokens:N0} and {positions:N0}; the reference must know the policy's tokens and lengths."]);
     }
 
     /// <summary>A device for people: cpu with its threads, or cuda:0.</summary>

@@ -10,7 +10,7 @@ internal static class ModelFolders
 {
     /// <summary>Names of what ships in models/.</summary>
     public const string ShippedPolicy = "imdb-gpt2-tiny", ShippedReward = "imdb-distilbert-tiny", ShippedJudge = "imdb-bert-tiny",
-        ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml";
+        ShippedQueries = "queries.jsonl", ShippedPpoSettings = "ppo.yaml", ShippedGroupSettings = "groups.yaml";
 
     /// <summary>What is said of a flag that names no model but has to: the end of a sentence.</summary>
     public const string Missing = "is missing; name a model folder, or a model of the Hub.";
@@ -63,14 +63,15 @@ internal static class ModelFolders
     public static bool IsShipped(string model, string name) => Folder(model) is { } folder && Path.GetFileName(folder) == name
         && File.Exists(Path.Combine(folder, "..", ShippedPpoSettings));
 
-    /// <summary>The settings of PPO that suit the policy that ships; null for another policy.</summary>
+    /// <summary>The settings that suit the policy that ships; null for another policy.</summary>
     /// <param name="model">What --model says; null: the one that ships is meant.</param>
+    /// <param name="settings">Their file: PPO's, or that of trainings that compare answers.</param>
     /// <exception cref="ConfigurationException">The file cannot be read.</exception>
-    public static SettingsLayer? ShippedSettings(string? model)
+    public static SettingsLayer? ShippedSettings(string? model, string settings = ShippedPpoSettings)
     {
-        string? file = model is null ? Shipped(ShippedPpoSettings)
-            : IsShipped(model, ShippedPolicy) ? Path.Combine(Folder(model)!, "..", ShippedPpoSettings) : null;
-        return file is null ? null : new($"models/{ShippedPpoSettings}", YamlSettingsFile.Read(file));
+        string? file = model is null ? Shipped(settings)
+            : IsShipped(model, ShippedPolicy) ? Path.Combine(Folder(model)!, "..", settings) : null;
+        return file is null ? null : new($"models/{settings}", YamlSettingsFile.Read(file));
     }
 
     /// <summary>The full path of a model's folder, links followed; null when it is none here.</summary>

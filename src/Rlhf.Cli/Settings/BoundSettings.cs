@@ -19,6 +19,9 @@ internal sealed class BoundSettings(
     /// <summary>Was the property given by a flag, a file or a preset?</summary>
     public bool IsGiven(string property) => given.Any(s => s.Key.Property.Name == property);
 
+    /// <summary>Was the property given another value than its default? A run's own settings file gives all of them.</summary>
+    public bool IsChanged(string property) => given.Keys.Any(s => s.Property.Name == property && !Equals(ValueOf(s), s.Default));
+
     /// <summary>
     /// Where the values come from that are not the defaults: from flags all that were given, from files, presets and models that ship those that
     /// no flag sets and that differ. The last source stands for all other values.
@@ -30,7 +33,7 @@ internal sealed class BoundSettings(
             bool isFlags = source.Key == FromFlags;
             string[] values = [.. settings.Where(source.Contains).Where(s => isFlags || !Equals(ValueOf(s), s.Default))
                 .Select(s => s.IsSwitch && isFlags && ValueOf(s) is true ? s.Flag
-                    : $"{(isFlags ? s.Flag : s.Key)} {SettingValue.Shorten(SettingValue.Format(ValueOf(s)))}")];
+                    : $"{(isFlags ? s.Flag : s.Key)} {SettingValue.Shorten(SettingValue.Format(ValueOf(s)).Replace(RepeatedAttribute.Separator.ToString(), $" {(isFlags ? s.Flag : "and")} ", StringComparison.Ordinal))}")];
             yield return (source.Key, values.Length == 0 ? "nothing but defaults" : string.Join(", ", values));
         }
         yield return ("default", given.Count == 0 ? "all values" : "all others");
@@ -73,7 +76,8 @@ internal sealed class BoundSettings(
                     value = later;
                 if (value is string text && pins?.GetValueOrDefault($"{setting.Flag} {text}") is { } pinned)
                     value = pinned;
-                lines.Add($"{setting.Key}: {Write(value)}");
+                lines.Add(setting.IsRepeated && value is string several
+                    ? $"{setting.Key}: [{string.Join(", ", RepeatedAttribute.Split(several).Select(Quote))}]" : $"{setting.Key}: {Write(value)}");
             }
         }
         return string.Join('\n', lines) + "\n";

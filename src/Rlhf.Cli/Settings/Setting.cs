@@ -19,6 +19,19 @@ internal sealed class BareValueAttribute(string value) : Attribute
     public string Value { get; } = value;
 }
 
+/// <summary>
+/// The flag may be given several times, and a settings file may give a list. The property holds the values in their order, one a line
+/// (<see cref="Separator"/>), of which none can hold a line break.
+/// </summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class RepeatedAttribute : Attribute
+{
+    public const char Separator = '\n';
+
+    /// <summary>The values; none where nothing is set.</summary>
+    public static string[] Split(string? value) => value?.Split(Separator, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries) ?? [];
+}
+
 /// <summary>The setting is of this call of the command alone, not of what is trained: config.yaml does not hold it.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class NotRecordedAttribute : Attribute;
@@ -42,6 +55,7 @@ internal sealed class Setting
         Key = string.Join('_', words);
         Help = property.GetCustomAttribute<DescriptionAttribute>()?.Description ?? "";
         Input = property.GetCustomAttribute<InputAttribute>();
+        IsRepeated = property.IsDefined(typeof(RepeatedAttribute));
         ValueType = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
         AllowsNone = !property.PropertyType.IsValueType || ValueType != property.PropertyType;
         if (!SettingValue.IsSupported(ValueType))
@@ -74,6 +88,9 @@ internal sealed class Setting
 
     /// <summary>The value's type, without Nullable.</summary>
     public Type ValueType { get; }
+
+    /// <summary>May it have several values? See <see cref="RepeatedAttribute"/>.</summary>
+    public bool IsRepeated { get; }
 
     /// <summary>May it be left unset?</summary>
     public bool AllowsNone { get; }

@@ -62,6 +62,7 @@ internal sealed class SettingsBinder
         foreach (var setting in Settings)
         {
             Option option = setting.IsSwitch ? new Option<bool>(setting.Flag)
+                : setting.IsRepeated ? new Option<string[]>(setting.Flag) { Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = false }
                 : setting.BareValue is null ? new Option<string>(setting.Flag) : OptionThatMayStandAlone(setting);
             option.Description = setting.Help;
             if (setting.ValueType.IsEnum)
@@ -109,6 +110,8 @@ internal sealed class SettingsBinder
             if (!byKey.TryGetValue(Setting.Normalize(entry.Key), out var setting))
                 problems.Add($"{place}: unknown setting '{SettingValue.Shorten(entry.Key)}'"
                     + Suggest(entry.Key, Settings.Select(s => s.Key)));
+            else if (entry.IsList && !setting.IsRepeated)
+                problems.Add($"{place}: '{SettingValue.Shorten(entry.Key)}' needs a single value; settings are not grouped or nested.");
             else if (entry.IsNull && !setting.AllowsNone)
                 problems.Add($"{place}: {setting.Key} has no value.");
             else if (entry.IsNull)
@@ -156,7 +159,8 @@ internal sealed class SettingsBinder
     {
         if (command.GetResult(setting.Flag) is not System.CommandLine.Parsing.OptionResult { Implicit: false } result)
             return null;
-        return result.Tokens.Count > 0 ? result.Tokens[^1].Value : setting.BareValue ?? "";
+        return setting.IsRepeated ? string.Join(RepeatedAttribute.Separator, result.Tokens.Select(t => t.Value))
+            : result.Tokens.Count > 0 ? result.Tokens[^1].Value : setting.BareValue ?? "";
     }
 
     /// <summary>

@@ -11,10 +11,14 @@ namespace Rlhf.Cli.Settings;
 /// <param name="Value">The scalar's text; empty when the file gives none.</param>
 /// <param name="IsNull">True for an unquoted nothing, ~ or null.</param>
 /// <param name="Line">Line of the key; 1 is the first.</param>
-internal sealed record FileEntry(string Key, string Value, bool IsNull, long Line);
+internal sealed record FileEntry(string Key, string Value, bool IsNull, long Line)
+{
+    /// <summary>The value is a list; see <see cref="RepeatedAttribute"/>.</summary>
+    public bool IsList { get; init; }
+}
 
 /// <summary>
-/// Reads a configuration file: one YAML mapping of names to single values. Everything else that YAML can do (nesting, lists,
+/// Reads a configuration file: one YAML mapping of names to single values or lists of them. Everything else that YAML can do (nesting,
 /// anchors, tags, several documents) is refused by line, and nothing is expanded, so a hostile file costs no more than its size.
 /// </summary>
 internal static partial class YamlSettingsFile
@@ -107,6 +111,13 @@ internal static partial class YamlSettingsFile
                 return;
             }
             parser.MoveNext();
+            if (parser.Current is SequenceStart list && IsPlain(list, path, problems) && Items(parser, path, problems) is { } items)
+            {
+                Add(new(key.Value, string.Join(RepeatedAttribute.Separator, items), IsNull: false, key.Start.Line) { IsList = true });
+                continue;
+            }
+            if (problems.Count > 0)
+                return;
             if (parser.Current is not Scalar value)
             {
                 string problem = parser.Current is AnchorAlias
@@ -130,6 +141,21 @@ internal static partial class YamlSettingsFile
             lines[Setting.Normalize(entry.Key)] = entry.Line;
             entries.Add(entry);
         }
+    }
+
+    /// <summary>The values of a list; null, with the parser at what is not one, where an item is no single value.</summary>
+    private static List<string>? Items(Parser parser, string path, List<string> problems)
+    {
+        List<string> items = [];
+        while (parser.MoveNext() && parser.Current is not SequenceEnd)
+        {
+            if (parser.Current is not Scalar item)
+                return null;
+            if (!IsPlain(item, path, problems))
+                return null;
+            items.Add(item.Value);
+        }
+        return items;
     }
 
     private static bool IsPlain(NodeEvent node, string path, List<string> problems)

@@ -97,16 +97,12 @@ public static class QueryDataset
             { Setting = nameof(options.QueryColumn), TakesLists = true },
             TableColumn.Of("tools", null, required: false, "tools") with { TakesLists = true },
         ];
-        var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength, keepsOthers: KeepsOthers(path, options.Split));
+        var rows = TableFile.Read(DataFiles.Find(path, options.Split), columns, options.MaxTextLength, OtherColumns.Readable);
         return [.. options.Take(rows).Select(row => (MessageList.Is(row.Cells[0]) ? Rendered(row, tokenizer, options.Template)
             : Cut(row.Text(0, "query", options.MaxTextLength), tokenizer, options.MaxTokens)
                 ?? throw row.Error("the query is empty; write its text or remove the row.")) with
             { Fields = Fields(row) })];
     }
-
-    /// <summary>Lines of text have no other columns; parquet columns of lists cannot be kept.</summary>
-    private static bool KeepsOthers(string path, string? split) =>
-        DataFiles.Find(path, split).All(file => DataFiles.Extension(file) is ".jsonl" or ".ndjson" or ".json" or ".csv" or ".tsv");
 
     private static Dictionary<string, object?> Fields(TableRow row) => (row.Others ?? []).GroupBy(x => x.Key).ToDictionary(x => x.Key, x => x.Last().Value switch
     {

@@ -76,7 +76,7 @@ public static partial class ReviewDataset
             .. options.ReadsLabels ? [TableColumn.Of("label", options.LabelColumn, required: false, "label", "sentiment")
                 with { Setting = nameof(options.LabelColumn) }] : (TableColumn[])[],
         ];
-        return TableFile.Read(files, columns, options.MaxTextLength, keepsColumns).Select(row => (new Review(row.Text(0, "text", options.MaxTextLength),
+        return TableFile.Read(files, columns, options.MaxTextLength, keepsColumns ? OtherColumns.All : OtherColumns.None).Select(row => (new Review(row.Text(0, "text", options.MaxTextLength),
             options.ReadsLabels ? Label(row, row.Cells[1], options.LabelNames) : null), row.Others));
     }
 

@@ -1,3 +1,4 @@
+using Rlhf.Data;
 using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Rewards;
@@ -10,12 +11,22 @@ namespace Rlhf.Evaluation;
 /// Lets policies answer the same held-out queries with the same random numbers and response lengths, and has the answers scored.
 /// </summary>
 /// <param name="tokenizer">The tokenizer of all policies.</param>
-/// <param name="queries">Token ids of the held-out queries; at least one query, none empty.</param>
+/// <param name="queries">The held-out queries, at least one.</param>
 /// <param name="reward">The reward that training raises.</param>
 /// <param name="judge">A second reward that training never sees; null for none.</param>
 public sealed class PolicyEvaluator(
-    ITokenizer tokenizer, IReadOnlyList<int[]> queries, IRewardFunction reward, IRewardFunction? judge = null)
+    ITokenizer tokenizer, IReadOnlyList<Query> queries, IRewardFunction reward, IRewardFunction? judge = null)
 {
+    /// <summary>An evaluator on queries of which only the tokens are known.</summary>
+    /// <param name="tokenizer">The tokenizer of all policies.</param>
+    /// <param name="queries">Token ids of the held-out queries; at least one query, none empty.</param>
+    /// <param name="reward">The reward that training raises.</param>
+    /// <param name="judge">A second reward that training never sees; null for none.</param>
+    public PolicyEvaluator(ITokenizer tokenizer, IReadOnlyList<int[]> queries, IRewardFunction reward, IRewardFunction? judge = null)
+        : this(tokenizer, [.. queries.Select(ids => new Query(ids, tokenizer.Decode(ids, skipSpecialTokens: true)))], reward, judge)
+    {
+    }
+
     /// <summary>How responses are sampled.</summary>
     public GenerationConfig Generation { get; init; } = new();
 
@@ -37,13 +48,16 @@ public sealed class PolicyEvaluator(
         if (queries.Count == 0)
             throw new ArgumentException("There is no held-out query; evaluation needs at least one.");
         var generated = new TextGenerator(policy).Generate(
-            queries, Generation, ResponseLengths, new RandomStream(Seed, "evaluation/responses"), cancellation: cancellation);
+            [.. queries.Select(q => q.TokenIds)], Generation, ResponseLengths, new RandomStream(Seed, "evaluation/responses"), cancellation: cancellation);
         var responses = generated.Responses;
-        var texts = queries.Select((query, i) => (int[])[.. query, .. responses[i]]).ToArray();
+        var texts = queries.Select((query, i) => (int[])[.. query.TokenIds, .. responses[i]]).ToArray();
         var refLogprobs = ReferenceEquals(policy, reference) ? generated.Logprobs
-            : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.Length)], cancellation);
-        var completions = queries.Select((query, i) => new Completion(
-            tokenizer.Decode(query, skipSpecialTokens: true), tokenizer.TextOfContinuation(responses[i]))).ToArray();
+            : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.TokenIds.Length)], cancellation);
+        var completions = queries.Select((query, i) => new Completion(query.Text, tokenizer.TextOfContinuation(responses[i]))
+        {
+            Fields = query.Fields,
+            Messages = query.Messages,
+        }).ToArray();
         return new(completions, responses, reward.ScoreChecked(completions, cancellation), judge?.ScoreChecked(completions, cancellation),
             generated.Logprobs, refLogprobs);
     }

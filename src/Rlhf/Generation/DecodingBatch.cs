@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Rlhf.Models;
 using static TorchSharp.torch;
 
@@ -54,10 +55,39 @@ internal sealed class DecodingBatch : IDisposable
     {
         if (isPrefilled)
             return model.Decode(tensor(active.Select(r => (long)r.LastToken).ToArray(), int64, model.Device), cache);
-        using var prompts = PackedBatch.FromRows(active.Select(r => r.Query).ToArray(), model.Device);
-        var hidden = model.Prefill(prompts, cache);
         isPrefilled = true;
-        return hidden.index_select(0, tensor(prompts.Offsets.Skip(1).Select(end => end - 1L).ToArray(), int64, model.Device));
+        var (distinct, rows) = Distinct(active);
+        using var prompts = PackedBatch.FromRows(distinct, model.Device);
+        Tensor hidden;
+        if (distinct.Length == active.Count)
+            hidden = model.Prefill(prompts, cache);
+        else
+        {
+            // Rows that answer the same prompt, such as a group's, read it once and take its keys and values over.
+            using var shared = model.CreateCache(distinct.Length, cache.MaxLength);
+            hidden = model.Prefill(prompts, shared);
+            cache.CopyRows(shared, rows);
+        }
+        return hidden.index_select(0, tensor([.. rows.Select(row => prompts.Offsets[row + 1] - 1L)], int64, model.Device));
+    }
+
+    /// <summary>The different prompts in the order of their first rows, and which of them each row has.</summary>
+    private static (int[][] Prompts, int[] Rows) Distinct(List<ResponseRow> rows)
+    {
+        List<int[]> prompts = [];
+        var known = new Dictionary<string, int>();
+        var of = new int[rows.Count];
+        for (int b = 0; b < of.Length; b++)
+        {
+            // The ids' bytes as a text: its hash and comparison are those of their content.
+            string key = new(MemoryMarshal.Cast<int, char>(rows[b].Query));
+            if (!known.TryGetValue(key, out of[b]))
+            {
+                known.Add(key, of[b] = prompts.Count);
+                prompts.Add(rows[b].Query);
+            }
+        }
+        return ([.. prompts], of);
     }
 
     private void AppendTokens(Tensor hidden)

@@ -52,6 +52,24 @@ public sealed class KeyValueCache : IDisposable
         Lengths[row] = Lengths[last];
     }
 
+    /// <summary>Makes the active rows copies of another cache's: row b of its row rows[b].</summary>
+    /// <param name="from">A cache of as many layers and the same width, whose tokens fit.</param>
+    /// <param name="rows">A row of it for each active row.</param>
+    public void CopyRows(KeyValueCache from, IReadOnlyList<int> rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(rows.Count, ActiveRows, nameof(rows));
+        int longest = rows.Max(r => from.Lengths[r]);
+        using var noGrad = no_grad();
+        foreach (var (to, source) in Keys.Concat(Values).Zip(from.Keys.Concat(from.Values)))
+        {
+            using var scope = NewDisposeScope();
+            var index = tensor([.. rows.Select(r => (long)r)], int64, source.device);
+            to.narrow(0, 0, rows.Count).narrow(1, 0, longest).copy_(source.narrow(1, 0, longest).index_select(0, index));
+        }
+        for (int b = 0; b < rows.Count; b++)
+            Lengths[b] = from.Lengths[rows[b]];
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -8,7 +8,8 @@ namespace Rlhf.Rewards;
 
 /// <summary>
 /// Scores that a web service gives. It is sent <c>{"queries":[…],"responses":[…],"texts":[…]}</c> by POST and answers
-/// <c>{"scores":[…]}</c>, one finite number per text. Where the data has further columns, <c>"fields":[{…},…]</c> is sent, too.
+/// <c>{"scores":[…]}</c>, one finite number per text. Where the data has further columns or messages, <c>"fields":[{…},…]</c> and
+/// <c>"messages":[[{…},…],…]</c> are sent, too.
 /// </summary>
 public sealed class HttpReward : IRewardFunction
 {
@@ -79,6 +80,8 @@ public sealed class HttpReward : IRewardFunction
         };
         if (completions.Any(c => c.Fields.Count > 0))
             request["fields"] = completions.Select(c => c.Fields);
+        if (completions.Any(c => c.Messages is not null))
+            request["messages"] = completions.Select(CompletionJson.Messages);
         var body = JsonSerializer.SerializeToUtf8Bytes(request);
         int limit = checked(BaseAnswerBytes + AnswerBytesPerScore * completions.Count);
         for (int attempt = 1; ; attempt++)

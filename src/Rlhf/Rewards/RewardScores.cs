@@ -13,14 +13,27 @@ public static class RewardScores
     /// <exception cref="RewardException">A score could not be had.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public static IReadOnlyList<float> Score(
+        this IRewardFunction reward, IReadOnlyList<Completion> completions, CancellationToken cancellation = default) =>
+        Wait(() => reward.ScoreAsync(completions, cancellation));
+
+    /// <summary>As <see cref="Score"/>, with the parts of a weighted sum; any other reward is its only part.</summary>
+    public static WeightedScores ScoreComponents(
         this IRewardFunction reward, IReadOnlyList<Completion> completions, CancellationToken cancellation = default)
+    {
+        if (reward is WeightedReward weighted)
+            return Wait(() => weighted.ScoreComponentsAsync(completions, cancellation));
+        var scores = reward.Score(completions, cancellation);
+        return new(scores, [new(reward.Name, 1, scores)]);
+    }
+
+    private static T Wait<T>(Func<ValueTask<T>> ask)
     {
         // Without the caller's context, what the reward awaits cannot need the thread that waits here.
         var context = SynchronizationContext.Current;
         SynchronizationContext.SetSynchronizationContext(null);
         try
         {
-            var scores = reward.ScoreAsync(completions, cancellation);
+            var scores = ask();
             return scores.IsCompleted ? scores.GetAwaiter().GetResult() : scores.AsTask().GetAwaiter().GetResult();
         }
         finally

@@ -7,8 +7,8 @@ public sealed record WeightedComponent(IRewardFunction Reward, double Weight);
 
 /// <summary>A weighted sum and what it is made of.</summary>
 /// <param name="Total">The sums, one per completion.</param>
-/// <param name="Components">Each part's own scores before weighting, by the reward's name.</param>
-public sealed record WeightedScores(IReadOnlyList<float> Total, IReadOnlyDictionary<string, IReadOnlyList<float>> Components);
+/// <param name="Components">Each part's own scores before weighting, in the parts' order.</param>
+public sealed record WeightedScores(IReadOnlyList<float> Total, IReadOnlyList<ScoreComponent> Components);
 
 /// <summary>The weighted sum of several rewards, which it owns.</summary>
 public sealed class WeightedReward : IRewardFunction
@@ -45,7 +45,7 @@ public sealed class WeightedReward : IRewardFunction
         IReadOnlyList<Completion> completions, CancellationToken cancellation = default)
     {
         if (completions.Count == 0)
-            return new([], components.ToDictionary(c => c.Reward.Name, _ => (IReadOnlyList<float>)[]));
+            return new([], [.. components.Select(c => new ScoreComponent(c.Reward.Name, c.Weight, []))]);
         // All are asked before the first is waited for: models compute while services answer, and all on the calling thread.
         var pending = components.Select(c => c.Reward.ScoreAsync(completions, cancellation).AsTask()).ToArray();
         var parts = await Task.WhenAll(pending).ConfigureAwait(false);
@@ -54,7 +54,7 @@ public sealed class WeightedReward : IRewardFunction
         var total = Enumerable.Range(0, completions.Count)
             .Select(i => (float)components.Select((c, k) => c.Weight * parts[k][i]).Sum()).ToArray();
         return new WeightedScores(RewardChecks.Check(Name, completions, total),
-            components.Select((c, k) => (c.Reward.Name, Scores: parts[k])).ToDictionary(p => p.Name, p => p.Scores));
+            [.. components.Select((c, k) => new ScoreComponent(c.Reward.Name, c.Weight, parts[k]))]);
     }
 
     /// <summary>Disposes the components' rewards.</summary>

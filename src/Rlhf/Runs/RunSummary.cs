@@ -73,6 +73,14 @@ public sealed record RunSummary(
     [JsonPropertyName("judge_after"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public double? JudgeAfter { get; init; }
 
+    /// <summary>Answers to each held-out query of which the policy before training had the best kept; null where that was not measured.</summary>
+    [JsonPropertyName("best_of_answers"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public int? BestOfAnswers { get; init; }
+
+    /// <summary>Rewards of those best answers: what needs no training.</summary>
+    [JsonPropertyName("best_of_reward"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public RewardSummary? BestOfReward { get; init; }
+
     /// <summary>Sums up a run.</summary>
     /// <param name="comparison">The evaluation before and after; null when the run was stopped before it.</param>
     /// <param name="steps">PPO steps.</param>

@@ -8,7 +8,7 @@ public static class TrainingKinds
     private static readonly Lock Gate = new();
 
     /// <summary>Those of this library, in the order in which they are usually run.</summary>
-    internal static IReadOnlyList<TrainingKind> Own { get; } = [SftKind.Instance, RewardKind.Instance, PpoKind.Instance];
+    internal static IReadOnlyList<TrainingKind> Own { get; } = [SftKind.Instance, RewardKind.Instance, PpoKind.Instance, GroupKinds.Grpo, GroupKinds.Rloo];
 
     private static IReadOnlyList<TrainingKind> all = Own;
 

@@ -54,6 +54,8 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
     [InlineData("ppo", "kl-explosion@9", "--kl-action", "stop")]
     [InlineData("ppo", "nan-loss@9", "--non-finite-action", "stop")]
     [InlineData("ppo", "nan-reward@9", "--non-finite-reward-action", "stop")]
+    [InlineData("grpo", "nan-loss@9", "--non-finite-action", "stop")]
+    [InlineData("rloo", "kl-explosion@9", "--kl-action", "stop")]
     public void TheLastWholeStepBeforeADivergenceIsSavedAndGoesOnBitForBit(string verb, string fault, string setting, string value)
     {
         string whole = $"{verb}-{fault}-whole", failed = $"{verb}-{fault}-failed";
@@ -75,6 +77,7 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
     [Theory]
     [InlineData("ppo", "kl-explosion@4", "--kl-action", "stop")]
     [InlineData("ppo", "negative-kl@4", "--negative-kl-action", "stop")]
+    [InlineData("grpo", "kl-explosion@4", "--kl-action", "stop")]
     [InlineData("sft", "nan-gradient@4", "--max-bad-steps", "0")]
     [InlineData("reward", "nan-gradient@4", "--max-bad-steps", "0")]
     public void WhatTheAdviceNamesMayChangeWhenTheRunGoesOn(string verb, string fault, string setting, string value)
@@ -94,11 +97,13 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
             ["--top-k"] = "5",
             ["--top-p"] = "0.9",
             ["--temperature"] = "0.9",
+            ["--num-iterations"] = "1",
+            ["--beta"] = "0.1",
         };
         string advice = stopped.Error[stopped.Error.IndexOf("diverged at", StringComparison.Ordinal)..];
         string[] named = [.. Regex.Matches(advice, "--[a-z-]+").Select(m => m.Value).Distinct()
             .Where(flag => flag != "--kl-limit"), .. fault.StartsWith("negative", StringComparison.Ordinal)
-                ? (string[])["--top-k", "--top-p", "--temperature"] : [], .. verb == "ppo" ? [] : (string[])["--warmup-ratio"]];
+                ? (string[])["--top-k", "--top-p", "--temperature"] : [], .. verb is "ppo" or "grpo" ? [] : (string[])["--warmup-ratio"]];
         Assert.NotEmpty(named);
         var resumed = toys.Succeed([verb, "--resume", run, .. named.SelectMany(flag => (string[])[flag, others[flag]])]);
         foreach (string flag in named)

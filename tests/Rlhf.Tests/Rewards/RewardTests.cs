@@ -143,8 +143,9 @@ public class RewardTests
 
         var scores = await reward.ScoreComponentsAsync(Samples);
         Assert.Equal([3.5f, 0, -0.5f], scores.Total);
-        Assert.Equal([2, 1, 0], scores.Components["query"]);
-        Assert.Equal([1, 4, 1], scores.Components["response"]);
+        Assert.Equal(["query", "response"], scores.Components.Select(c => c.Name));
+        Assert.Equal([2, 1, 0], scores.Components[0].Scores);
+        Assert.Equal([1, 4, 1], scores.Components[1].Scores);
         Assert.Equal(scores.Total, reward.Score(Samples));
     }
 

@@ -5,6 +5,19 @@ using Rlhf.Runtime.Files;
 
 namespace Rlhf.Data.Files;
 
+/// <summary>Which columns beside the wanted ones rows carry.</summary>
+internal enum OtherColumns
+{
+    /// <summary>None.</summary>
+    None,
+
+    /// <summary>All; one that cannot be kept is an error.</summary>
+    All,
+
+    /// <summary>Those that can be read.</summary>
+    Readable,
+}
+
 /// <summary>Reads the wanted columns of a table file, whatever its form; the form follows from the file's extension.</summary>
 internal static class TableFile
 {
@@ -15,44 +28,44 @@ internal static class TableFile
     /// <param name="files">The files.</param>
     /// <param name="columns">The wanted columns.</param>
     /// <param name="maxTextLength">Longest text accepted.</param>
-    /// <param name="keepsOthers">Whether rows also carry the columns beside the wanted ones.</param>
+    /// <param name="kept">Which of the columns beside the wanted ones rows also carry.</param>
     public static IEnumerable<TableRow> Read(
-        IEnumerable<string> files, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers = false) =>
-        files.SelectMany(file => Read(file, columns, maxTextLength, keepsOthers));
+        IEnumerable<string> files, IReadOnlyList<TableColumn> columns, int maxTextLength, OtherColumns kept = OtherColumns.None) =>
+        files.SelectMany(file => Read(file, columns, maxTextLength, kept));
 
     /// <summary>Rows of one file.</summary>
     /// <exception cref="ArgumentException">The extension is of no known form, or plain text was to have several
     /// columns.</exception>
     /// <exception cref="InvalidDataException">Content that cannot be used.</exception>
     public static IEnumerable<TableRow> Read(
-        string file, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers = false)
+        string file, IReadOnlyList<TableColumn> columns, int maxTextLength, OtherColumns kept = OtherColumns.None)
     {
         if (Directory.Exists(file))
             throw new ArgumentException($"{file} is a folder, and one file is read here; name a file in it.");
         using var stream = RegularFile.Open(file);
-        foreach (var row in Read(stream, file, columns, maxTextLength, keepsOthers))
+        foreach (var row in Read(stream, file, columns, maxTextLength, kept))
             yield return row;
     }
 
     /// <summary>The same from a stream that can seek; the name tells the form, and is for messages.</summary>
     public static IEnumerable<TableRow> Read(
-        Stream stream, string file, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers = false)
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, int maxTextLength, OtherColumns kept = OtherColumns.None)
     {
         GitLfsPointer.Refuse(stream, file, "the data");
         string extension = DataFiles.Extension(file);
         return extension.EndsWith(".gz", StringComparison.Ordinal) && extension != ".parquet.gz"
-            ? Read(new GzipFile(stream, file), extension[..^3], file, columns, maxTextLength, keepsOthers)
-            : Read(stream, extension, file, columns, maxTextLength, keepsOthers);
+            ? Read(new GzipFile(stream, file), extension[..^3], file, columns, maxTextLength, kept)
+            : Read(stream, extension, file, columns, maxTextLength, kept);
     }
 
     private static IEnumerable<TableRow> Read(
-        Stream stream, string extension, string file, IReadOnlyList<TableColumn> columns, int maxTextLength, bool keepsOthers) =>
+        Stream stream, string extension, string file, IReadOnlyList<TableColumn> columns, int maxTextLength, OtherColumns kept) =>
         extension switch
         {
-            ".parquet" => ParquetTable.Read(stream, file, columns, keepsOthers),
-            ".csv" => CsvTable.Read(stream, file, columns, ',', maxTextLength, keepsOthers),
-            ".tsv" => CsvTable.Read(stream, file, columns, '\t', maxTextLength, keepsOthers),
-            ".jsonl" or ".ndjson" or ".json" => JsonLines(stream, file, columns, keepsOthers),
+            ".parquet" => ParquetTable.Read(stream, file, columns, kept),
+            ".csv" => CsvTable.Read(stream, file, columns, ',', maxTextLength, kept != OtherColumns.None),
+            ".tsv" => CsvTable.Read(stream, file, columns, '\t', maxTextLength, kept != OtherColumns.None),
+            ".jsonl" or ".ndjson" or ".json" => JsonLines(stream, file, columns, kept),
             ".txt" => PlainText(stream, file, columns, maxTextLength),
             _ => throw new ArgumentException(
                 $"{file} is of no known form; .parquet, .csv, .tsv, .jsonl and .txt are read (all but .parquet also as .gz), and aclImdb "
@@ -72,11 +85,11 @@ internal static class TableFile
     }
 
     private static IEnumerable<TableRow> JsonLines(
-        Stream stream, string file, IReadOnlyList<TableColumn> columns, bool keepsOthers)
+        Stream stream, string file, IReadOnlyList<TableColumn> columns, OtherColumns kept)
     {
         foreach (var (number, line) in BoundedLines.Read(stream, file, MaxJsonLine))
             if (!string.IsNullOrWhiteSpace(line))
-                yield return JsonRow(new TableRow(new object?[columns.Count], file, "line", number), line, columns, keepsOthers);
+                yield return JsonRow(new TableRow(new object?[columns.Count], file, "line", number), line, columns, kept);
     }
 
     private static JsonDocument Parse(string line)
@@ -91,7 +104,7 @@ internal static class TableFile
         }
     }
 
-    private static TableRow JsonRow(TableRow row, string line, IReadOnlyList<TableColumn> columns, bool keepsOthers)
+    private static TableRow JsonRow(TableRow row, string line, IReadOnlyList<TableColumn> columns, OtherColumns kept)
     {
         try
         {
@@ -105,7 +118,7 @@ internal static class TableFile
                 if (columns[i].FindIn($"{row.File}, line {row.Number}", names) is { } name && wanted.Add(name))
                     row.Cells[i] = record.GetProperty(name) is { ValueKind: JsonValueKind.Array or JsonValueKind.Object } list && columns[i].TakesLists
                         ? Decoded(list) : JsonCell(row, name, record.GetProperty(name));
-            return keepsOthers ? row with
+            return kept != OtherColumns.None ? row with
             {
                 Others = [.. names.Distinct().Where(name => !wanted.Contains(name))
                 .Select(name => KeyValuePair.Create(name, Kept(record.GetProperty(name))))]

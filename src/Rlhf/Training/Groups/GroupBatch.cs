@@ -66,4 +66,5 @@ internal sealed record MiniBatchLoss(Tensor Loss, IReadOnlyDictionary<string, Te
 /// <summary>Numbers [R] that a step begins with.</summary>
 /// <param name="Logprobs">Logprobs under the policy that answered.</param>
 /// <param name="RefLogprobs">Logprobs under the reference; null without one.</param>
-internal sealed record AnswerLogprobs(float[] Logprobs, float[]? RefLogprobs);
+/// <param name="Kls">Divergence of each token from the reference, logprob - ref logprob; empty without one.</param>
+internal sealed record AnswerLogprobs(float[] Logprobs, float[]? RefLogprobs, float[] Kls);

@@ -47,7 +47,7 @@ public abstract record GroupConfig
     /// <summary>
     /// Minibatches whose gradients are added before an optimizer step. Null, the default, takes all of the batch: one update per pass over it.
     /// </summary>
-    [Description("Minibatches per optimizer step; unset: all of the step's, so that a pass over its answers makes one update.")]
+    [Description("Minibatches per optimizer step; default: all of the step's, so that a pass over its answers makes one update.")]
     public int? GradientAccumulationSteps { get; init; }
 
     /// <summary>Passes over the answers of one step (μ); 1 by default. From the second on, the ratio to the policy that answered is clipped.</summary>
@@ -57,6 +57,7 @@ public abstract record GroupConfig
 
     /// <summary>Weight β of the divergence from the reference; with 0 there is no reference.</summary>
     [Description("Weight of the KL from the reference; 0: none, and no reference is kept.")]
+    [MayChange]
     public double Beta { get; init; }
 
     /// <summary>ε: the ratio of new to old probability is clipped below 1 - ε; 0.2 by default.</summary>
@@ -65,7 +66,7 @@ public abstract record GroupConfig
     public double Epsilon { get; init; } = 0.2;
 
     /// <summary>The ratio is clipped above 1 + this; null, the default, takes <see cref="Epsilon"/>. DAPO's clip-higher: 0.28.</summary>
-    [Description("The ratio is clipped above 1 plus this; unset: the same as below (clip-higher of DAPO: 0.28).")]
+    [Description("The ratio is clipped above 1 plus this; default: the same as below (clip-higher of DAPO: 0.28).")]
     [MayChange]
     public double? EpsilonHigh { get; init; }
 
@@ -86,7 +87,7 @@ public abstract record GroupConfig
     public bool MaskTruncatedCompletions { get; init; }
 
     /// <summary>Largest gradient norm, 1 by default; null leaves gradients as they are.</summary>
-    [Description("Largest gradient norm; unset: no clipping.")]
+    [Description("Largest gradient norm; default: no clipping.")]
     [MayChange]
     public double? MaxGradNorm { get; init; } = 1.0;
 

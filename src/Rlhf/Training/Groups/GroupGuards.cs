@@ -21,7 +21,7 @@ internal sealed class GroupGuards(GroupConfig config) : PolicyGuards("guard/", c
         double kl = 0, entropy = 0, tokens = 0;
         for (int i = 0; i < rows.TokenCount; i++)
         {
-            kl += numbers.RefLogprobs is { } reference ? (numbers.Logprobs[i] - reference[i]) * rows.Mask[i] : 0;
+            kl += numbers.Kls.Length > 0 ? (double)numbers.Kls[i] * rows.Mask[i] : 0;
             entropy -= (double)numbers.Logprobs[i] * rows.Mask[i];
             tokens += rows.Mask[i];
         }

@@ -38,7 +38,7 @@ internal static class GroupSummary
             QueryLengths = PerRow(b => rows.QueryLength(b)),
             ResponseLengths = lengths,
             Logprobs = PerRow(b => Sum(b, i => before.Logprobs[i])),
-            Kls = before.RefLogprobs is { } reference ? PerRow(b => Sum(b, i => before.Logprobs[i] - reference[i])) : null,
+            Kls = before.Kls.Length > 0 ? PerRow(b => Sum(b, i => before.Kls[i])) : null,
             GroupsWithoutSignal = scores.Chunk(rollout.GroupSize).Average(g => GroupMath.AreEqual(g) ? 1.0 : 0.0),
             MiniBatches = updates,
             LearningRate = learningRate,

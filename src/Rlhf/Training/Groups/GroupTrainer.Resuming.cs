@@ -32,7 +32,7 @@ public abstract partial class GroupTrainer
     /// <inheritdoc/>
     public IReadOnlyList<StateFile> Files =>
     [
-        new(StateFile.Model, Policy.Parameters.Select(p => KeyValuePair.Create(p.Key, (Tensor)p.Value))),
+        new(Policy.TrainedFile, Policy.TrainedParameters.Select(p => KeyValuePair.Create(p.Key, (Tensor)p.Value))),
         new(StateFile.Optimizer, optimizer.State),
     ];
 
@@ -54,7 +54,7 @@ public abstract partial class GroupTrainer
     /// <inheritdoc/>
     public bool IsUsable()
     {
-        if (!Policy.Parameters.AreFinite())
+        if (!Policy.TrainedParameters.AreFinite())
             return false;
         if (lastRows.Length == 0)
             return true;

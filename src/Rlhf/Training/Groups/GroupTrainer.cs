@@ -32,8 +32,8 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
         if (config.Beta == 0 && reference is not null)
             throw new ArgumentException("With Beta 0 there is no KL penalty, and a reference has no use; leave it out or set Beta.", nameof(reference));
         (Policy, Options) = (policy, config);
-        Reference = config.Beta == 0 ? null : reference ?? Reference.CopyOf(policy);
-        optimizer = new Adam(policy.Parameters, config.WeightDecay);
+        Reference = config.Beta == 0 ? null : reference ?? Reference.Of(policy);
+        optimizer = new Adam(policy.TrainedParameters, config.WeightDecay);
         head = policy.Head.AtTemperature(config.Temperature);
         Guards = new GroupGuards(config);
         LearningRateFactor = step =>
@@ -88,7 +88,7 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
 
         // 2. Logprobs of the policy that answered, and of the reference.
         var before = ForwardPasses(rows, rollout, cancellation);
-        Hooks.BeforeUpdates(StepCount + 1, before.Logprobs, before.RefLogprobs ?? []);
+        Hooks.BeforeUpdates(StepCount + 1, before.Logprobs, before.Kls);
         bool trains = Guards.CheckBeforeUpdates(rows, before, scores);
         watch.Done("forward_pass");
 
@@ -140,7 +140,8 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
     private AnswerLogprobs ForwardPasses(StepRows rows, Rollout rollout, CancellationToken cancellation)
     {
         using var noGrad = no_grad();
-        var before = new AnswerLogprobs(new float[rows.TokenCount], Reference is null ? null : new float[rows.TokenCount]);
+        var before = Reference is null ? new AnswerLogprobs(new float[rows.TokenCount], null, [])
+            : new(new float[rows.TokenCount], new float[rows.TokenCount], new float[rows.TokenCount]);
         for (int b = 0; b < rows.Count && rollout.Logprobs is { } known; b++)
             known[b].CopyTo(before.Logprobs, rows.Offsets[b]);
         if (rollout.Logprobs is not null && Reference is null)
@@ -156,6 +157,8 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
                 selected.Scatter(reference.Head.AtTemperature(Options.Temperature)
                     .Logprobs(selected.ResponseHidden(reference.Forward(selected.Batch)), selected.Targets), before.RefLogprobs!);
         }
+        for (int i = 0; i < before.Kls.Length; i++)
+            before.Kls[i] = before.Logprobs[i] - before.RefLogprobs![i];
         return before;
     }
 

@@ -81,7 +81,7 @@ public sealed record GrpoConfig : GroupConfig
     public RewardAggregation MultiObjectiveAggregation { get; init; }
 
     /// <summary>Two-sided clipping: the ratio itself counts for at most this; above 1 + ε. Null, the default: no bound.</summary>
-    [Description("Two-sided clipping: largest ratio that counts for answers that are worse than others; unset: none.")]
+    [Description("Two-sided clipping: largest ratio that counts for answers that are worse than others; default: none.")]
     [MayChange]
     public double? Delta { get; init; }
 

@@ -18,7 +18,7 @@ public sealed class GrpoTrainer : GroupTrainer
     /// <param name="policy">The policy; trained in place.</param>
     /// <param name="config">The settings.</param>
     /// <param name="reference">What the policy is held near to, freed with the trainer if it is a copy; null makes a frozen copy of the policy
-    /// as it is now where <see cref="GroupConfig.Beta"/> is above 0.</param>
+    /// as it is now, or takes the policy with its adapter off where it has one, if <see cref="GroupConfig.Beta"/> is above 0.</param>
     /// <param name="totalSteps">Steps of the run, for schedules that end; required unless the schedule is constant.</param>
     /// <exception cref="Runtime.ConfigurationException">A setting cannot be used.</exception>
     /// <exception cref="ArgumentException">The schedule needs <paramref name="totalSteps"/>, a reference is given with Beta 0, or all

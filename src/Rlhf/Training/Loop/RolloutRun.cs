@@ -18,6 +18,9 @@ namespace Rlhf.Training.Loop;
 /// </remarks>
 public sealed class RolloutRun
 {
+    /// <summary>Turns the run's seed into another one, for the order of queries that replace others.</summary>
+    private const long ReplacementSeed = 0x5eed;
+
     private readonly IPolicyTrainer trainer;
     private readonly TextGenerator generator;
     private readonly ITokenizer tokenizer;
@@ -25,7 +28,7 @@ public sealed class RolloutRun
     private readonly IReadOnlyList<Query> queries;
     private readonly RolloutPlan plan;
     private readonly GenerationConfig sampling;
-    private readonly ShuffledBatches batches;
+    private readonly ShuffledBatches batches, replacements;
     private readonly RandomStream lengthStream, samplingStream;
 
     /// <summary>Prepares a run; what it is given stays the caller's.</summary>
@@ -58,6 +61,7 @@ public sealed class RolloutRun
                 $"{trainer.Policy.MaxPositions}; shorten one of them.",
                 nameof(queries));
         batches = new ShuffledBatches(queries.Count, queriesPerStep, trainer.Seed);
+        replacements = new ShuffledBatches(queries.Count, queriesPerStep, trainer.Seed ^ ReplacementSeed);
         lengthStream = new RandomStream(trainer.Seed, trainer.Name + "/response-length");
         samplingStream = new RandomStream(trainer.Seed, trainer.Name + "/sampling");
     }
@@ -99,25 +103,27 @@ public sealed class RolloutRun
 
     private RolloutProgress Step(long step, long totalSteps, Stopwatch clock, CancellationToken cancellation)
     {
-        // 1. Queries: the step's batch, each as often as it is to be answered.
+        // 1. Queries: the step's batch.
         var started = clock.Elapsed;
-        Query[] batch = [.. batches.BatchAt(step - 1).SelectMany(i => Enumerable.Repeat(queries[i], plan.AnswersPerQuery))];
-        int[][] queryIds = [.. batch.Select(q => q.TokenIds)];
+        var times = new StepTimes(clock);
+        int[] chosen = batches.BatchAt(step - 1);
 
-        // 2. Responses of the policy as it is now.
-        var lengths = plan.Lengths?.Sample(lengthStream.Fork(step), batch.Length);
-        var generated = Generate(queryIds, lengths, step, cancellation);
-        var generationTime = clock.Elapsed;
+        // 2. Responses of the policy as it is now, and their scores.
+        var answers = new Answers(chosen.Length, plan.AnswersPerQuery);
+        Answer(answers, [.. answers.Groups], chosen, step, 0, times, cancellation);
 
-        // 3. Scores of query and response.
-        Completion[] completions = [.. batch.Zip(generated.Responses,
-            (q, r) => new Completion(q.Text, tokenizer.TextOfContinuation(r)) { Fields = q.Fields, Messages = q.Messages })];
-        var scores = RewardChecks.Check(reward.Name, completions, Hooks.Scores(step, reward.Score(completions, cancellation)),
-            trainer.RequiresFiniteScores);
-        var rewardTime = clock.Elapsed;
+        // 3. Groups from which nothing can be learned make room for answers to other queries.
+        int resampled = 0;
+        for (int round = 1; round <= plan.ResampleRounds && answers.WithoutSignal is { Length: > 0 } dull; round++)
+        {
+            resampled += dull.Length;
+            Answer(answers, dull, [.. replacements.BatchAt((step - 1) * plan.ResampleRounds + round - 1).Take(dull.Length)], step, round, times, cancellation);
+        }
+        var completions = answers.Completions;
+        var scores = answers.Scores;
 
         // 4. The update.
-        var statistics = trainer.Step(generated.ToRollout(queryIds) with { GroupSize = plan.AnswersPerQuery }, scores, cancellation);
+        var statistics = trainer.Step(answers.ToRollout(), scores, cancellation);
         if (statistics.LargestRatioRow is { } row)
             statistics = statistics with
             {
@@ -128,10 +134,12 @@ public sealed class RolloutRun
         // 5. The report.
         var metrics = new Dictionary<string, double>(statistics.Scalars())
         {
-            ["time/generation"] = (generationTime - started).TotalSeconds,
-            ["time/reward"] = (rewardTime - generationTime).TotalSeconds,
+            ["time/generation"] = times.Generation.TotalSeconds,
+            ["time/reward"] = times.Reward.TotalSeconds,
             ["time/step"] = (clock.Elapsed - started).TotalSeconds,
         };
+        if (plan.ResampleRounds > 0)
+            metrics["resampled_groups"] = resampled;
         return new RolloutProgress
         {
             Step = step,
@@ -145,11 +153,34 @@ public sealed class RolloutRun
         };
     }
 
-    private GenerationResult Generate(int[][] queryIds, int[]? lengths, long step, CancellationToken cancellation)
+    /// <summary>Answers queries, each as often as the plan says, and has the answers scored.</summary>
+    /// <param name="answers">Takes them.</param>
+    /// <param name="groups">Where they belong.</param>
+    /// <param name="chosen">Numbers of the queries, one for each of the groups.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="round">0 for a step's own queries, then the number of the round that replaces some.</param>
+    /// <param name="times">Takes the time.</param>
+    /// <param name="cancellation">Stops.</param>
+    private void Answer(Answers answers, int[] groups, int[] chosen, long step, int round, StepTimes times, CancellationToken cancellation)
+    {
+        times.Begin();
+        Query[] batch = [.. chosen.SelectMany(i => Enumerable.Repeat(queries[i], plan.AnswersPerQuery))];
+        var lengths = plan.Lengths?.Sample(round == 0 ? lengthStream.Fork(step) : lengthStream.Fork(step).Fork(round), batch.Length);
+        var generated = Generate([.. batch.Select(q => q.TokenIds)], lengths, step, (long)round * trainer.BatchSize, cancellation);
+        times.Generated();
+        Completion[] completions = [.. batch.Zip(generated.Responses,
+            (q, r) => new Completion(q.Text, tokenizer.TextOfContinuation(r)) { Fields = q.Fields, Messages = q.Messages })];
+        var scored = reward.ScoreComponents(completions, cancellation);
+        var scores = RewardChecks.Check(reward.Name, completions, Hooks.Scores(step, scored.Total), trainer.RequiresFiniteScores);
+        times.Scored();
+        answers.Put(groups, batch, generated, completions, scored with { Total = scores });
+    }
+
+    private GenerationResult Generate(int[][] queryIds, int[]? lengths, long step, long firstRow, CancellationToken cancellation)
     {
         try
         {
-            return generator.Generate(queryIds, sampling, lengths, samplingStream.Fork(step), cancellation: cancellation);
+            return generator.Generate(queryIds, sampling, lengths, samplingStream.Fork(step), firstRow, cancellation: cancellation);
         }
         catch (NonFiniteLogitsException error)
         {

@@ -14,7 +14,7 @@ public sealed record RlooConfig : GroupConfig
     public bool NormalizeAdvantages { get; init; }
 
     /// <summary>Clip rewards to ± this before the KL penalty is taken off; null, the default, does not.</summary>
-    [Description("Clip rewards to plus/minus this; unset: no clipping.")]
+    [Description("Clip rewards to plus/minus this; default: no clipping.")]
     public double? RewardClip { get; init; }
 
     /// <inheritdoc/>

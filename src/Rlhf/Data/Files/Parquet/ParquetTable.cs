@@ -15,7 +15,7 @@ internal static class ParquetTable
     private const long MaxGroupBytes = int.MaxValue;
     private const int RowBytes = 32; // of one column: the value, that it is there, and what is made of it
 
-    public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns, bool keepsOthers = false)
+    public static IEnumerable<TableRow> Read(Stream stream, string file, IReadOnlyList<TableColumn> columns, OtherColumns kept = OtherColumns.None)
     {
         var bounded = new CheckedStream(stream);
         var allowance = new ParquetAllowance(stream.Length);
@@ -27,7 +27,7 @@ internal static class ParquetTable
         try
         {
             var fields = Guard(file, () => Task.FromResult(columns.Select(c => Field(file, reader.Schema, c)).ToArray()));
-            var others = keepsOthers ? Guard(file, () => Task.FromResult(Others(file, reader.Schema, fields))) : [];
+            var others = Guard(file, () => Task.FromResult(Others(file, reader.Schema, fields, kept)));
             fields = [.. fields, .. others];
             long number = 0;
             for (int group = 0; group < reader.RowGroupCount; group++)
@@ -37,7 +37,7 @@ internal static class ParquetTable
                 for (int row = 0; row < rows; row++)
                     yield return new TableRow([.. cells.Take(columns.Count).Select(c => c?.GetValue(row))], file, "row", ++number)
                     {
-                        Others = !keepsOthers ? null : [.. others.Select((field, i) =>
+                        Others = kept == OtherColumns.None ? null : [.. others.Select((field, i) =>
                             KeyValuePair.Create(field.Name, AsJson(cells[columns.Count + i]?.GetValue(row))))],
                     };
             }
@@ -62,10 +62,18 @@ internal static class ParquetTable
         };
     }
 
-    private static DataField[] Others(string file, ParquetSchema schema, Field?[] wanted) =>
-        [.. schema.Fields.Where(field => wanted.All(w => w?.Name != field.Name)).Select(field => field is DataField { IsArray: false } plain
-            ? plain : throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} holds lists or records, which cannot be "
-                + "kept here; write the table as JSON lines, or without that column."))];
+    private static Field[] Others(string file, ParquetSchema schema, Field?[] wanted, OtherColumns kept)
+    {
+        var others = schema.Fields.Where(field => wanted.All(w => w?.Name != field.Name));
+        return kept switch
+        {
+            OtherColumns.All => [.. others.Select(field => field is DataField { IsArray: false } plain ? plain
+                : throw new InvalidDataException($"{file}: column {UntrustedText.Quote(field.Name)} holds lists or records, which cannot be "
+                    + "kept here; write the table as JSON lines, or without that column."))],
+            OtherColumns.Readable => [.. others.Where(field => field is DataField { IsArray: false } plain ? IsReadable(plain) : ParquetRecords.CanRead(field))],
+            _ => [],
+        };
+    }
 
     private static JsonNode? AsJson(object? cell) => cell switch
     {
@@ -119,6 +127,14 @@ internal static class ParquetTable
         }
         return (int)chunk.NumValues;
     }
+
+    /// <summary>Does <see cref="ReadColumn"/> know the type?</summary>
+    private static bool IsReadable(DataField field) => Type.GetTypeCode(field.ClrType) switch
+    {
+        TypeCode.Object => field.ClrType == typeof(ReadOnlyMemory<char>),
+        TypeCode.UInt64 or TypeCode.Char or TypeCode.DBNull or TypeCode.Empty => false,
+        _ => true,
+    };
 
     private static Task<Array> ReadColumn(string file, ParquetRowGroupReader rows, DataField field, int count) =>
         Type.GetTypeCode(field.ClrType) switch

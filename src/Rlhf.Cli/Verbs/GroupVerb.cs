@@ -1,0 +1,254 @@
+using System.CommandLine;
+using System.ComponentModel;
+using Rlhf.Cli.Flags;
+using Rlhf.Cli.Models;
+using Rlhf.Cli.Reports;
+using Rlhf.Cli.Rewards;
+using Rlhf.Cli.Runs;
+using Rlhf.Cli.Settings;
+using Rlhf.Cli.Terminal;
+using Rlhf.Data;
+using Rlhf.Data.Batching;
+using Rlhf.Evaluation;
+using Rlhf.Generation;
+using Rlhf.Models;
+using Rlhf.Models.Adapters;
+using Rlhf.Reporting;
+using Rlhf.Rewards;
+using Rlhf.Runtime;
+using Rlhf.Tokenizers;
+using Rlhf.Training.Groups;
+using Rlhf.Training.Grpo;
+using Rlhf.Training.Loop;
+using Rlhf.Training.Optimization;
+using Rlhf.Training.Rloo;
+using TorchSharp;
+
+namespace Rlhf.Cli.Verbs;
+
+/// <summary>What to align.</summary>
+internal sealed record GroupFlags
+{
+    [Description("Language model to align: a folder or one of the Hub; default: the small review model that ships.")]
+    [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
+    [MayChange]
+    public string? Model { get; init; }
+
+    [Description("Model that the KL penalty holds the policy near to; default: the policy as it is before training.")]
+    [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
+    [MayChange]
+    public string? RefModel { get; init; }
+
+    [Description("A second classifier that training never sees, to tell earned reward from a hacked one; default: with the reward "
+        + "that ships, the judge that ships.")]
+    [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
+    [MayChange]
+    public string? Judge { get; init; }
+
+    [Description("Steps; default: one pass over the prompts.")]
+    [MayChange(When = nameof(GroupConfig.HasConstantRate))]
+    public int? Steps { get; init; }
+
+    [Description("How often groups of answers with the same reward, from which nothing is learned, are replaced by answers to other prompts.")]
+    public int ResampleRounds { get; init; }
+
+    [Description("Baseline of the comparison: the model before training answers each held-out prompt so often, and the reward keeps the best; 0: none.")]
+    [MayChange]
+    public int EvalBestOf { get; init; } = 8;
+
+    [Description("Element type of the stored weights.")]
+    [MayChange]
+    public StorageType Storage { get; init; }
+
+    public IEnumerable<string> Validate()
+    {
+        if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1, or left out.";
+        if (EvalBestOf is < 0 or 1) yield return $"EvalBestOf is {EvalBestOf}; it must be 0, or at least 2.";
+        if (ResampleRounds < 0) yield return $"ResampleRounds is {ResampleRounds}; it must be 0 or more.";
+    }
+}
+
+/// <summary><c>rlhf grpo</c> and <c>rlhf rloo</c>: a language model learns from comparing its own answers.</summary>
+internal static class GroupVerb
+{
+    public static Command CreateGrpo() => Create("grpo", "GRPO", "aligns a language model by comparing groups of its answers (GRPO and its kin).",
+        new GrpoConfig(), c => c.Validate(), (policy, config, reference, steps) => new GrpoTrainer(policy, config, reference, steps),
+        [
+            "rlhf grpo",
+            "rlhf grpo --model runs/my-sft --prompts sums.jsonl --reward number-match:answer --learning-rate 1e-5",
+            "rlhf grpo --model runs/my-chat --prompts chats.jsonl --reward runs/my-reward --reward 0.2:json-schema:answer.json",
+        ]);
+
+    public static Command CreateRloo() => Create("rloo", "RLOO", "aligns a language model by REINFORCE with the other answers' rewards as baseline (RLOO).",
+        new RlooConfig(), c => c.Validate(), (policy, config, reference, steps) => new RlooTrainer(policy, config, reference, steps),
+        [
+            "rlhf rloo",
+            "rlhf rloo --model runs/my-sft --prompts questions.jsonl --reward exact-match:answer --num-generations 4",
+        ]);
+
+    private static VerbCommand Create<TConfig>(string verb, string title, string description, TConfig defaults, Func<TConfig, IEnumerable<string>> validate,
+        Func<CausalLM, TConfig, Reference?, long, GroupTrainer> create, IReadOnlyList<string> examples) where TConfig : GroupConfig, new() =>
+        new(verb, description, examples,
+            new SettingsBinder()
+                .Add("Models", new GroupFlags(), o => o.Validate())
+                .Add("Reward", new ScoringFlags(), o => o.Validate())
+                .Add("Prompts", new PromptFlags())
+                .Add("Queries", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
+                .Add("Lengths and evaluation", new QueryFlags(), o => o.Validate(),
+                    hide: [nameof(QueryFlags.ResponseMin), nameof(QueryFlags.ResponseMax)])
+                .Add(title, defaults, validate, hide: [nameof(GroupConfig.Divergence), nameof(GroupConfig.Temperature)])
+                .Add("Divergence", new DivergenceConfig(), c => c.Validate(),
+                    hide: [nameof(DivergenceConfig.NegativeKlLimit), nameof(DivergenceConfig.NegativeKlAction)])
+                .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
+                .AddTraining()
+                .Check(PromptFlags.Problems)
+                .Check(s => s.Get<GroupFlags>().RefModel is not null && s.Get<TConfig>().Beta == 0
+                    ? ["--ref-model has no use with --beta 0, which keeps no reference; set --beta, or leave it out."] : [])
+                .Check(s => s.Get<DivergenceConfig>().KlLimit is not null && s.Get<TConfig>().Beta == 0
+                    ? ["--kl-limit has no use with --beta 0, which keeps no reference; set --beta, or leave it out."] : []),
+            context => Run(context, title, create),
+            defaultConfig: command => RunFolder.ConfigOf(verb, command),
+            // The model that ships comes with settings that suit it, however it is named.
+            preset: settings => ModelFolders.ShippedSettings(settings.Get<GroupFlags>().Model, ModelFolders.ShippedGroupSettings))
+        {
+            ShippedSettings = () => ModelFolders.ShippedSettings(model: null, ModelFolders.ShippedGroupSettings),
+            Shipped = new Dictionary<string, string>
+            {
+                ["model"] = ModelFolders.ShippedPolicy,
+                ["reward"] = ModelFolders.ShippedReward,
+                ["judge"] = ModelFolders.ShippedJudge,
+                ["dataset"] = ModelFolders.ShippedQueries,
+            },
+        };
+
+    private static int Run<TConfig>(VerbContext context, string title, Func<CausalLM, TConfig, Reference?, long, GroupTrainer> create)
+        where TConfig : GroupConfig
+    {
+        var (options, screen, generation) = (context.Settings.Get<GroupFlags>(), context.Screen, context.Settings.Get<GenerationConfig>());
+        var config = context.Settings.Get<TConfig>() with { Divergence = context.Settings.Get<DivergenceConfig>(), Temperature = generation.Temperature };
+        generation = generation with { MaxNewTokens = config.MaxCompletionLength };
+        var (dataset, lengths) = (QueryFlags.WithLessonFilter(context.Settings), context.Settings.Get<QueryFlags>());
+        HubFlags.CheckPush(context);
+        string policyFolder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
+        string? refFolder = options.RefModel is { } named ? ModelFolders.Resolve(context, "--ref-model", named) : null;
+        var rewards = RewardSet.Find(context, ModelFolders.ShippedReward);
+        string? judgeFolder = options.Judge is not null || rewards.IsShipped(ModelFolders.ShippedReward)
+            ? ModelFolders.Judge(context, options.Judge, rewardModel: null) : null;
+        string source = context.Settings.Get<PromptFlags>().Prompts ?? QueryFlags.Source(dataset);
+
+        var device = context.Settings.Get<ComputeFlags>().Start();
+        var shape = ModelShape.Of(policyFolder);
+        var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
+        int perStep = config.BatchSize / config.NumGenerations;
+        var (train, heldOut) = PromptFlags.Load(context, dataset, source, tokenizer, policyFolder,
+            shape.MaxPositions - config.MaxCompletionLength, perStep, config.Seed, "--batch-size");
+        rewards.CheckColumns(train.Concat(heldOut), source);
+        context.Settings.Get<ComputeFlags>().CheckMemory(GroupMemory.Plan($"{title} on {policyFolder}", config, shape,
+            refFolder is null ? null : ModelShape.Of(refFolder), [.. rewards.Folders.Concat(judgeFolder is null ? [] : [judgeFolder]).Select(ModelShape.Of)],
+            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), device), device);
+
+        using var policy = AutoModelForCausalLM.FromPretrained(policyFolder, device);
+        LanguageModels.EndToken(policyFolder, policy, tokenizer);
+        using var reward = rewards.Load(device);
+        using var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, context.Settings.Get<ScoringFlags>().RewardLabel);
+        long steps = options.Steps ?? train.Length / perStep;
+        using var refModel = refFolder is null ? null : LanguageModels.Reference(refFolder, policy, device);
+        using var trainer = create(policy, config, refModel, steps);
+        var run = new RolloutRun(trainer, new TextGenerator(policy), tokenizer, reward, train,
+            new RolloutPlan(generation, AnswersPerQuery: config.NumGenerations) { ResampleRounds = options.ResampleRounds });
+        using var folder = RunFolder.Open(context);
+        folder.WriteConfig(context, new Dictionary<string, object?>
+        {
+            [nameof(GroupFlags.Model)] = ModelFolders.PlaceOf(policyFolder),
+            [nameof(ScoringFlags.Reward)] = rewards.Places,
+            [nameof(GroupFlags.Judge)] = judgeFolder is null ? null : ModelFolders.PlaceOf(judgeFolder),
+            [nameof(GroupFlags.Steps)] = steps,
+            [nameof(DatasetFlags.LongerThan)] = dataset.LongerThan,
+        });
+        if (folder.SayIfFinished(screen))
+            return ExitCode.Success;
+        screen.Facts(title,
+        [
+            ("model", ModelFolders.PlaceOf(policyFolder)),
+            ("reference", config.Beta == 0 ? "none: beta is 0" : refFolder is null ? "the policy before training" : ModelFolders.PlaceOf(refFolder)),
+            ("reward", rewards.Names),
+            .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
+            ("prompts", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
+            .. Plan(policy, config, steps, perStep),
+            .. context.SettingsFacts(),
+            ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
+        ]);
+
+        var template = context.Settings.Get<PromptFlags>().ChatTemplate is { } chat ? ChatTemplates.Of(chat, policyFolder) : null;
+        void SaveAs(string path, torch.ScalarType? storage)
+        {
+            policy.SavePretrained(path, storage);
+            tokenizer.SavePretrained(path);
+            template?.Save(path);
+        }
+        var inputs = new Dictionary<string, string>
+        {
+            ["--model"] = Fingerprint.OfModel(policyFolder),
+            ["--reward"] = rewards.Fingerprinted,
+            ["--ref-model"] = refFolder is null ? "the policy before training" : Fingerprint.OfModel(refFolder),
+            ["--dataset"] = Fingerprint.OfTokens(train.Select(q => q.TokenIds)),
+            [Fingerprint.HeldOut] = Fingerprint.OfTokens(heldOut.Select(q => q.TokenIds)),
+        };
+        if (judgeFolder is not null)
+            inputs["--judge"] = Fingerprint.OfModel(judgeFolder);
+        var session = new CommandSession(context, folder, policyFolder, trainer, path => SaveAs(path, null), inputs);
+        var report = new RolloutReport(context);
+        session.Train("Aligning", steps, (display, sinks) => run.Train(steps, step =>
+        {
+            var statistics = (GroupStatistics)step.Statistics;
+            report.Step(display, sinks, step, ("no signal", statistics.GroupsWithoutSignal), ("tokens", statistics.ResponseLengths.Average()));
+            session.AfterStep(step.BadStepsInARow == 0, statistics.RewardMean);
+        }, context.Stop));
+        SaveAs(folder.Model, options.Storage.ToScalarType());
+        var evaluator = new PolicyEvaluator(tokenizer, heldOut, reward, judge) { Generation = generation, Seed = config.Seed };
+        // What the policy was before training is the reference, unless that is another model or there is none.
+        using var before = trainer.Reference is null || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, device) : null;
+        var comparison = report.Compare(evaluator, before ?? trainer.Reference!.Model, policy);
+        var bestOf = comparison is null || options.EvalBestOf == 0 ? null : report.BestOf(new(before ?? trainer.Reference!.Model, tokenizer, reward)
+        {
+            Answers = options.EvalBestOf,
+            Generation = generation,
+            Seed = config.Seed,
+        }, heldOut);
+        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, Card(title, policyFolder, rewards, config, trainer.StepCount),
+            bestOf is null ? null : (options.EvalBestOf, bestOf));
+        session.Finish(comparison is not null);
+        return HubFlags.Push(context, folder.Model);
+    }
+
+    private static IEnumerable<(string Name, string Value)> Plan(CausalLM policy, GroupConfig config, long steps, int perStep)
+    {
+        int miniBatches = (config.BatchSize + config.MiniBatchSize - 1) / config.MiniBatchSize;
+        int updates = config.NumIterations * ((miniBatches + config.MiniBatchesPerUpdate - 1) / config.MiniBatchesPerUpdate);
+        yield return ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "prompt")}, {config.NumGenerations} answers each of at most "
+            + $"{config.MaxCompletionLength} tokens");
+        yield return ("", $"{Numbers.Count(updates, "update")} per step, {steps * updates:N0} in all");
+        long all = policy.Parameters.Sum(p => p.Value.numel()), trained = policy.Parameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
+        yield return ("parameters", $"{all:N0}, {(trained == all ? "all" : $"of which {trained:N0} are")} trained");
+    }
+
+    private static ModelCard Card(string title, string policyFolder, RewardSet rewards, GroupConfig config, long steps) => new(
+        ModelFolders.NameOf(policyFolder) + ", aligned by " + title,
+        $"A causal language model aligned to the reward {rewards.Names} with Rlhf (rlhf {title.ToLowerInvariant()}).")
+    {
+        Tags = [title.ToLowerInvariant(), "rlhf"],
+        BaseModel = ModelFolders.BaseModelOf(policyFolder),
+        Results = [new(title + " steps", $"{steps:N0}")],
+        Settings =
+        [
+            new("learning rate", SettingValue.Format(config.LearningRate)),
+            new("answers per step", SettingValue.Format(config.BatchSize)),
+            new("answers per prompt", SettingValue.Format(config.NumGenerations)),
+            new("KL coefficient", SettingValue.Format(config.Beta)),
+            new("seed", SettingValue.Format(config.Seed)),
+        ],
+    };
+}
