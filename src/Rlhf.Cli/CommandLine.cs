@@ -46,7 +46,8 @@ internal static class CommandLine
         var root = new RootCommand("aligns language models to human preferences: fine-tuning, reward models, PPO.");
         root.Options.OfType<HelpOption>().Single().Action = new HelpPage();
         foreach (var verb in (Command[])[
-            PpoVerb.Create(), GroupVerb.CreateGrpo(), GroupVerb.CreateRloo(), BestOfVerb.Create(), SftVerb.Create(), PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), ReportVerb.Create(),
+            PpoVerb.Create(), GroupVerb.CreateGrpo(), GroupVerb.CreateRloo(), DpoVerb.Create(), KtoVerb.Create(), BestOfVerb.Create(), SftVerb.Create(),
+            PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), ReportVerb.Create(),
             GenerateVerb.Create(), StudioVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
             HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create(), CompletionVerb.Create()])
             root.Add(verb);

@@ -140,7 +140,8 @@ internal static class SettingValue
         type.IsEnum ? [.. EnumNames(type)] : type == typeof(bool) ? ["true", "false"] : [];
 
     public static string Describe(Type type) =>
-        type.IsEnum ? string.Join('|', EnumNames(type))
+        // A list of many names is for the description, which says what they are.
+        type.IsEnum ? string.Join('|', EnumNames(type)) is { Length: <= 80 } list ? list : "NAME"
         : type == typeof(bool) ? "true|false"
         : type == typeof(double) ? "NUMBER"
         : type == typeof(string) ? "TEXT" : "N";

@@ -27,18 +27,22 @@ internal static class MessagePair
         List<ChatMessage> given = shared > 0 ? better[..shared] : prompt is null ? [] : MessageList.Of(row, "prompt", prompt, "user");
         if (given.Count == 0)
             throw row.Error("there is no prompt: give it a column of its own, or let both answers begin with its messages.");
+        var (beginning, chosenText) = Rendered(row, template, given, [.. better.Skip(shared)], tools);
+        return new(beginning, chosenText, Rendered(row, template, given, [.. worse.Skip(shared)], tools).Answer, margin) { IsRendered = true };
+    }
+
+    /// <summary>A prompt up to where the assistant begins to answer, and the answer with its end tokens, as a template writes them.</summary>
+    /// <exception cref="InvalidDataException">The template refuses them, or they cannot be told apart; the message names the row.</exception>
+    public static (string Prompt, string Answer) Rendered(
+        TableRow row, ChatTemplate template, List<ChatMessage> given, List<ChatMessage> answer, JsonElement? tools)
+    {
         try
         {
             var options = new ChatRenderOptions { Tools = tools };
             var beginning = template.Render(given, options with { AddGenerationPrompt = true });
-            return new(beginning, Answer(better), Answer(worse), margin) { IsRendered = true };
-
-            string Answer(List<ChatMessage> answer)
-            {
-                var text = template.Render([.. given, .. answer.Skip(shared)], options);
-                return text.StartsWith(beginning, StringComparison.Ordinal) ? text[beginning.Length..]
-                    : throw row.Error("the chat template writes the prompt otherwise when an answer follows, so that the two cannot be told apart.");
-            }
+            var text = template.Render([.. given, .. answer], options);
+            return text.StartsWith(beginning, StringComparison.Ordinal) ? (beginning, text[beginning.Length..])
+                : throw row.Error("the chat template writes the prompt otherwise when an answer follows, so that the two cannot be told apart.");
         }
         catch (ChatTemplateException e)
         {

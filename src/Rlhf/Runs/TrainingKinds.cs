@@ -8,7 +8,8 @@ public static class TrainingKinds
     private static readonly Lock Gate = new();
 
     /// <summary>Those of this library, in the order in which they are usually run.</summary>
-    internal static IReadOnlyList<TrainingKind> Own { get; } = [SftKind.Instance, RewardKind.Instance, PpoKind.Instance, GroupKinds.Grpo, GroupKinds.Rloo];
+    internal static IReadOnlyList<TrainingKind> Own { get; } =
+        [SftKind.Instance, RewardKind.Instance, PreferenceKinds.Dpo, PreferenceKinds.Kto, PpoKind.Instance, GroupKinds.Grpo, GroupKinds.Rloo];
 
     private static IReadOnlyList<TrainingKind> all = Own;
 

@@ -7,7 +7,8 @@ namespace Rlhf.Training.Preferences;
 public sealed record DpoConfig : PreferenceConfig
 {
     /// <summary>What is minimized; by default DPO's <see cref="PreferenceLoss.Sigmoid"/>.</summary>
-    [Description("What is minimized over pairs; orpo, cpo, cpo-hinge, cpo-ipo and simpo need no reference.")]
+    [Description("What is minimized over pairs: sigmoid (DPO), hinge, ipo, exo-pair, nca-pair, robust, sppo-hard, aot, aot-pair, apo-zero or apo-down; "
+        + "or without a reference orpo, cpo, cpo-hinge, cpo-ipo or simpo.")]
     public PreferenceLoss Loss { get; init; }
 
     /// <summary>
@@ -22,11 +23,11 @@ public sealed record DpoConfig : PreferenceConfig
 
     /// <summary>The divergence that rewards stand for; reverse KL by default.</summary>
     [Description("The divergence from the reference that rewards stand for.")]
-    public FDivergence FDivergenceType { get; init; }
+    public FDivergence DivergenceType { get; init; }
 
     /// <summary>α of the alpha divergence; 1 by default.</summary>
     [Description("Alpha of the alpha divergence.")]
-    public double FAlphaDivergenceCoef { get; init; } = 1;
+    public double AlphaDivergenceCoef { get; init; } = 1;
 
     /// <summary>Weight of the chosen answers' mean cross entropy, which keeps them likely (RPO, Pang et al. 2024); null, the default, leaves it out.</summary>
     [Description("Weight of the chosen answers' cross entropy, which keeps them likely; default: none.")]
@@ -71,10 +72,10 @@ public sealed record DpoConfig : PreferenceConfig
             yield return $"ReferenceFree has no meaning for Loss {Loss}, which never has a reference; leave it out.";
         if (ReferenceFree && Loss is PreferenceLoss.SppoHard or PreferenceLoss.NcaPair or PreferenceLoss.Aot or PreferenceLoss.AotPair && ReferenceFree)
             yield return $"Loss {Loss} compares with a reference; leave ReferenceFree out, or choose sigmoid, hinge, ipo, robust, exo-pair or an apo.";
-        if (FDivergenceType != FDivergence.ReverseKl && Loss is not (PreferenceLoss.Sigmoid or PreferenceLoss.Hinge or PreferenceLoss.Ipo
+        if (DivergenceType != FDivergence.ReverseKl && Loss is not (PreferenceLoss.Sigmoid or PreferenceLoss.Hinge or PreferenceLoss.Ipo
             or PreferenceLoss.Robust or PreferenceLoss.ExoPair))
-            yield return $"FDivergenceType has no meaning for Loss {Loss}; leave it out, or choose sigmoid, hinge, ipo, robust or exo-pair.";
-        if (!(FAlphaDivergenceCoef > 0)) yield return $"FAlphaDivergenceCoef is {FAlphaDivergenceCoef}; it must be above 0.";
+            yield return $"DivergenceType has no meaning for Loss {Loss}; leave it out, or choose sigmoid, hinge, ipo, robust or exo-pair.";
+        if (!(AlphaDivergenceCoef > 0)) yield return $"AlphaDivergenceCoef is {AlphaDivergenceCoef}; it must be above 0.";
         if (RpoAlpha is { } alpha && !(alpha >= 0)) yield return $"RpoAlpha is {alpha}; it must be 0 or more, or left out.";
         if (RpoAlpha is not null && LearnsAlone)
             yield return $"RpoAlpha has no meaning for Loss {Loss}, which has a cross entropy of its own; leave it out{(IsContrastive ? ", or set CpoAlpha" : "")}.";

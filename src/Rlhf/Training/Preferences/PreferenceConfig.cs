@@ -27,6 +27,13 @@ public abstract record PreferenceConfig : TrainerConfig
     [Description("Beta: how strongly the policy is held to the reference; without one, the scale of the margin.")]
     public double Beta { get; init; } = 0.1;
 
+    /// <summary>
+    /// End each answer with the end token, where it does not bring one; true by default. Turn it off for answers that were cut at a
+    /// length, so that the policy does not learn to stop there. A chat template ends its turns itself.
+    /// </summary>
+    [Description("End answers with the end token; turn it off for answers that were cut at a length.")]
+    public bool AppendEndToken { get; init; } = true;
+
     /// <inheritdoc/>
     public override IEnumerable<string> Validate()
     {

@@ -64,7 +64,7 @@ public enum FDivergence
     /// <summary>Jensen and Shannon's.</summary>
     JsDivergence,
 
-    /// <summary>The alpha divergence, with <see cref="DpoConfig.FAlphaDivergenceCoef"/>.</summary>
+    /// <summary>The alpha divergence, with <see cref="DpoConfig.AlphaDivergenceCoef"/>.</summary>
     AlphaDivergence,
 }
 

@@ -86,11 +86,11 @@ internal static class PreferenceMath
     /// <summary>How much further the chosen answer is from the reference than the rejected one [B]: the logit of the preference over β.</summary>
     private static Tensor Margins(DpoConfig config, Tensor chosenRatio, Tensor rejectedRatio)
     {
-        switch (config.FDivergenceType)
+        switch (config.DivergenceType)
         {
             case FDivergence.AlphaDivergence:
                 // (1 - u_w^-α) / α - (1 - u_l^-α) / α, u = π / ρ
-                double alpha = config.FAlphaDivergenceCoef;
+                double alpha = config.AlphaDivergenceCoef;
                 return (Exponential(rejectedRatio * -alpha) - Exponential(chosenRatio * -alpha)) / alpha;
             case FDivergence.JsDivergence:
                 // log(2 u_w / (1 + u_w)) - log(2 u_l / (1 + u_l))

@@ -10,9 +10,9 @@ namespace Rlhf.Training.Preferences;
 /// </remarks>
 /// <param name="tokenizer">The model's tokenizer.</param>
 /// <param name="endTokens">Ids that end an answer; the first one is appended to answers that do not bring one.</param>
-/// <param name="maxLength">Most tokens of prompt and answer.</param>
-/// <param name="maxPromptLength">Most tokens of a prompt; null: what the answers leave.</param>
-public sealed class PreferenceTokens(ITokenizer tokenizer, IReadOnlyList<int> endTokens, int maxLength, int? maxPromptLength = null)
+/// <param name="config">Lengths, and whether answers are ended.</param>
+/// <param name="maxPositions">Most tokens that the model reads.</param>
+public sealed class PreferenceTokens(ITokenizer tokenizer, IReadOnlyList<int> endTokens, PreferenceConfig config, int maxPositions)
 {
     /// <summary>A pair, or null where it teaches nothing: an answer does not fit, or both are the same.</summary>
     public PairExample? Encode(PreferencePair pair)
@@ -35,14 +35,14 @@ public sealed class PreferenceTokens(ITokenizer tokenizer, IReadOnlyList<int> en
     private int[] Answer(string text, bool isRendered)
     {
         int[] ids = tokenizer.OfContinuation(text);
-        return isRendered || ids.Length > 0 && endTokens.Contains(ids[^1]) ? ids : [.. ids, endTokens[0]];
+        return isRendered || !config.AppendEndToken || ids.Length > 0 && endTokens.Contains(ids[^1]) ? ids : [.. ids, endTokens[0]];
     }
 
     /// <summary>The end of the prompt that fits beside an answer, the template's first tokens kept; null where nothing fits.</summary>
     private int[]? Prompt(string text, int answer)
     {
         int[] ids = tokenizer.OfPrompt(text, otherwise: tokenizer.StartOfText(endTokens[0]));
-        int begin = PromptTokens.LengthOfBeginning(tokenizer, ids), room = Math.Min(maxLength - answer, maxPromptLength ?? int.MaxValue);
+        int begin = PromptTokens.LengthOfBeginning(tokenizer, ids), room = Math.Min(config.LengthFor(maxPositions) - answer, config.MaxPromptLength ?? int.MaxValue);
         if (answer == 0 || room < begin + 1 && room < ids.Length)
             return null;
         return ids.Length <= room ? ids : [.. ids[..begin], .. ids[^(room - begin)..]];
