@@ -13,6 +13,8 @@ public sealed class MemoryCommandTests : IDisposable
         File.WriteAllText(Path.Combine(folder.Path, "texts.csv"), "text\nA film.\n");
         foreach (var command in (string[][])[["ppo", "--model", "big", "--reward-model", "big", "--dataset", "texts.csv"],
             ["sft", "--model", "big", "--dataset", "texts.csv"],
+            ["dpo", "--model", "big", "--pairs", "pairs.jsonl", "--eval-fraction", "0"],
+            ["kto", "--model", "big", "--pairs", "pairs.jsonl", "--eval-fraction", "0"],
             ["reward", "--model", "big", "--pairs", "pairs.jsonl", "--eval-fraction", "0"],
             ["generate", "--model", "big", "Hello"], ["evaluate", "--model", "big", "--dataset", "texts.csv"]])
         {

@@ -4,7 +4,7 @@ using Rlhf.Cli;
 
 namespace Rlhf.Tests.Cli;
 
-/// <summary>Toy runs of the three trainings, and what two runs must have in common to be the same.</summary>
+/// <summary>Toy runs of all kinds of training, and what two runs must have in common to be the same.</summary>
 internal static class ResumableRuns
 {
     public static readonly string[] Verbs = [.. CommandLine.Create().Subcommands.OfType<VerbCommand>()
@@ -20,6 +20,8 @@ internal static class ResumableRuns
         "grpo" or "rloo" => [verb, "--model", "policy", "--reward", "classifier", "--reward", "0.01:length", "--dataset", "reviews.csv", "--longer-than", "0",
             "--steps", $"{steps}", "--batch-size", "8", "--mini-batch-size", "4", "--num-generations", "4", "--num-iterations", "2", "--beta", "0.05",
             "--max-completion-length", "6", "--resample-rounds", "1", "--learning-rate", "1e-4", "--eval-queries", "6", "--save-every", $"{saveEvery}", "--threads", "1"],
+        "dpo" or "kto" => [verb, "--model", "policy", "--pairs", "preferences.jsonl", "--max-steps", $"{steps}", "--batch-size", "4",
+            "--learning-rate", "1e-4", "--eval-fraction", "0.1", "--eval-steps", "10", "--save-every", $"{saveEvery}", "--threads", "1"],
         _ => ["ppo", "--model", "policy", "--reward-model", "classifier", "--dataset", "reviews.csv", "--longer-than", "0",
             "--steps", $"{steps}", "--batch-size", "8", "--mini-batch-size", "4", "--eval-queries", "6", "--use-score-scaling",
             "--save-every", $"{saveEvery}", "--threads", "1"],

@@ -106,6 +106,8 @@ public sealed class ToyModels : IDisposable
 
     public ToyModels()
     {
+        File.WriteAllLines(Path.Combine(Folder, "preferences.jsonl"), Enumerable.Range(0, 60).Select(i =>
+            $$"""{"prompt":"Film {{i}}","chosen":" made me smile {{i % 7}} times","rejected":" put me to sleep{{(i % 3 == 0 ? " again" : "")}}"}"""));
         File.WriteAllLines(Path.Combine(Folder, "reviews.csv"), [
             "text,label",
             .. Enumerable.Range(0, 160).Select(i => $"\"{Review(i)}\",{(i % 2 == 0 ? 1 : 0)}"),

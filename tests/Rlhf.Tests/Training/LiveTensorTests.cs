@@ -1,8 +1,10 @@
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
 using Rlhf.Training.Ppo;
+using Rlhf.Training.Preferences;
 using Rlhf.Training.Sft;
 using static TorchSharp.torch;
 
@@ -30,6 +32,30 @@ public sealed class LiveTensorTests
         List<long> live = [];
         trainer.Train([.. Enumerable.Range(0, 4).Select(i => new SftExample([.. Enumerable.Range(i, 128)]))], [],
             _ => live.Add(Tensor.TotalCount));
+        Assert.Equal(live[1], live[^1]);
+    }
+
+    [Theory]
+    [InlineData(PreferenceLoss.Sigmoid)]
+    [InlineData(PreferenceLoss.Orpo)]
+    public void PreferencesKeepNone(PreferenceLoss loss)
+    {
+        using var model = Model();
+        using var reference = Reference.CopyOf(model);
+        PairExample[] pairs = [.. Enumerable.Range(0, 8).Select(i => new PairExample([1, 2], [.. Enumerable.Range(9, 70 + i)], [.. Enumerable.Range(500, 80)]))];
+        using var trainer = new DpoTrainer(model, new DpoConfig { BatchSize = 1, GradientAccumulationSteps = 2, MaxSteps = 4, Loss = loss, EvalSteps = 1 }, reference);
+        List<long> live = [];
+        trainer.Train(pairs, pairs[..2], _ => live.Add(Tensor.TotalCount));
+        trainer.Rewards(pairs);
+        live.Add(Tensor.TotalCount);
+        DpoTrainer.WithReference(pairs, reference, 2);
+        live.Add(Tensor.TotalCount);
+        Assert.All(live[2..], count => Assert.Equal(live[1], count));
+
+        using var answers = new KtoTrainer(model, new KtoConfig { BatchSize = 2, MaxSteps = 4, EvalSteps = 1 }, reference);
+        live = [];
+        AnswerExample[] examples = [.. pairs.Select((p, i) => new AnswerExample(p.Prompt, p.Chosen, i % 2 == 0))];
+        answers.Train(examples, examples[..2], _ => live.Add(Tensor.TotalCount));
         Assert.Equal(live[1], live[^1]);
     }
 
