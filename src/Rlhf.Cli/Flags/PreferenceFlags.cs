@@ -1,7 +1,6 @@
 using System.ComponentModel;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
-using Rlhf.Cli.Verbs;
 using Rlhf.Runtime;
 using Rlhf.Training.Preferences;
 
@@ -57,7 +56,7 @@ internal sealed record DpoFlags : PreferenceFlags
     {
         if (config.UsesReference)
             yield break;
-        string why = config.ReferenceFree ? "ReferenceFree leaves it out" : $"Loss {config.Loss} has none";
+        string why = config.ReferenceFree ? "ReferenceFree leaves it out" : $"the loss {config.Loss} has none";
         if (RefModel is not null) yield return $"RefModel names a reference, and {why}; leave it out.";
         if (PrecomputeRefLogProbs) yield return $"PrecomputeRefLogProbs asks a reference, and {why}; leave it out.";
     }

@@ -38,7 +38,7 @@ internal static class DpoVerb
     {
         var (options, config) = (context.Settings.Get<DpoFlags>(), context.Settings.Get<DpoConfig>());
         using var run = new PreferenceRun<PairExample>(context, options, config);
-        var (pairs, heldOutPairs) = PreferenceData.Pairs(context, options.Pairs!, config.Seed, run.Source);
+        var (pairs, heldOutPairs) = context.Settings.Get<PairColumnFlags>().LoadSplit(context, options.Pairs!, config.Seed, run.Source);
         const string why = "teach nothing: an answer does not fit, or both are the same";
         var train = run.Encode(pairs, run.Tokens.Encode, "pair", why, isTrained: true);
         var heldOut = run.Encode(heldOutPairs, run.Tokens.Encode, "pair", why, isTrained: false);
@@ -52,18 +52,10 @@ internal static class DpoVerb
             return ExitCode.Success;
         context.Screen.Facts($"Preference optimization ({SettingValue.Format(config.Loss)})",
         [
-            .. run.Facts("pairs", train, heldOut, !config.UsesReference ? "none" : run.RefFolder is { } named ? ModelFolders.PlaceOf(named)
-                : "the policy before training"),
-            ("output", folder.Path),
+            .. run.Facts("pairs", train, heldOut, config.UsesReference), .. folder.Facts(context, run.Device),
         ]);
 
-        var inputs = new Dictionary<string, string>
-        {
-            ["--model"] = Fingerprint.OfModel(run.Source),
-            ["--ref-model"] = run.RefFolder is null ? "the policy before training" : Fingerprint.OfModel(run.RefFolder),
-            ["--pairs"] = OfPairs(train),
-            [Fingerprint.HeldOut] = OfPairs(heldOut),
-        };
+        var inputs = new Dictionary<string, string>(run.Inputs) { ["--pairs"] = OfPairs(train), [Fingerprint.HeldOut] = OfPairs(heldOut) };
         using var reference = config.UsesReference ? run.OpenReference() : null;
         var asked = reference;
         if (reference is not null && options.PrecomputeRefLogProbs)

@@ -5,6 +5,7 @@ using Rlhf.Cli.Reports;
 using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
+using Rlhf.Data;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Preferences;
 
@@ -37,7 +38,7 @@ internal static class KtoVerb
     {
         var (options, config) = (context.Settings.Get<KtoFlags>(), context.Settings.Get<KtoConfig>());
         using var run = new PreferenceRun<AnswerExample>(context, options, config);
-        var (answers, heldOutAnswers) = PreferenceData.Answers(context, options, config.Seed, run.Source);
+        var (answers, heldOutAnswers) = LabeledAnswers(context, options, config.Seed, run.Source);
         var train = run.Encode(answers, run.Tokens.Encode, "answer", "do not fit", isTrained: true);
         var heldOut = run.Encode(heldOutAnswers, run.Tokens.Encode, "answer", "do not fit", isTrained: false);
         // The answers, and the mismatched ones of the KL estimate, which are only read.
@@ -50,16 +51,13 @@ internal static class KtoVerb
         int good = train.Count(e => e.IsDesirable);
         context.Screen.Facts("Optimization from single answers",
         [
-            .. run.Facts("answers", train, heldOut, run.RefFolder is { } named ? ModelFolders.PlaceOf(named) : "the policy before training"),
-            ("labels", $"{good:N0} liked, {train.Count - good:N0} not"),
-            ("output", folder.Path),
+            .. run.Facts("answers", train, heldOut, usesReference: true), ("labels", $"{good:N0} liked, {train.Count - good:N0} not"),
+            .. folder.Facts(context, run.Device),
         ]);
         WarnOfImbalance(context, config, good, train.Count - good);
 
-        var inputs = new Dictionary<string, string>
+        var inputs = new Dictionary<string, string>(run.Inputs)
         {
-            ["--model"] = Fingerprint.OfModel(run.Source),
-            ["--ref-model"] = run.RefFolder is null ? "the policy before training" : Fingerprint.OfModel(run.RefFolder),
             [options.Pairs is null ? "--dataset" : "--pairs"] = OfAnswers(train),
             [Fingerprint.HeldOut] = OfAnswers(heldOut),
         };
@@ -67,6 +65,43 @@ internal static class KtoVerb
         using var trainer = new KtoTrainer(run.Policy, config, reference);
         return run.Train(folder, trainer, train, heldOut, inputs, Measure);
     }
+
+    /// <summary>Labeled answers; no prompt is in both parts.</summary>
+    private static (IReadOnlyList<LabeledAnswer> Train, IReadOnlyList<LabeledAnswer> HeldOut) LabeledAnswers(
+        VerbContext context, KtoFlags options, long seed, string model)
+    {
+        if (options.Pairs is { } pairs)
+        {
+            var (chosen, held) = context.Settings.Get<PairColumnFlags>().LoadSplit(context, pairs, seed, model);
+            return ([.. chosen.SelectMany(Both)], [.. held.SelectMany(Both)]);
+        }
+        var data = context.Settings.Get<DatasetFlags>();
+        var columns = context.Settings.Get<PairColumnFlags>();
+        var heldOutFlags = context.Settings.Get<HeldOutFlags>();
+        var (train, heldOut) = heldOutFlags.Split<LabeledAnswer>((path, split, limit) =>
+        {
+            var (source, chosen) = data.Locate(context, path, split);
+            return LabeledAnswerDataset.Load(source, new()
+            {
+                PromptColumn = columns.PromptColumn,
+                CompletionColumn = options.CompletionColumn,
+                LabelColumn = options.LabelColumn,
+                Template = ChatTemplates.TryOf(columns.ChatTemplate, model),
+                Split = chosen,
+                Limit = limit ?? data.MaxTexts,
+                ShuffleSeed = seed,
+            });
+        });
+        var known = heldOut.Select(a => a.Prompt).ToHashSet();
+        train = [.. train.Where(a => !known.Contains(a.Prompt))];
+        return train.Count > 0 ? (train, heldOut) : throw new InvalidDataException($"{data.Dataset} holds no answer to train on.");
+    }
+
+    private static IEnumerable<LabeledAnswer> Both(PreferencePair pair) =>
+    [
+        new(pair.Prompt, pair.Chosen, true) { IsRendered = pair.IsRendered },
+        new(pair.Prompt, pair.Rejected, false) { IsRendered = pair.IsRendered },
+    ];
 
     private static PreferenceResult Measure(TrainProgress last) => last.Evaluation is not { } held ? new(null, []) : new(null,
     [

@@ -10,7 +10,6 @@ using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Tokenizers.Chat;
-using Rlhf.Tracking;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Memory;
 using Rlhf.Training.Preferences;
@@ -70,7 +69,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     public Reference OpenReference()
     {
         if (RefFolder is null)
-            return Reference.CopyOf(Policy);
+            return Reference.Of(Policy);
         using var named = AutoModelForCausalLM.FromPretrained(RefFolder, Device);
         return named.VocabSize == Policy.VocabSize && named.MaxPositions >= Policy.MaxPositions
             // A copy belongs to the reference; another model would stay ours.
@@ -96,14 +95,6 @@ internal sealed class PreferenceRun<TExample> : IDisposable
         return examples;
     }
 
-    /// <summary>Writes the policy with its tokenizer and chat template.</summary>
-    public void SaveAs(string path, torch.ScalarType? storage)
-    {
-        Policy.SavePretrained(path, storage);
-        Tokenizer.SavePretrained(path);
-        template?.Save(path);
-    }
-
     /// <summary>Trains, saves, measures and reports.</summary>
     /// <param name="folder">The run's folder, with config.yaml.</param>
     /// <param name="trainer">What trains.</param>
@@ -115,49 +106,39 @@ internal sealed class PreferenceRun<TExample> : IDisposable
         IReadOnlyDictionary<string, string> inputs, Func<TrainProgress, PreferenceResult> measure)
     {
         long steps = config.TotalSteps(train.Count);
-        var session = new CommandSession(context, folder, Source, trainer, path => SaveAs(path, null), inputs);
-        TrainEvaluation? evaluation = null;
-        var last = session.Train("Aligning", steps, (display, sinks) => trainer.Train(train, heldOut, state =>
-        {
-            evaluation = state.Evaluation ?? evaluation;
-            TrainingReport.Log(context, sinks, state.Step, state.Warning);
-            Report(display, sinks, state, evaluation);
-            TrainingReport.Warn(context, state.Warning);
-            session.AfterStep(state.BadStepsInARow == 0, -state.Evaluation?.Loss);
-        }, context.Stop));
-        SaveAs(folder.Model, flags.Storage.ToScalarType());
+        var saved = new SavedModel((path, type) => Policy.SavePretrained(path, type), Tokenizer, template);
+        var session = new CommandSession(context, folder, Source, trainer, saved.Save, inputs);
+        var last = session.TrainOnExamples("Aligning", steps, report => trainer.Train(train, heldOut, report, context.Stop),
+            state => [("accuracy", Percent(state.Metrics["rewards/accuracies"])),
+                .. state.Metrics.TryGetValue("rewards/margins", out double margin) ? [("margin", ProgressDisplay.Number(margin, 3))] : Array.Empty<(string, string)>()],
+            evaluation => ("held-out accuracy", Percent(evaluation.Metrics["rewards/accuracies"])));
+        saved.Save(folder.Model, flags.Storage);
         var result = context.Stop.IsCancellationRequested ? new PreferenceResult(null, []) : measure(last);
         Finish(folder, last, result);
         session.Finish(last.Step >= steps && !context.Stop.IsCancellationRequested);
         return HubFlags.Push(context, folder.Model);
     }
 
-    /// <summary>The facts that every such run shows before it begins.</summary>
-    public IEnumerable<(string, string)> Facts(string rows, IReadOnlyList<TExample> train, IReadOnlyList<TExample> heldOut, string reference) =>
+    /// <summary>The facts that such a run shows before it begins.</summary>
+    /// <param name="rows">What an example is called, in the plural.</param>
+    /// <param name="train">Examples to learn.</param>
+    /// <param name="heldOut">Examples that are only evaluated.</param>
+    /// <param name="usesReference">Is the policy compared with a reference?</param>
+    public IEnumerable<(string, string)> Facts(string rows, IReadOnlyList<TExample> train, IReadOnlyList<TExample> heldOut, bool usesReference) =>
     [
         ("model", $"{ModelFolders.PlaceOf(Source)}, {Policy.Parameters.ElementCount:N0} parameters, all trained"),
-        ("reference", reference),
+        ("reference", !usesReference ? "none" : RefFolder is null ? "the policy before training" : ModelFolders.PlaceOf(RefFolder)),
         (rows, $"{train.Count:N0} to train on, {heldOut.Count:N0} held out"),
         ("plan", $"{Numbers.Count(config.TotalSteps(train.Count), "step")} of {Math.Min(config.ExamplesPerStep, train.Count):N0}, up to "
             + $"{config.LengthFor(Policy.MaxPositions):N0} tokens of prompt and answer"),
-        .. context.SettingsFacts(),
-        ("device", LanguageModels.DeviceName(Device)),
     ];
 
-    private static void Report(ProgressDisplay display, IMetricSink sinks, TrainProgress state, TrainEvaluation? evaluation)
+    /// <summary>Fingerprints of the models, by flag.</summary>
+    public Dictionary<string, string> Inputs => new()
     {
-        sinks.Write(new MetricRecord(state.Step, DateTimeOffset.UtcNow, state.Scalars()));
-        List<(string, string)> shown =
-        [
-            ("loss", ProgressDisplay.Number(state.Loss, 3)), ("accuracy", Percent(state.Metrics["rewards/accuracies"])),
-            ("tokens/s", ProgressDisplay.Number(state.TokensPerSecond, 0)),
-        ];
-        if (state.Metrics.TryGetValue("rewards/margins", out double margin))
-            shown.Insert(2, ("margin", ProgressDisplay.Number(margin, 3)));
-        if (evaluation is not null)
-            shown.Add(("held-out accuracy", Percent(evaluation.Metrics["rewards/accuracies"])));
-        display.Report(state.Step, [.. shown]);
-    }
+        ["--model"] = Fingerprint.OfModel(Source),
+        ["--ref-model"] = RefFolder is null ? "the policy before training" : Fingerprint.OfModel(RefFolder),
+    };
 
     private void Finish(RunFolder folder, TrainProgress last, PreferenceResult result)
     {

@@ -61,7 +61,7 @@ public sealed class PreferenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
     public void What_makes_no_sense_is_refused_before_any_work()
     {
         Refused("--pairs is missing", "dpo", "--model", "policy");
-        Refused("--ref-model names a reference, and --loss", "dpo", "--model", "policy", "--pairs", "preferences.jsonl", "--loss", "orpo", "--ref-model", "policy");
+        Refused("--ref-model names a reference, and the loss Orpo has none; leave it out.", "dpo", "--model", "policy", "--pairs", "preferences.jsonl", "--loss", "orpo", "--ref-model", "policy");
         Refused("one of the two", "kto", "--model", "policy");
         Refused("--completion-column and --label-column belong to --dataset", "kto", "--model", "policy", "--pairs", "preferences.jsonl", "--label-column", "x");
         Refused("--batch-size is 1", "kto", "--model", "policy", "--pairs", "preferences.jsonl", "--batch-size", "1");

@@ -25,7 +25,10 @@ public sealed class DpoObjective(CausalLM policy, Reference? reference, DpoConfi
     public string Name => "dpo";
 
     /// <inheritdoc/>
-    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => [.. policy.Parameters];
+    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => policy.TrainedParameters;
+
+    /// <inheritdoc/>
+    public string ModelFile => policy.TrainedFile;
 
     /// <summary>1: a pair is a pair.</summary>
     public double Weight(PairExample example) => 1;

@@ -25,7 +25,10 @@ public sealed class KtoObjective(CausalLM policy, Reference reference, KtoConfig
     public string Name => "kto";
 
     /// <inheritdoc/>
-    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => [.. policy.Parameters];
+    public IReadOnlyList<KeyValuePair<string, Parameter>> Trained => policy.TrainedParameters;
+
+    /// <inheritdoc/>
+    public string ModelFile => policy.TrainedFile;
 
     /// <summary>1: an answer is an answer.</summary>
     public double Weight(AnswerExample example) => 1;
