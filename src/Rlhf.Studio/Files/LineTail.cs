@@ -7,7 +7,7 @@ namespace Rlhf.Studio.Files;
 /// replaced, as when a run resumes from an earlier checkpoint, is read again from its beginning.
 /// </summary>
 /// <param name="open">Opens the file; null where it is not there yet.</param>
-public sealed class LineTail(Func<FileStream?> open)
+internal sealed class LineTail(Func<FileStream?> open)
 {
     private const int MarkBytes = 64;
     private long offset;

@@ -4,7 +4,7 @@ using Rlhf.Runtime.Text;
 namespace Rlhf.Evaluation;
 
 /// <summary>A comparison as tables of a model card.</summary>
-public static class ComparisonTables
+internal static class ComparisonTables
 {
     /// <summary>The numbers before and after, and the first responses.</summary>
     /// <param name="comparison">The comparison.</param>

@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 namespace Rlhf.Models;
 
 /// <summary>Shapes of well-known models, and two small ones, for benchmarks on random weights.</summary>
-public static class KnownShapes
+internal static class KnownShapes
 {
     private static readonly Dictionary<string, string> Configs = new()
     {

@@ -13,7 +13,7 @@ public sealed record MetricSeries(IReadOnlyList<long> Steps, IReadOnlyList<doubl
 }
 
 /// <summary>The metrics of a run, taken in row by row. Steps never go back; of several values at a step the last one counts.</summary>
-public sealed class MetricHistory
+internal sealed class MetricHistory
 {
     private const int MostNames = 500, MostPoints = 1 << 22;
     private readonly Dictionary<string, (List<long> Steps, List<double> Values)> metrics = [];

@@ -4,7 +4,7 @@ using Rlhf.Tracking;
 namespace Rlhf.Runs;
 
 /// <summary>Names of the files and folders in a run's folder, for all who write or read one.</summary>
-public static class RunFiles
+internal static class RunFiles
 {
     /// <summary>The settings that repeat the run.</summary>
     public const string Config = "config.yaml";

@@ -10,6 +10,6 @@ namespace Rlhf.Runs;
 public sealed record RunSample(long Step, string Query, string Response, double Reward)
 {
     /// <summary>The sample in a row of samples.jsonl; null for rows of other tables, such as warnings.</summary>
-    public static RunSample? Of(JsonlRow? row) => row is null || !row.Texts.TryGetValue("response", out var response) ? null
+    internal static RunSample? Of(JsonlRow? row) => row is null || !row.Texts.TryGetValue("response", out var response) ? null
         : new(row.Step, row.Texts.GetValueOrDefault("query", ""), response, row.Numbers.GetValueOrDefault("reward", double.NaN));
 }

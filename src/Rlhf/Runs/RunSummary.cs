@@ -9,7 +9,7 @@ namespace Rlhf.Runs;
 /// <param name="Mean">Mean reward.</param>
 /// <param name="Median">Median reward.</param>
 /// <param name="Ci95">95 % bootstrap interval of the mean: low, high.</param>
-public sealed record RewardSummary(
+internal sealed record RewardSummary(
     [property: JsonPropertyName("mean")] double Mean, [property: JsonPropertyName("median")] double Median,
     [property: JsonPropertyName("ci95")] IReadOnlyList<double> Ci95)
 {
@@ -22,7 +22,7 @@ public sealed record RewardSummary(
 /// <param name="Steps">PPO steps.</param>
 /// <param name="Seconds">Wall-clock time of the run.</param>
 /// <param name="ModelDir">Where the trained model is.</param>
-public sealed record RunSummary(
+internal sealed record RunSummary(
     [property: JsonPropertyName("steps"), JsonPropertyOrder(-1)] long Steps,
     [property: JsonPropertyName("seconds"), JsonPropertyOrder(-1)] double Seconds,
     [property: JsonPropertyName("model_dir"), JsonPropertyOrder(1)] string ModelDir)

@@ -5,10 +5,10 @@ namespace Rlhf.Tracking;
 /// <summary>Handles one line of a file.</summary>
 /// <param name="offset">Where in the file it begins.</param>
 /// <param name="line">Its bytes, without the line break.</param>
-public delegate void LineHandler(long offset, ReadOnlySpan<byte> line);
+internal delegate void LineHandler(long offset, ReadOnlySpan<byte> line);
 
 /// <summary>Reads metrics.jsonl and samples.jsonl, also while they are written; no endless line fills the memory.</summary>
-public static class JsonlFile
+internal static class JsonlFile
 {
     /// <summary>Longer lines are skipped, in bytes.</summary>
     public const int LongestLine = 4 << 20;

@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace Rlhf.Tracking;
 
 /// <summary>A line of metrics.jsonl or samples.jsonl, as <see cref="JsonlSink"/> writes them.</summary>
-public sealed class JsonlRow
+internal sealed class JsonlRow
 {
     private readonly Dictionary<string, double> numbers = [];
     private readonly Dictionary<string, string> texts = [];

@@ -1,7 +1,7 @@
 namespace Rlhf.Runtime.Files;
 
 /// <summary>Writes files so that a reader, or a crash, never meets a half-written one.</summary>
-public static class AtomicFile
+internal static class AtomicFile
 {
     /// <summary>
     /// Writes to a temporary file beside the target, forces it to the disk and renames it over the target. When writing fails

@@ -8,7 +8,7 @@ namespace Rlhf.Runtime.Files;
 /// socket, or a device, which never ends or does something when it is read; a cloned repository or an unpacked archive can hold
 /// links to them. Links to regular files are followed, as the Hugging Face cache needs.
 /// </summary>
-public static partial class RegularFile
+internal static partial class RegularFile
 {
     private const int TypeMask = 0xf000, Regular = 0x8000, Folder = 0x4000, Pipe = 0x1000, Characters = 0x2000, Blocks = 0x6000,
         Socket = 0xc000;

@@ -5,7 +5,7 @@ using TorchSharp;
 namespace Rlhf.Runtime.Native;
 
 /// <summary>How much memory this process can still have.</summary>
-public static class MachineMemory
+internal static class MachineMemory
 {
     /// <summary>Bytes that are free for this process on a device, and whose they are; null where the system does not say.</summary>
     /// <param name="device">On the CPU the least of the machine's available memory and the limits of the control groups that the process is

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Rlhf.Runtime.Text;
 
 /// <summary>Numbers with a fixed count of decimals, the same on the screen and in model cards.</summary>
-public static class Decimals
+internal static class Decimals
 {
     /// <summary>Such as 1,234.50; a number that rounds to zero has no sign, and one that is not finite is a dash.</summary>
     /// <param name="value">The number.</param>

@@ -1,7 +1,7 @@
 namespace Rlhf.Runtime.Text;
 
 /// <summary>Words of commands, as people type them into a shell.</summary>
-public static class ShellWord
+internal static class ShellWord
 {
     /// <summary>The word, in quotes where a shell would not take it as it is.</summary>
     /// <param name="word">What the shell is to understand.</param>

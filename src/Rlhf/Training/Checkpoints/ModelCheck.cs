@@ -4,7 +4,7 @@ using Parameter = TorchSharp.Modules.Parameter;
 namespace Rlhf.Training.Checkpoints;
 
 /// <summary>Checks whether a model is still usable after an update.</summary>
-public static class ModelCheck
+internal static class ModelCheck
 {
     /// <summary>Rows of the last step that are given to the model once more.</summary>
     internal const int Rows = 4;

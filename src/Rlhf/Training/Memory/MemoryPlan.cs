@@ -10,7 +10,7 @@ namespace Rlhf.Training.Memory;
 /// <param name="Name">What it is.</param>
 /// <param name="Arithmetic">How its bytes come about.</param>
 /// <param name="Bytes">Its bytes.</param>
-public sealed record MemoryItem(string Name, string Arithmetic, long Bytes);
+internal sealed record MemoryItem(string Name, string Arithmetic, long Bytes);
 
 /// <summary>
 /// What a run will need at its peak, from the sizes in config.json alone, so that a model too large for the machine is refused
@@ -19,7 +19,7 @@ public sealed record MemoryItem(string Name, string Arithmetic, long Bytes);
 /// <param name="Task">What is to be done with which model, for the message.</param>
 /// <param name="Items">What takes memory.</param>
 /// <param name="Remedies">What would need less: sentences that name settings.</param>
-public sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, string Remedies)
+internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, string Remedies)
 {
     // libtorch's code, the runtime, and what both keep for themselves.
     private const long ProgramBytes = 400L << 20;

@@ -1,7 +1,7 @@
 namespace Rlhf.Training.Optimization;
 
 /// <summary>Learning rates over a run.</summary>
-public static class Schedules
+internal static class Schedules
 {
     /// <summary>Steps of a warm-up that is a fraction of the run, rounded up as Hugging Face's TrainingArguments do.</summary>
     /// <param name="ratio">Fraction of all steps, from 0 to 1.</param>

@@ -6,7 +6,7 @@ using TorchSharp;
 namespace Rlhf.Training.Ppo;
 
 /// <summary>What a PPO run will need of memory at its peak.</summary>
-public static class PpoMemory
+internal static class PpoMemory
 {
     /// <summary>A PPO run.</summary>
     /// <param name="task">What is to be done with which model.</param>
