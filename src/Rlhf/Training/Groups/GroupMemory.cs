@@ -6,7 +6,7 @@ using TorchSharp;
 namespace Rlhf.Training.Groups;
 
 /// <summary>What a run over groups of answers will need of memory at its peak.</summary>
-public static class GroupMemory
+internal static class GroupMemory
 {
     /// <summary>A run.</summary>
     /// <param name="task">What is to be done with which model.</param>
