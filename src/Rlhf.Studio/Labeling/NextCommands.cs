@@ -5,21 +5,28 @@ using Rlhf.Studio.Runs;
 
 namespace Rlhf.Studio.Labeling;
 
-/// <summary>What comes after labeling: the commands, and the reward model's training as a run.</summary>
+/// <summary>What comes after labeling: the commands, and trainings on the labels as runs.</summary>
 public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActions actions)
 {
     /// <summary>A reward model of fewer labels would hold out next to nothing.</summary>
     public const int FewestLabels = 10;
 
+    /// <summary>A training on the labels.</summary>
+    /// <param name="Verb">The command's verb.</param>
+    /// <param name="Command">The whole command.</param>
+    /// <param name="Run">The run that it makes.</param>
+    /// <param name="Arguments">Its arguments with full paths and without the output.</param>
+    public sealed record Training(string Verb, string Command, string Run, IReadOnlyList<string> Arguments);
+
     /// <summary>The commands for some labels.</summary>
-    /// <param name="Reward">Trains the reward model.</param>
+    /// <param name="Reward">Trains a reward model.</param>
     /// <param name="Ppo">Aligns the language model with it.</param>
-    /// <param name="RewardRun">The reward model's run.</param>
-    /// <param name="Arguments">Arguments of the first one, with full paths and without the output.</param>
+    /// <param name="Dpo">Aligns the language model to the pairs directly.</param>
+    /// <param name="Kto">The same from the pairs' answers one by one.</param>
     /// <param name="Missing">
     /// The model that wrote the answers, where its folder was not found and <c>MODEL</c> stands in its place.
     /// </param>
-    public sealed record Commands(string Reward, string Ppo, string RewardRun, IReadOnlyList<string> Arguments, string? Missing);
+    public sealed record Commands(Training Reward, string Ppo, Training Dpo, Training Kto, string? Missing);
 
     private const string Placeholder = "MODEL";
 
@@ -44,23 +51,26 @@ public sealed class NextCommands(StudioOptions options, RunCatalog runs, RunActi
     private Commands For(LabelProject project, string model, bool isShipped)
     {
         string stem = Path.GetFileNameWithoutExtension(project.Source.Labels);
-        string rewardRun = Free($"reward-{stem}"), ppoRun = Free($"ppo-{stem}");
-        string[] Reward(Func<string, string> path) =>
-        [
-            "--model", path(model), "--pairs", path(project.Source.Labels),
-            "--eval-fraction", "0.15", "--num-train-epochs", "3", "--learning-rate", "1e-4",
-        ];
+        Training On(string verb, params string[] settings)
+        {
+            string run = Free($"{verb}-{stem}");
+            string[] Arguments(Func<string, string> path) => ["--model", path(model), "--pairs", path(project.Source.Labels), "--eval-fraction", "0.15", .. settings];
+            return new(verb, Line(verb, [.. Arguments(Short), "--output", Short(InRuns(run))]), run, Arguments(Path.GetFullPath));
+        }
+        var reward = On("reward", "--num-train-epochs", "3", "--learning-rate", "1e-4");
+        // The shipped model is small, and its answers were cut at a length.
+        string[] direct = isShipped ? ["--num-train-epochs", "2", "--learning-rate", "5e-5", "--append-end-token", "false"] : ["--learning-rate", "5e-6"];
         string[] ppo =
         [
-            .. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(InRuns(rewardRun)),
-            "--use-score-scaling", "--use-score-norm", "--output", Short(InRuns(ppoRun)),
+            .. isShipped ? Array.Empty<string>() : ["--model", Short(model)], "--reward-model", Short(InRuns(reward.Run)),
+            "--use-score-scaling", "--use-score-norm", "--output", Short(InRuns(Free($"ppo-{stem}"))),
         ];
-        return new(Line("reward", [.. Reward(Short), "--output", Short(InRuns(rewardRun))]), Line("ppo", ppo), rewardRun,
-            Reward(Path.GetFullPath), model == Placeholder ? project.Model ?? "the model that wrote the answers" : null);
+        return new(reward, Line("ppo", ppo), On("dpo", direct), On("kto", direct),
+            model == Placeholder ? project.Model ?? "the model that wrote the answers" : null);
     }
 
-    /// <summary>Trains the reward model in a process of its own, which then is among the runs.</summary>
-    public Task<ActionResult> StartAsync(Commands commands) => actions.StartAsync("reward", commands.RewardRun, commands.Arguments);
+    /// <summary>Trains in a process of its own, which then is among the runs.</summary>
+    public Task<ActionResult> StartAsync(Training training) => actions.StartAsync(training.Verb, training.Run, training.Arguments);
 
     // Pairs name their model as its folder is called. A shipped model is the default of rlhf ppo, with settings that suit it.
     private (string Folder, bool IsShipped) ModelOf(string? name)

@@ -86,14 +86,16 @@ public sealed class LabelPageTests(Chromium chromium, ToyModels toys)
         });
         var page = await chromium.PageAsync(errors);
         await page.OpenAsync(studio.Address, "/label");
-        await Assertions.Expect(page.GetByRole(AriaRole.Button, new() { Name = "Train it now" })).ToBeDisabledAsync();
+        await Assertions.Expect(page.GetByRole(AriaRole.Button, new() { Name = "Train a reward model now" })).ToBeDisabledAsync();
         for (int i = 0; i < 11; i++)
         {
             string shown = await page.Locator(".pair").GetAttributeAsync("data-pair") ?? "";
             await page.Keyboard.PressAsync("2");
             await Assertions.Expect(page.Locator($".pair[data-pair={shown}]")).ToHaveCountAsync(0);
         }
-        await page.GetByRole(AriaRole.Button, new() { Name = "Train it now" }).ClickAsync();
+        await Assertions.Expect(page.Locator(".next .command code", new() { HasText = "rlhf dpo" })).ToContainTextAsync("--append-end-token false");
+        await Assertions.Expect(page.GetByRole(AriaRole.Button, new() { Name = "Train the language model by KTO now" })).ToBeEnabledAsync();
+        await page.GetByRole(AriaRole.Button, new() { Name = "Train a reward model now" }).ClickAsync();
         await page.GetByRole(AriaRole.Button, new() { Name = "Train", Exact = true }).ClickAsync();
         await Assertions.Expect(page.Locator("[data-run=reward-pairs-labelled] [data-state=finished]"))
             .ToBeVisibleAsync(new() { Timeout = 300_000 });
