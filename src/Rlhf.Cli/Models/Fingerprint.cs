@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using Rlhf.Data;
 using Rlhf.Runtime.Files;
 using Rlhf.Training.Sft;
 
@@ -27,6 +28,29 @@ internal static class Fingerprint
                 hash.AppendData(buffer, 0, read);
         }
         return Convert.ToHexStringLower(hash.GetHashAndReset());
+    }
+
+    /// <summary>Of everything that a training on a policy's own answers works on, by flag.</summary>
+    /// <param name="policy">The policy's folder.</param>
+    /// <param name="reference">The reference's; null: the policy before training.</param>
+    /// <param name="judge">The judge's; null: none.</param>
+    /// <param name="train">Queries to train on.</param>
+    /// <param name="heldOut">Queries that are only evaluated.</param>
+    /// <param name="reward">The reward, under its flag.</param>
+    public static Dictionary<string, string> OfRollouts(string policy, string? reference, string? judge, IEnumerable<Query> train, IEnumerable<Query> heldOut,
+        (string Flag, string Fingerprint) reward)
+    {
+        var inputs = new Dictionary<string, string>
+        {
+            ["--model"] = OfModel(policy),
+            [reward.Flag] = reward.Fingerprint,
+            ["--ref-model"] = reference is null ? "the policy before training" : OfModel(reference),
+            ["--dataset"] = OfTokens(train.Select(q => q.TokenIds)),
+            [HeldOut] = OfTokens(heldOut.Select(q => q.TokenIds)),
+        };
+        if (judge is not null)
+            inputs["--judge"] = OfModel(judge);
+        return inputs;
     }
 
     /// <summary>Of sequences to learn, and of where in each the loss begins.</summary>

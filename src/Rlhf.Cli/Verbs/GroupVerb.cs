@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.ComponentModel;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Reports;
@@ -22,54 +21,8 @@ using Rlhf.Training.Grpo;
 using Rlhf.Training.Loop;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Rloo;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
-
-/// <summary>What to align.</summary>
-internal sealed record GroupFlags
-{
-    [Description("Language model to align: a folder or one of the Hub; default: the small review model that ships.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? Model { get; init; }
-
-    [Description("Model that the KL penalty holds the policy near to; default: the policy as it is before training.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? RefModel { get; init; }
-
-    [Description("A second classifier that training never sees, to tell earned reward from a hacked one; default: with the reward "
-        + "that ships, the judge that ships.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? Judge { get; init; }
-
-    [Description("Steps; default: one pass over the prompts.")]
-    [MayChange(When = nameof(GroupConfig.HasConstantRate))]
-    public int? Steps { get; init; }
-
-    [Description("How often groups of answers with the same reward, from which nothing is learned, are replaced by answers to other prompts.")]
-    public int ResampleRounds { get; init; }
-
-    [Description("Baseline of the comparison: the model before training answers each held-out prompt so often, and the reward keeps the best; 0: none.")]
-    [MayChange]
-    public int EvalBestOf { get; init; } = 8;
-
-    [Description("Element type of the stored weights.")]
-    [MayChange]
-    public StorageType Storage { get; init; }
-
-    public IEnumerable<string> Validate()
-    {
-        if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1, or left out.";
-        if (EvalBestOf is < 0 or 1) yield return $"EvalBestOf is {EvalBestOf}; it must be 0, or at least 2.";
-        if (ResampleRounds < 0) yield return $"ResampleRounds is {ResampleRounds}; it must be 0 or more.";
-    }
-}
 
 /// <summary><c>rlhf grpo</c> and <c>rlhf rloo</c>: a language model learns from comparing its own answers.</summary>
 internal static class GroupVerb
@@ -178,28 +131,13 @@ internal static class GroupVerb
             .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
             ("prompts", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
             .. Plan(policy, config, steps, perStep),
-            .. context.SettingsFacts(),
-            ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
+            .. folder.Facts(context, device),
         ]);
 
         var template = context.Settings.Get<PromptFlags>().ChatTemplate is { } chat ? ChatTemplates.Of(chat, policyFolder) : null;
-        void SaveAs(string path, torch.ScalarType? storage)
-        {
-            policy.SavePretrained(path, storage);
-            tokenizer.SavePretrained(path);
-            template?.Save(path);
-        }
-        var inputs = new Dictionary<string, string>
-        {
-            ["--model"] = Fingerprint.OfModel(policyFolder),
-            ["--reward"] = rewards.Fingerprinted,
-            ["--ref-model"] = refFolder is null ? "the policy before training" : Fingerprint.OfModel(refFolder),
-            ["--dataset"] = Fingerprint.OfTokens(train.Select(q => q.TokenIds)),
-            [Fingerprint.HeldOut] = Fingerprint.OfTokens(heldOut.Select(q => q.TokenIds)),
-        };
-        if (judgeFolder is not null)
-            inputs["--judge"] = Fingerprint.OfModel(judgeFolder);
-        var session = new CommandSession(context, folder, policyFolder, trainer, path => SaveAs(path, null), inputs);
+        var saved = new SavedModel((path, type) => policy.SavePretrained(path, type), tokenizer, template);
+        var inputs = Fingerprint.OfRollouts(policyFolder, refFolder, judgeFolder, train, heldOut, ("--reward", rewards.Fingerprinted));
+        var session = new CommandSession(context, folder, policyFolder, trainer, saved.Save, inputs);
         var report = new RolloutReport(context);
         session.Train("Aligning", steps, (display, sinks) => run.Train(steps, step =>
         {
@@ -207,7 +145,7 @@ internal static class GroupVerb
             report.Step(display, sinks, step, ("no signal", statistics.GroupsWithoutSignal), ("tokens", statistics.ResponseLengths.Average()));
             session.AfterStep(step.BadStepsInARow == 0, statistics.RewardMean);
         }, context.Stop));
-        SaveAs(folder.Model, options.Storage.ToScalarType());
+        saved.Save(folder.Model, options.Storage);
         var evaluator = new PolicyEvaluator(tokenizer, heldOut, reward, judge) { Generation = generation, Seed = config.Seed };
         // What the policy was before training is the reference, unless that is another model or there is none.
         using var before = trainer.Reference is null || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, device) : null;

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.ComponentModel;
 using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Reports;
@@ -12,67 +11,12 @@ using Rlhf.Data.Batching;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
-using Rlhf.Reporting;
-using Rlhf.Rewards;
-using Rlhf.Runs;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
-using Rlhf.Tokenizers.Chat;
-using Rlhf.Tracking;
 using Rlhf.Training.Loop;
-using Rlhf.Training.Memory;
-using Rlhf.Training.Optimization;
 using Rlhf.Training.Ppo;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
-
-/// <summary>What to align, and to what.</summary>
-internal sealed record PpoFlags
-{
-    [Description("A known set of settings; those that are given win. imdb is the lesson: lvwerra/gpt2-imdb, "
-        + "lvwerra/distilbert-imdb, stanfordnlp/imdb.")]
-    public PpoPreset? Preset { get; init; }
-
-    [Description("Language model to align: a folder or one of the Hub; default: the small review model that ships.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? Model { get; init; }
-
-    [Description("Model that the KL penalty holds the policy near to; default: the policy as it is before training.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? RefModel { get; init; }
-
-    [Description("Reward model: a classifier or a model with a scalar head, a folder or one of the Hub; default: the sentiment "
-        + "classifier that ships.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? RewardModel { get; init; }
-
-    [Description("A second classifier that training never sees, to tell earned reward from a hacked one; default: with the reward "
-        + "that ships, the judge that ships.")]
-    [ValueName("DIR|ORG/NAME")]
-    [ModelInput]
-    [MayChange]
-    public string? Judge { get; init; }
-
-    [Description("PPO steps; default: one pass over the queries.")]
-    [MayChange(When = nameof(PpoConfig.HasConstantRate))]
-    public int? Steps { get; init; }
-
-    [Description("Element type of the stored weights.")]
-    [MayChange]
-    public StorageType Storage { get; init; }
-
-    public IEnumerable<string> Validate()
-    {
-        if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1, or left out.";
-    }
-}
 
 /// <summary><c>rlhf ppo</c>: stage 3, a language model learns to write what the reward model likes.</summary>
 internal static class PpoVerb
@@ -173,36 +117,22 @@ internal static class PpoVerb
             ("reward", isSingle ? Scorers.Describe(rewards.Folders.First(), reward) : rewards.Names),
             .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
             ("queries", $"{source}: {train.Length:N0} to train on, {heldOut.Length:N0} held out"),
-            .. Plan(policy, config, steps, train, lengths),
-            .. context.SettingsFacts(),
-            ("device", LanguageModels.DeviceName(device)), ("output", folder.Path),
+            .. PpoFacts.Plan(policy, config, steps, train, lengths),
+            .. folder.Facts(context, device),
         ]);
 
         var template = prompts.ChatTemplate is null ? null : ChatTemplates.Of(prompts.ChatTemplate, policyFolder);
-        void SaveAs(string path, torch.ScalarType? storage)
-        {
-            policy.SavePretrained(path, storage);
-            tokenizer.SavePretrained(path);
-            template?.Save(path);
-        }
-        var inputs = new Dictionary<string, string>
-        {
-            ["--model"] = Fingerprint.OfModel(policyFolder),
-            [isSingle ? "--reward-model" : "--reward"] = isSingle ? Fingerprint.OfModel(rewards.Folders.First()) : rewards.Fingerprinted,
-            ["--ref-model"] = refFolder is null ? "the policy before training" : Fingerprint.OfModel(refFolder),
-            ["--dataset"] = Fingerprint.OfTokens(train.Select(q => q.TokenIds)),
-            [Fingerprint.HeldOut] = Fingerprint.OfTokens(heldOut.Select(q => q.TokenIds)),
-        };
-        if (judgeFolder is not null)
-            inputs["--judge"] = Fingerprint.OfModel(judgeFolder);
-        var session = new CommandSession(context, folder, policyFolder, trainer, path => SaveAs(path, null), inputs);
+        var saved = new SavedModel((path, type) => policy.SavePretrained(path, type), tokenizer, template);
+        var inputs = Fingerprint.OfRollouts(policyFolder, refFolder, judgeFolder, train, heldOut,
+            isSingle ? ("--reward-model", Fingerprint.OfModel(rewards.Folders.First())) : ("--reward", rewards.Fingerprinted));
+        var session = new CommandSession(context, folder, policyFolder, trainer, saved.Save, inputs);
         var report = new RolloutReport(context);
         session.Train("Aligning", steps, (display, sinks) => run.Train(steps, step =>
         {
             report.Step(display, sinks, step, ("KL", ((PpoStatistics)step.Statistics).Kl));
             session.AfterStep(step.BadStepsInARow == 0, step.Statistics.RewardMean);
         }, context.Stop));
-        SaveAs(folder.Model, options.Storage.ToScalarType());
+        saved.Save(folder.Model, options.Storage);
         var evaluator = new PolicyEvaluator(tokenizer, heldOut, reward, judge)
         {
             Generation = generation,
@@ -214,41 +144,8 @@ internal static class PpoVerb
         var comparison = report.Compare(evaluator, before ?? trainer.Reference.Model, trainer.Model.PretrainedModel);
         string goal = isSingle ? (Scorers.LabelOf(reward) is { } label ? $"the label {label} of " : "") + $"the reward model {rewards.Names}"
             : $"the reward {rewards.Names}";
-        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, Card(policyFolder, goal, trainer));
+        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, PpoFacts.Card(policyFolder, goal, trainer));
         session.Finish(comparison is not null);
         return HubFlags.Push(context, folder.Model);
     }
-
-    private static IEnumerable<(string Name, string Value)> Plan(
-        CausalLMWithValueHead policy, PpoConfig config, long steps, Query[] train, QueryFlags lengths)
-    {
-        long trainable = policy.NamedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
-        long all = policy.NamedParameters.Sum(p => p.Value.numel());
-        int minibatches = config.BatchSize / config.MiniBatchSize;
-        int updates = config.PpoEpochs * minibatches / config.GradientAccumulationSteps;
-        double tokens = config.BatchSize * (train.Average(q => q.TokenIds.Length)
-            + (lengths.ResponseMin + lengths.ResponseMax - 1) / 2.0);
-        yield return ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(config.BatchSize, "query", "queries")}, "
-            + $"about {tokens:N0} tokens each");
-        yield return ("", $"{Numbers.Count(config.PpoEpochs, "epoch")} of {Numbers.Count(minibatches, "minibatch", "minibatches")}: "
-            + $"{Numbers.Count(updates, "update")} per step, {steps * updates:N0} in all");
-        yield return ("parameters", $"{all:N0}, {(trainable == all ? "all" : $"of which {trainable:N0} are")} trained");
-    }
-
-    private static ModelCard Card(string policyFolder, string goal, PpoTrainer trainer) => new(
-        ModelFolders.NameOf(policyFolder) + ", aligned by PPO",
-        $"A causal language model aligned to {goal} with Rlhf (rlhf ppo). The weights hold TRL's value head beside the language model.")
-    {
-        Tags = ["ppo", "rlhf"],
-        BaseModel = ModelFolders.BaseModelOf(policyFolder),
-        Results = [new("PPO steps", $"{trainer.StepCount:N0}")],
-        Settings =
-        [
-            new("learning rate", SettingValue.Format(trainer.Config.LearningRate)),
-            new("batch size", SettingValue.Format(trainer.Config.BatchSize)),
-            new("first KL coefficient", SettingValue.Format(trainer.Config.InitKlCoef)),
-            new("KL target", SettingValue.Format(trainer.Config.Target)),
-            new("seed", SettingValue.Format(trainer.Config.Seed)),
-        ],
-    };
 }

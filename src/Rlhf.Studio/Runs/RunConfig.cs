@@ -1,16 +1,18 @@
 using System.Globalization;
 using Rlhf.Runs;
 using Rlhf.Runtime.Files;
+using YamlDotNet.Core;
+using YamlDotNet.Core.Events;
 
 namespace Rlhf.Studio.Runs;
 
 /// <summary>One line of a run's settings.</summary>
 /// <param name="Section">The heading that it stands under.</param>
 /// <param name="Key">Its name.</param>
-/// <param name="Value">Its value as written, without quotes; empty for null.</param>
+/// <param name="Value">Its value; empty for null, and of a list its items with commas between them.</param>
 public readonly record struct ConfigEntry(string Section, string Key, string Value);
 
-/// <summary>A run's config.yaml, which is flat: <c>key: value</c> lines under comments that are headings.</summary>
+/// <summary>A run's config.yaml, which is flat: <c>key: value</c> or <c>key: [value, value]</c> under comments that are headings.</summary>
 /// <param name="Verb">The verb that the run is of; empty where the file does not say.</param>
 /// <param name="Entries">Its settings in the file's order.</param>
 public sealed record RunConfig(string Verb, IReadOnlyList<ConfigEntry> Entries)
@@ -42,24 +44,52 @@ public sealed record RunConfig(string Verb, IReadOnlyList<ConfigEntry> Entries)
         }
     }
 
+    /// <summary>Reads a text as far as it is such a file: what follows a mistake is left out.</summary>
     internal static RunConfig Parse(string text)
     {
-        string section = "";
         List<ConfigEntry> entries = [];
-        foreach (var raw in text.Split('\n'))
+        try
         {
-            string line = raw.TrimEnd();
-            if (line.StartsWith('#'))
-                section = RunFiles.VerbIn(line) != "" ? "" : line.TrimStart('#').Trim();
-            else if (line.IndexOf(':') is var colon and > 0 && entries.Count < MostEntries)
-                entries.Add(new(section, line[..colon].Trim(), Unquote(line[(colon + 1)..].Trim())));
+            Read(new Parser(new Scanner(new StringReader(text), skipComments: false)), entries);
+        }
+        catch (YamlException)
+        {
+            // A file that was written by hand, or is being written: what was read so far is shown.
         }
         return new(RunFiles.VerbIn(text), entries);
     }
 
-    private static string Unquote(string value) =>
-        value is "null" or "~" ? ""
-        : value.Length >= 2 && value[0] == '"' && value[^1] == '"' ? value[1..^1].Replace("\\\"", "\"").Replace(@"\\", @"\")
-        : value.Length >= 2 && value[0] == '\'' && value[^1] == '\'' ? value[1..^1].Replace("''", "'")
-        : value;
+    private static void Read(Parser parser, List<ConfigEntry> entries)
+    {
+        string section = "";
+        string? key = null;
+        List<string>? list = null;
+        while (parser.MoveNext() && entries.Count < MostEntries)
+            switch (parser.Current)
+            {
+                case Comment { IsInline: false } comment:
+                    section = RunFiles.VerbIn("# " + comment.Value) != "" ? "" : comment.Value.Trim();
+                    break;
+                case SequenceStart when key is not null && list is null:
+                    list = [];
+                    break;
+                case SequenceEnd when key is not null && list is not null:
+                    entries.Add(new(section, key, string.Join(", ", list)));
+                    (key, list) = (null, null);
+                    break;
+                case Scalar item when list is not null:
+                    list.Add(item.Value);
+                    break;
+                case Scalar name when key is null:
+                    key = name.Value;
+                    break;
+                case Scalar value:
+                    entries.Add(new(section, key, value is { Style: ScalarStyle.Plain, Value: "null" or "~" } ? "" : value.Value));
+                    key = null;
+                    break;
+                case SequenceStart or AnchorAlias:
+                case MappingStart when key is not null:
+                    return; // nested: no file of ours
+            }
+    }
 }
