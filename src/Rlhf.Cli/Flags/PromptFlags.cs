@@ -45,9 +45,8 @@ internal sealed record PromptFlags
     /// <param name="longest">Most tokens of a prompt.</param>
     /// <param name="needed">Queries of a step.</param>
     /// <param name="seed">The run's seed.</param>
-    /// <param name="advice">What to lower where there are too few.</param>
     public static (Query[] Train, Query[] HeldOut) Load(VerbContext context, DatasetFlags dataset, string source, ITokenizer tokenizer, string policyFolder,
-        int longest, int needed, long seed, string advice)
+        int longest, int needed, long seed)
     {
         var (lengths, options) = (context.Settings.Get<QueryFlags>(), context.Settings.Get<PromptFlags>());
         IReadOnlyList<Query> Load(DatasetFlags data) => options.Prompts is { } path
@@ -57,8 +56,8 @@ internal sealed record PromptFlags
         int taken = lengths.EvalSplit is null ? lengths.EvalQueries : 0;
         if (queries.Count < taken + needed || others.Count < lengths.EvalQueries)
             throw new ConfigurationException(
-                [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of {needed}; lower --eval-queries or "
-                + $"{advice}, or name more data."]);
+                [$"{source} gives {queries.Count:N0} queries, too few for {lengths.EvalQueries} held-out ones and a batch of {needed}; "
+                + "lower --eval-queries or --batch-size, or name more data."]);
         return ([.. queries.Skip(taken)], [.. others.Take(lengths.EvalQueries)]);
     }
 

@@ -97,7 +97,7 @@ internal static class GroupVerb
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         int perStep = config.BatchSize / config.NumGenerations;
         var (train, heldOut) = PromptFlags.Load(context, dataset, source, tokenizer, policyFolder,
-            shape.MaxPositions - config.MaxCompletionLength, perStep, config.Seed, "--batch-size");
+            shape.MaxPositions - config.MaxCompletionLength, perStep, config.Seed);
         rewards.CheckColumns(train.Concat(heldOut), source);
         context.Settings.Get<ComputeFlags>().CheckMemory(GroupMemory.Plan($"{title} on {policyFolder}", config, shape,
             refFolder is null ? null : ModelShape.Of(refFolder), [.. rewards.Folders.Concat(judgeFolder is null ? [] : [judgeFolder]).Select(ModelShape.Of)],

@@ -81,7 +81,7 @@ internal static class PpoVerb
         CheckMemory(lengths.QueryLengths);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         var (train, heldOut) = PromptFlags.Load(context, dataset, source, tokenizer, policyFolder, shape.MaxPositions - (lengths.ResponseMax - 1),
-            config.BatchSize, config.Seed, "--batch-size");
+            config.BatchSize, config.Seed);
         rewards.CheckColumns(train.Concat(heldOut), source);
         if (prompts.Prompts is not null)
             CheckMemory(new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1));

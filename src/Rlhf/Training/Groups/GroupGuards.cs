@@ -60,7 +60,7 @@ internal sealed class GroupGuards(GroupConfig config) : PolicyGuards("guard/", c
             nameof(GroupConfig.Beta))
         : null;
 
-    private Finding? EqualRewards(IReadOnlyList<float> scores) => scores.Chunk(config.NumGenerations).All(g => GroupMath.AreEqual(g))
+    private Finding? EqualRewards(IReadOnlyList<float> scores) => scores.Chunk(config.NumGenerations).All(g => AreEqual(g))
         ? new("equal_rewards", Limits.EqualRewardsAction, "within every group all rewards are the same",
             "There is nothing to learn from: the task is too hard or too easy for the policy, or the reward cannot tell answers apart.",
             "Look at the samples, mix in easier or harder prompts, give part of the reward for part of the task, raise NumGenerations, or set "

@@ -29,13 +29,6 @@ public static class GroupMath
         return Math.Sqrt(values.Sum(v => (v - mean) * (v - mean)) / (values.Count - 1));
     }
 
-    /// <summary>Are all values the same, up to the rounding of float32?</summary>
-    public static bool AreEqual(IReadOnlyCollection<float> values)
-    {
-        float least = values.Min(), most = values.Max();
-        return most - least <= Loop.PolicyGuards.EqualityTolerance * Math.Max(Math.Abs(least), Math.Abs(most));
-    }
-
     /// <summary>
     /// Divergence of each token from the reference by the estimator k3 = exp(d) - d - 1 with d = ref - logprob: not negative, unbiased
     /// (Schulman, http://joschu.net/blog/kl-approx.html). Differentiable.

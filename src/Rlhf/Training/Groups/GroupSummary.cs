@@ -39,7 +39,7 @@ internal static class GroupSummary
             ResponseLengths = lengths,
             Logprobs = PerRow(b => Sum(b, i => before.Logprobs[i])),
             Kls = before.Kls.Length > 0 ? PerRow(b => Sum(b, i => before.Kls[i])) : null,
-            GroupsWithoutSignal = scores.Chunk(rollout.GroupSize).Average(g => GroupMath.AreEqual(g) ? 1.0 : 0.0),
+            GroupsWithoutSignal = scores.Chunk(rollout.GroupSize).Average(g => PolicyGuards.AreEqual(g) ? 1.0 : 0.0),
             MiniBatches = updates,
             LearningRate = learningRate,
             Numbers = numbers,

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using Rlhf.Data;
 using Rlhf.Generation;
 using Rlhf.Rewards;
-using Rlhf.Training.Groups;
 
 namespace Rlhf.Training.Loop;
 
@@ -29,7 +28,7 @@ internal sealed class Answers(int groups, int groupSize)
     public IReadOnlyList<float> Scores => scores;
 
     /// <summary>The groups whose rewards, each of them, are the same for all answers.</summary>
-    public int[] WithoutSignal => [.. Groups.Where(g => components.All(c => GroupMath.AreEqual(c.Scores[(g * groupSize)..((g + 1) * groupSize)])))];
+    public int[] WithoutSignal => [.. Groups.Where(g => components.All(c => PolicyGuards.AreEqual(c.Scores[(g * groupSize)..((g + 1) * groupSize)])))];
 
     /// <summary>Puts groups of answers in their places.</summary>
     public void Put(int[] places, Query[] batch, GenerationResult generated, Completion[] texts, WeightedScores scored)

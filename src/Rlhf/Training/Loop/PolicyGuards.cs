@@ -10,7 +10,7 @@ namespace Rlhf.Training.Loop;
 internal abstract class PolicyGuards(string prefix, DivergenceConfig limits, double learningRate)
 {
     /// <summary>Relative difference from which rewards count as different: rounding of float32.</summary>
-    public const float EqualityTolerance = 1e-6f;
+    private const float EqualityTolerance = 1e-6f;
 
     private readonly BadSteps badSteps = new(limits.MaxBadSteps);
     private readonly List<TrainingWarning> warnings = [];
@@ -43,6 +43,13 @@ internal abstract class PolicyGuards(string prefix, DivergenceConfig limits, dou
 
     /// <summary>What to change where losses or gradients are not finite: a sentence.</summary>
     protected abstract string AdviceOnBadNumbers { get; }
+
+    /// <summary>Are all rewards the same, up to the rounding of float32?</summary>
+    public static bool AreEqual(IReadOnlyCollection<float> rewards)
+    {
+        float least = rewards.Min(), most = rewards.Max();
+        return most - least <= EqualityTolerance * Math.Max(Math.Abs(least), Math.Abs(most));
+    }
 
     /// <summary>A new step; the first is 1.</summary>
     public void Begin(long number)

@@ -76,13 +76,9 @@ internal sealed class PpoGuards(PpoConfig config) : PolicyGuards(Prefix, config.
             nameof(PpoConfig.InitKlCoef))
         : null;
 
-    private Finding? EqualRewards(float[] scores)
-    {
-        float least = scores.Min(), most = scores.Max();
-        return scores.Length < 2 || most - least > EqualityTolerance * Math.Max(Math.Abs(least), Math.Abs(most)) ? null
-            : new("equal_rewards", Limits.EqualRewardsAction, $"all {scores.Length} rewards are {scores[0]}",
-                "There is nothing to learn from but the KL penalty: the reward reads what is always the same, or has reached its limit.",
-                "Look at the samples, take logits for probabilities, or give more reward for less; EqualRewardsAction decides what "
-                + "happens then.", nameof(DivergenceConfig.EqualRewardsAction));
-    }
+    private Finding? EqualRewards(float[] scores) => scores.Length < 2 || !AreEqual(scores) ? null
+        : new("equal_rewards", Limits.EqualRewardsAction, $"all {scores.Length} rewards are {scores[0]}",
+            "There is nothing to learn from but the KL penalty: the reward reads what is always the same, or has reached its limit.",
+            "Look at the samples, take logits for probabilities, or give more reward for less; EqualRewardsAction decides what "
+            + "happens then.", nameof(DivergenceConfig.EqualRewardsAction));
 }
