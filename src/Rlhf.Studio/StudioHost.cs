@@ -9,6 +9,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using MudBlazor.Services;
 using Rlhf.Runtime;
+using Rlhf.Serving;
 using Rlhf.Studio.Api;
 using Rlhf.Studio.Hosting;
 using Rlhf.Studio.Labeling;
@@ -54,7 +55,7 @@ public static class StudioHost
         app.MapAssets();
         app.MapTokenLogin();
         app.MapReports();
-        app.MapCompletions();
+        app.MapOpenAi(); // HostCheck refuses pages of other sites
         app.MapRazorComponents<App>().AddInteractiveServerRenderMode(
             server => server.ContentSecurityFrameAncestorsPolicy = null); // SecurityHeaders says it
         return app;
@@ -91,6 +92,7 @@ public static class StudioHost
         services.AddSingleton<RunActions>();
         services.AddSingleton<ModelShelf>();
         services.AddSingleton<ModelChoices>();
+        services.AddSingleton<IServedModels, StudioModels>();
         services.AddSingleton<SideBySide>();
         services.AddSingleton<Beginnings>();
         services.AddSingleton<PairSources>();

@@ -42,6 +42,12 @@ public sealed record StudioOptions
     /// <summary>The base model to fall back on, or null.</summary>
     public string? ShippedModel { get; init; }
 
+    /// <summary>
+    /// The chat template of models that have none of their own: a file with Jinja, or <c>chatml</c>, the built-in one; null: such models know
+    /// no messages.
+    /// </summary>
+    public string? ChatTemplate { get; init; }
+
     /// <summary>A JSON-lines file of ready beginnings (<c>query</c> of each line), or null.</summary>
     public string? Queries { get; init; }
 

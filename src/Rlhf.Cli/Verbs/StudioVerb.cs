@@ -47,6 +47,10 @@ internal sealed record StudioFlags
     [ValueName("DIR|ORG/NAME")]
     public string? Judge { get; init; }
 
+    [Description("Chat template of models that have none of their own: a file with Jinja, or chatml, the built-in one.")]
+    [ValueName("FILE|chatml")]
+    public string? ChatTemplate { get; init; }
+
     [Description("Pairs to label, such as rlhf pairs sample wrote; those in the runs folder are found as well.")]
     [ValueName("FILE")]
     public string? Pairs { get; init; }
@@ -82,6 +86,7 @@ internal sealed record StudioFlags
         Pairs = Pairs,
         Labels = Labels,
         RepeatEvery = RepeatEvery,
+        ChatTemplate = ChatTemplate,
     };
 
     /// <summary>Where to listen, or null for what is no address.</summary>

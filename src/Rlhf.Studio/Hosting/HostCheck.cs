@@ -1,6 +1,6 @@
 using System.Net;
 using Microsoft.AspNetCore.Http;
-using Rlhf.Studio.Api;
+using Rlhf.Serving;
 
 namespace Rlhf.Studio.Hosting;
 

@@ -3,7 +3,7 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Extensions;
 using Microsoft.AspNetCore.Routing;
-using Rlhf.Studio.Api;
+using Rlhf.Serving;
 
 namespace Rlhf.Studio.Hosting;
 

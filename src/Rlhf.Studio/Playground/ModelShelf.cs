@@ -1,6 +1,7 @@
 using Rlhf.Models;
 using Rlhf.Rewards;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 using TorchSharp;
 
 namespace Rlhf.Studio.Playground;
@@ -8,7 +9,8 @@ namespace Rlhf.Studio.Playground;
 /// <summary>A language model with its tokenizer.</summary>
 /// <param name="Model">The model.</param>
 /// <param name="Tokenizer">Its tokenizer.</param>
-public sealed record LoadedModel(CausalLM Model, ITokenizer Tokenizer);
+/// <param name="Template">Its chat template, or the one for models without; null: there is none.</param>
+public sealed record LoadedModel(CausalLM Model, ITokenizer Tokenizer, ChatTemplate? Template);
 
 /// <summary>
 /// Models that are loaded when they are first needed and stay for the next time. One caller at a time has them: what is asked for between
@@ -49,10 +51,16 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
         }
         while (models.Count >= MostModels)
             Drop(models.MinBy(m => m.Value.Used).Key);
-        var loaded = new LoadedModel(AutoModelForCausalLM.FromPretrained(folder, Device), AutoTokenizer.FromPretrained(folder));
+        var loaded = new LoadedModel(AutoModelForCausalLM.FromPretrained(folder, Device), AutoTokenizer.FromPretrained(folder), TemplateOf(folder));
         models[folder] = (loaded, written, Environment.TickCount64);
         return loaded;
     }
+
+    /// <summary>The chat template of a folder, or the one for models without; null where there is none.</summary>
+    /// <exception cref="ChatTemplateException">What is named for models without one is not a template.</exception>
+    /// <exception cref="InvalidDataException">A tokenizer file is damaged.</exception>
+    public ChatTemplate? TemplateOf(string folder) => ChatTemplate.TryFromFolder(folder)
+        ?? (options.ChatTemplate is { } file ? ChatTemplate.FromFile(file, folder) : null);
 
     /// <summary>The reward of a folder.</summary>
     /// <inheritdoc cref="Model" path="/exception"/>

@@ -88,6 +88,26 @@ internal readonly ref struct Categorical
         return block * BlockSize + chosen;
     }
 
+    /// <summary>The likeliest tokens with their logprobs, the likeliest first; of equally likely ones the first in the vocabulary.</summary>
+    public (int Id, float Logprob)[] Likeliest(int count)
+    {
+        var best = new (int Id, float Logprob)[Math.Min(count, logits.Length)];
+        int found = 0;
+        for (int token = 0; token < logits.Length && best.Length > 0; token++)
+        {
+            float logit = logits[token];
+            if (found == best.Length && logit <= best[^1].Logprob)
+                continue;
+            int at = found < best.Length ? found++ : found - 1;
+            for (; at > 0 && logit > best[at - 1].Logprob; at--)
+                best[at] = best[at - 1];
+            best[at] = (token, logit);
+        }
+        for (int i = 0; i < best.Length; i++)
+            best[i].Logprob = (float)(best[i].Logprob - LogSumExp);
+        return best;
+    }
+
     /// <summary>The largest value of a row, NaN when there is one.</summary>
     public static float MaxOf(ReadOnlySpan<float> row)
     {

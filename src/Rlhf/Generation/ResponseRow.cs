@@ -12,6 +12,7 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
     private readonly int[] text = [.. query, .. new int[maxNewTokens]];
     private readonly float[] logprobs = new float[maxNewTokens];
     private readonly float[] values = new float[maxNewTokens];
+    private readonly List<IReadOnlyList<(int Id, float Logprob)>> top = [];
 
     public int Index => index;
 
@@ -40,6 +41,9 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
     /// <summary>Logprob of the last token.</summary>
     public float LastLogprob => logprobs[ResponseLength - 1];
 
+    /// <summary>How many of the likeliest tokens are kept for each token; null: logprobs are not asked for.</summary>
+    public int? TopLogprobs { get; init; }
+
     /// <summary>Positions that a cache must hold: all but the last token, whose successor is never asked for.</summary>
     public int CachedLength => text.Length - 1;
 
@@ -48,6 +52,13 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
     public float[] Logprobs => logprobs[..ResponseLength];
 
     public float[] Values => values[..ResponseLength];
+
+    /// <summary>The response's tokens from a place on with their logprobs; null where they are not asked for.</summary>
+    public IReadOnlyList<TokenLogprobs>? LogprobsFrom(int start) => TopLogprobs is null ? null
+        : [.. Enumerable.Range(start, ResponseLength - start).Select(i => new TokenLogprobs(text[query.Length + i], logprobs[i], top[i]))];
+
+    /// <summary>Keeps the likeliest tokens in the place of the next one.</summary>
+    public void AddTop(IReadOnlyList<(int Id, float Logprob)> likeliest) => top.Add(likeliest);
 
     public void Append(int token, float logprob, float value, bool isEnd)
     {

@@ -7,46 +7,6 @@ using TorchSharp;
 
 namespace Rlhf.Generation;
 
-/// <summary>Why a completion ended.</summary>
-public enum FinishReason
-{
-    /// <summary>The model chose its end token, or a stop text came up.</summary>
-    Stop,
-
-    /// <summary>It has as many tokens as were asked for.</summary>
-    Length,
-}
-
-/// <summary>How a text is to be continued.</summary>
-public sealed record CompletionOptions
-{
-    /// <summary>How tokens are chosen, and how many at most.</summary>
-    public GenerationConfig Sampling { get; init; } = new() { MaxNewTokens = 40 };
-
-    /// <summary>Texts at which the completion ends; they are no part of it.</summary>
-    public IReadOnlyList<string> Stop { get; init; } = [];
-
-    /// <summary>Seed of the sampling: the same seed and prompt give the same text.</summary>
-    public long Seed { get; init; }
-}
-
-/// <summary>A piece of a completion that is being written.</summary>
-/// <param name="Text">What was added; whole characters.</param>
-/// <param name="TokenIds">The tokens that were chosen since the piece before, the end token included.</param>
-/// <param name="Finish">Why it ended, on the last piece; null before.</param>
-public sealed record CompletionPiece(string Text, IReadOnlyList<int> TokenIds, FinishReason? Finish);
-
-/// <summary>A whole completion.</summary>
-/// <param name="Text">The text that follows the prompt.</param>
-/// <param name="PromptTokens">Tokens of the prompt.</param>
-/// <param name="CompletionTokens">Tokens that were chosen, the end token included.</param>
-/// <param name="Finish">Why it ended.</param>
-public sealed record TextCompletion(string Text, int PromptTokens, int CompletionTokens, FinishReason Finish)
-{
-    /// <summary>The tokens that were chosen, the end token included.</summary>
-    public IReadOnlyList<int> TokenIds { get; init; } = [];
-}
-
 /// <summary>
 /// Continues texts with a language model, piece by piece or whole. May be used by several callers at once; the model writes for one after
 /// the other.
@@ -66,6 +26,9 @@ public sealed class TextCompleter : IDisposable
 
     private TextCompleter(CausalLM model, ITokenizer tokenizer, bool ownsModel) =>
         (this.model, this.tokenizer, this.ownsModel) = (model, tokenizer, ownsModel);
+
+    /// <summary>The model's tokenizer.</summary>
+    public ITokenizer Tokenizer => tokenizer;
 
     /// <summary>Longest prompt and completion together, in tokens.</summary>
     public int MaxTokens => model.MaxPositions;
@@ -118,26 +81,27 @@ public sealed class TextCompleter : IDisposable
 
     /// <summary>Continues a text.</summary>
     /// <inheritdoc cref="StreamAsync(string, CompletionOptions?, CancellationToken)"/>
-    public async Task<TextCompletion> CompleteAsync(
+    public Task<TextCompletion> CompleteAsync(
         string prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
     {
         options ??= new();
-        int[] query = Query(prompt, options);
-        var text = new System.Text.StringBuilder();
-        int tokens = 0;
-        var finish = FinishReason.Length;
-        await foreach (var piece in Pieces(query, options, cancellation).ConfigureAwait(false))
-        {
-            text.Append(piece.Text);
-            tokens += piece.TokenIds.Count;
-            finish = piece.Finish ?? finish;
-        }
-        return new(text.ToString(), query.Length, tokens, finish);
+        return WholeAsync(Query(prompt, options), options, cancellation);
+    }
+
+    /// <summary>Continues token ids as they are.</summary>
+    /// <inheritdoc cref="StreamAsync(int[], CompletionOptions?, CancellationToken)"/>
+    public Task<TextCompletion> CompleteAsync(
+        int[] prompt, CompletionOptions? options = null, CancellationToken cancellation = default)
+    {
+        options ??= new();
+        ConfigurationException.ThrowIfAny([.. options.Sampling.Validate()]);
+        CheckIds(prompt, options.Sampling.MaxNewTokens);
+        return WholeAsync(prompt, options, cancellation);
     }
 
     /// <summary>Continues several prompts together, in one batch.</summary>
     /// <param name="prompts">Token ids of each prompt; see <see cref="Encode"/>.</param>
-    /// <param name="options">How; prompt i is sampled with the seed + i, and its text is that of <see cref="CompleteAsync"/> with this seed.</param>
+    /// <param name="options">How; prompt i is sampled with the seed + i, and its text is that of <see cref="CompleteAsync(int[], CompletionOptions?, CancellationToken)"/> with this seed.</param>
     /// <param name="cancellation">Stops between two tokens.</param>
     /// <exception cref="ArgumentException">A prompt is empty, holds a token that the model does not know, or does not fit.</exception>
     /// <exception cref="ConfigurationException">A sampling setting is impossible.</exception>
@@ -158,28 +122,32 @@ public sealed class TextCompleter : IDisposable
 
     private TextCompletion[] WriteAll(IReadOnlyList<int[]> prompts, CompletionOptions options, CancellationToken cancellation)
     {
-        IReadOnlyList<int> ends = EndTokens(options);
+        var pending = new PendingText(options.Stop);
         string?[] stopped = new string?[prompts.Count];
-        string Text(ReadOnlySpan<int> response) =>
-            tokenizer.TextOfContinuation([.. response.Length > 0 && ends.Contains(response[^1]) ? response[..^1] : response]);
-        var rows = new TextGenerator(model).GenerateRows(prompts, options.Sampling,
+        var rows = GeneratorFor(options).GenerateRows(prompts, options.Sampling,
             row => new RandomStream(unchecked(options.Seed + row), "complete").Fork(0),
             row =>
             {
-                if (options.Stop.Count == 0)
-                    return;
-                string text = Text(row.Text[row.QueryLength..]);
-                int at = options.Stop.Where(stop => stop.Length > 0).Select(stop => text.IndexOf(stop, StringComparison.Ordinal))
-                    .Where(found => found >= 0).DefaultIfEmpty(-1).Min();
-                if (at >= 0)
+                if (options.Stop.Count > 0 && TextOf(row) is var text && pending.StopIn(text) is >= 0 and var at)
                     (stopped[row.Index], row.IsEnough) = (text[..at], true);
             }, cancellation);
-        return [.. rows.Select(row => new TextCompletion(stopped[row.Index] ?? Text(row.Response), row.QueryLength, row.ResponseLength,
-            row.EndedByEos || stopped[row.Index] is not null ? FinishReason.Stop : FinishReason.Length) { TokenIds = row.Response })];
+        return [.. rows.Select(row => new TextCompletion(stopped[row.Index] ?? TextOf(row), row.QueryLength, row.ResponseLength,
+            row.EndedByEos || stopped[row.Index] is not null ? FinishReason.Stop : FinishReason.Length)
+        {
+            TokenIds = row.Response,
+            Logprobs = row.LogprobsFrom(0),
+        })];
     }
 
-    private IReadOnlyList<int> EndTokens(CompletionOptions options) =>
-        options.Sampling.EosTokenId is { } end ? [end] : model.EosTokenIds;
+    private TextGenerator GeneratorFor(CompletionOptions options) =>
+        new(model) { StopTokenIds = options.StopTokenIds, TopLogprobs = options.TopLogprobs };
+
+    /// <summary>The response so far, without the token that ended it.</summary>
+    private string TextOf(ResponseRow row)
+    {
+        var response = row.Text[row.QueryLength..];
+        return tokenizer.TextOfContinuation((row.EndedByEos ? response[..^1] : response).ToArray());
+    }
 
     /// <summary>What the model gives for each token of texts, and for the likeliest ones in its place.</summary>
     /// <param name="rows">Token ids of each text.</param>
@@ -255,70 +223,46 @@ public sealed class TextCompleter : IDisposable
         }
     }
 
+    private async Task<TextCompletion> WholeAsync(int[] query, CompletionOptions options, CancellationToken cancellation)
+    {
+        var text = new System.Text.StringBuilder();
+        List<int> ids = [];
+        List<TokenLogprobs>? logprobs = options.TopLogprobs is null ? null : [];
+        var finish = FinishReason.Length;
+        await foreach (var piece in Pieces(query, options, cancellation).ConfigureAwait(false))
+        {
+            text.Append(piece.Text);
+            ids.AddRange(piece.TokenIds);
+            logprobs?.AddRange(piece.Logprobs ?? []);
+            finish = piece.Finish ?? finish;
+        }
+        return new(text.ToString(), query.Length, ids.Count, finish) { TokenIds = ids, Logprobs = logprobs };
+    }
+
     private void Write(int[] query, CompletionOptions options, ChannelWriter<CompletionPiece> pieces, CancellationToken cancellation)
     {
         try
         {
             var pending = new PendingText(options.Stop);
-            IReadOnlyList<int> ends = EndTokens(options);
-            List<int> ids = [], sinceLast = [];
-            foreach (int id in new TextGenerator(model).Stream(query, options.Sampling, new RandomStream(options.Seed, "complete")))
+            int sent = 0;
+            foreach (var row in GeneratorFor(options).StreamRow(query, options.Sampling, new RandomStream(options.Seed, "complete")))
             {
                 cancellation.ThrowIfCancellationRequested();
-                sinceLast.Add(id);
-                bool ended = ends.Contains(id);
-                if (!ended)
-                    ids.Add(id);
-                string certain = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: ended, out bool stopped);
-                if (ended || stopped)
+                string certain = pending.Add(TextOf(row), isWhole: row.IsFinished, out bool stopped);
+                FinishReason? finish = row.EndedByEos || stopped ? FinishReason.Stop : row.IsFinished ? FinishReason.Length : null;
+                if (certain.Length > 0 || finish is not null)
                 {
-                    pieces.TryWrite(new(certain, [.. sinceLast], FinishReason.Stop));
-                    pieces.Complete();
-                    return;
+                    pieces.TryWrite(new(certain, row.Response[sent..], finish) { Logprobs = row.LogprobsFrom(sent) });
+                    sent = row.ResponseLength;
                 }
-                if (certain.Length > 0)
-                {
-                    pieces.TryWrite(new(certain, [.. sinceLast], null));
-                    sinceLast.Clear();
-                }
+                if (finish is not null)
+                    break;
             }
-            string rest = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: true, out bool atStop);
-            pieces.TryWrite(new(rest, [.. sinceLast], atStop ? FinishReason.Stop : FinishReason.Length));
             pieces.Complete();
         }
         catch (Exception error)
         {
             pieces.Complete(error);
-        }
-    }
-
-    /// <summary>Text that grows at its end: what of it is certain, as no later token can change it or complete a stop text in it.</summary>
-    internal sealed class PendingText(IReadOnlyList<string> stops)
-    {
-        private readonly string[] stops = [.. stops.Where(s => s.Length > 0)];
-        private int given;
-
-        /// <param name="text">The whole text so far.</param>
-        /// <param name="isWhole">Nothing will follow.</param>
-        /// <param name="stopped">A stop text was found; nothing counts from there.</param>
-        /// <returns>What became certain since the last call.</returns>
-        public string Add(string text, bool isWhole, out bool stopped)
-        {
-            int stop = stops.Select(s => text.IndexOf(s, StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(-1).Min();
-            stopped = stop >= 0;
-            int certain = stopped ? stop : isWhole ? text.Length : text.Length - Uncertain(text);
-            string added = certain > given ? text[given..certain] : "";
-            given = Math.Max(given, certain);
-            return added;
-        }
-
-        /// <summary>Characters at the end that may be part of a character or of a stop text whose rest has not come yet.</summary>
-        private int Uncertain(string text)
-        {
-            int broken = text.Length - text.TrimEnd('\uFFFD').Length;
-            int begun = stops.Select(s => Enumerable.Range(1, Math.Min(s.Length - 1, text.Length))
-                .LastOrDefault(n => s.StartsWith(text[^n..], StringComparison.Ordinal))).DefaultIfEmpty(0).Max();
-            return Math.Max(broken, begun);
         }
     }
 }

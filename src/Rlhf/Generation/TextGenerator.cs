@@ -39,6 +39,9 @@ public sealed class TextGenerator
     /// <summary>Tokens that end a response besides the end token; none by default.</summary>
     public IReadOnlyList<int> StopTokenIds { get; init; } = [];
 
+    /// <summary>How many of the likeliest tokens rows keep for each token; null: no logprobs beyond the tokens' own.</summary>
+    internal int? TopLogprobs { get; init; }
+
     /// <summary>Continues every query.</summary>
     /// <param name="queries">Token ids of each row, without padding; no row may be empty.</param>
     /// <param name="config">How tokens are chosen.</param>
@@ -121,7 +124,7 @@ public sealed class TextGenerator
     }
 
     /// <summary>The row of a query after each token that is appended to it.</summary>
-    private IEnumerable<ResponseRow> StreamRow(int[] query, GenerationConfig config, RandomStream random)
+    internal IEnumerable<ResponseRow> StreamRow(int[] query, GenerationConfig config, RandomStream random)
     {
         var endTokens = EndTokens(config);
         MakeRows([query], config, null, r => random.Fork(r));
@@ -162,7 +165,7 @@ public sealed class TextGenerator
         {
             int length = maxNewTokens?[r] ?? config.MaxNewTokens;
             CheckRow(r, queries[r], length);
-            rows[r] = new ResponseRow(r, queries[r], length, randomOfRow(r));
+            rows[r] = new ResponseRow(r, queries[r], length, randomOfRow(r)) { TopLogprobs = TopLogprobs };
         }
         return rows;
     }

@@ -47,6 +47,8 @@ internal sealed class TokenChooser(GenerationConfig config, int[] endTokens)
         logprob = float.NaN;
         if (!policy.IsProper)
             return NotFinite;
+        if (row.TopLogprobs is { } top)
+            row.AddTop(policy.Likeliest(top));
         int token;
         if (!processes)
             token = config.DoSample ? policy.Draw(row.Random.NextDouble()) : Categorical.ArgMax(logits);

@@ -36,12 +36,17 @@ public sealed class ArchitectureTests
         int level = Array.FindIndex(Levels, l => l.Contains(room));
         Assert.True(level >= 0, $"Rlhf.{room} is no room that this test knows.");
         string[] above = [.. Levels.Skip(level + 1).SelectMany(l => l).Intersect(Rooms).Select(r => "Rlhf." + r)];
-        NothingUses(Library, [.. above, "Rlhf.Reporting", "Rlhf.Cli", "Rlhf.Studio"], within: $"Rlhf.{room}.");
+        NothingUses(Library, [.. above, "Rlhf.Reporting", "Rlhf.Serving", "Rlhf.Cli", "Rlhf.Studio"], within: $"Rlhf.{room}.");
     }
 
     [Fact]
     public void ReportingUsesTheLibraryAlone() =>
-        NothingUses(typeof(RunReport).Assembly, ["Rlhf.Cli", "Rlhf.Studio"]);
+        NothingUses(typeof(RunReport).Assembly, ["Rlhf.Serving", "Rlhf.Cli", "Rlhf.Studio"]);
+
+    /// <summary>The API serves without the studio, and names neither it nor what runs are.</summary>
+    [Fact]
+    public void ServingUsesTheLibraryAlone() =>
+        NothingUses(typeof(Rlhf.Serving.ApiErrors).Assembly, ["Rlhf.Runs", "Rlhf.Training", "Rlhf.Reporting", "Rlhf.Cli", "Rlhf.Studio"]);
 
     [Fact]
     public void TheStudioDoesNotKnowTheCommand() =>

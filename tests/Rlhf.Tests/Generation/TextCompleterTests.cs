@@ -53,7 +53,7 @@ public sealed class TextCompleterTests : IDisposable
     public void What_is_certain_never_has_to_be_taken_back() =>
         Gen.Select(Gen.String[Gen.Char["ab\uFFFD"], 0, 12], Gen.String[Gen.Char["ab"], 0, 3].Array[0, 2]).Sample((text, stops) =>
         {
-            var pending = new TextCompleter.PendingText(stops);
+            var pending = new PendingText(stops);
             string given = "";
             bool stopped = false;
             for (int length = 1; length <= text.Length && !stopped; length++)

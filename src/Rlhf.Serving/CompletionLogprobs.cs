@@ -2,37 +2,38 @@ using System.Text.Json.Nodes;
 using Rlhf.Generation;
 using Rlhf.Tokenizers;
 
-namespace Rlhf.Studio.Api;
+namespace Rlhf.Serving;
 
 /// <summary>Tokens with their logprobs as OpenAI's completions give them, and evaluation harnesses read them.</summary>
 internal static class CompletionLogprobs
 {
     /// <param name="tokenizer">Makes tokens readable.</param>
-    /// <param name="ids">All tokens of prompt and completion.</param>
-    /// <param name="scores">What the model gives for each but the first.</param>
-    /// <param name="start">The first token that is told of.</param>
-    public static JsonObject Of(ITokenizer tokenizer, int[] ids, IReadOnlyList<TokenLogprobs> scores, int start)
+    /// <param name="tokens">Tokens of the text, each with what the model gives for it; null for the first of a prompt.</param>
+    public static JsonObject Of(ITokenizer tokenizer, IEnumerable<(int Id, TokenLogprobs? Score)> tokens)
     {
-        JsonArray tokens = [], logprobs = [], top = [], offsets = [];
+        JsonArray texts = [], logprobs = [], top = [], offsets = [];
         var pending = new List<int>();
         int offset = 0;
-        for (int i = start; i < ids.Length; i++)
+        foreach (var (id, score) in tokens)
         {
-            tokens.Add(tokenizer.Decode([ids[i]]));
+            texts.Add(tokenizer.Decode([id]));
             // Nothing precedes the first token of a text, so nothing is known of it.
-            logprobs.Add(i == 0 ? null : Number(scores[i - 1].Logprob));
-            top.Add(i == 0 || scores[i - 1].Top.Count == 0 ? null : Top(tokenizer, scores[i - 1]));
+            logprobs.Add(score is null ? null : Number(score.Logprob));
+            top.Add(score is null || score.Top.Count == 0 ? null : Top(tokenizer, score));
             offsets.Add(offset);
             // A character may take several tokens; the text is longer by it with the last of them.
-            pending.Add(ids[i]);
+            pending.Add(id);
             if (tokenizer.Decode([.. pending]) is var text && (!text.EndsWith('\uFFFD') || pending.Count >= 4))
             {
                 offset += text.Length;
                 pending.Clear();
             }
         }
-        return new() { ["tokens"] = tokens, ["token_logprobs"] = logprobs, ["top_logprobs"] = top, ["text_offset"] = offsets };
+        return new() { ["tokens"] = texts, ["token_logprobs"] = logprobs, ["top_logprobs"] = top, ["text_offset"] = offsets };
     }
+
+    /// <summary>JSON has no infinity; OpenAI writes -9999 for what cannot come.</summary>
+    public static JsonValue Number(float logprob) => JsonValue.Create(float.IsFinite(logprob) ? logprob : -9999f);
 
     /// <summary>The likeliest tokens, and the one that is there.</summary>
     private static JsonObject Top(ITokenizer tokenizer, TokenLogprobs score)
@@ -42,7 +43,4 @@ internal static class CompletionLogprobs
             all.TryAdd(tokenizer.Decode([id]), Number(logprob));
         return all;
     }
-
-    /// <summary>JSON has no infinity; OpenAI writes -9999 for what cannot come.</summary>
-    private static JsonValue Number(float logprob) => JsonValue.Create(float.IsFinite(logprob) ? logprob : -9999f);
 }

@@ -3,7 +3,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Microsoft.AspNetCore.Http;
 
-namespace Rlhf.Studio.Api;
+namespace Rlhf.Serving;
 
 /// <summary>Errors in the form of OpenAI's API, which everything below <c>/v1</c> answers with, whoever refuses the request.</summary>
 internal static class ApiErrors
@@ -52,7 +52,7 @@ internal static class ApiErrors
         return WriteAsync(context, status, status switch
         {
             StatusCodes.Status404NotFound => new($"There is no {request.Method} {request.Path}. There are GET /v1/models, "
-                + "GET /v1/models/MODEL and POST /v1/completions; a model here continues texts and knows no roles of a chat.",
+                + "GET /v1/models/MODEL, POST /v1/completions and POST /v1/chat/completions.",
                 Code: "unknown_url"),
             StatusCodes.Status405MethodNotAllowed => new($"{request.Path} takes {context.Response.Headers.Allow}, not {request.Method}.",
                 Code: "method_not_supported"),

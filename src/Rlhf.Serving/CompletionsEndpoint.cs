@@ -1,0 +1,103 @@
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+using Rlhf.Generation;
+
+namespace Rlhf.Serving;
+
+/// <summary><c>POST /v1/completions</c>: a model continues texts.</summary>
+internal static class CompletionsEndpoint
+{
+    private const string Example = """{"prompt": "This movie was"}""";
+
+    private sealed record Choice(string Text, int Index, object? Logprobs, string? FinishReason);
+
+    private sealed record Answer(string Id, string Object, long Created, string Model, IReadOnlyList<Choice> Choices, TokenUsage? Usage);
+
+    public static Task AnswerAsync(HttpContext context, IServedModels models, ILoggerFactory logs) => ApiRequest.RunAsync(context, logs, async () =>
+    {
+        var request = await ApiRequest.ReadAsync<CompletionRequest>(context, Example);
+        var (options, prompts) = (request.Options(), request.Prompts());
+        using var model = await ApiRequest.ModelAsync(context, models, request.Model);
+        int[][] ids = [.. prompts.Select(prompt => Encode(model.Completer, prompt, request.NewTokens))];
+        var answer = new Answer("cmpl-" + Guid.NewGuid().ToString("N"), "text_completion", DateTimeOffset.UtcNow.ToUnixTimeSeconds(),
+            model.Name, [], null);
+        if (request.Stream == true)
+            await StreamAsync(context, request, answer, model, prompts, ids, options);
+        else
+            await WriteAsync(context, request, answer, model, prompts, ids, options);
+    });
+
+    /// <summary>The tokens of a prompt; one that does not fit is refused before the first word is written.</summary>
+    private static int[] Encode(TextCompleter completer, CompletionPrompt prompt, int newTokens)
+    {
+        try
+        {
+            if (prompt.Ids is null)
+                return completer.Encode(prompt.Text!, newTokens);
+            completer.CheckIds(prompt.Ids, newTokens);
+            return prompt.Ids;
+        }
+        catch (ArgumentException e)
+        {
+            throw new RequestException(e.Message.Split(" (Parameter ")[0], "prompt");
+        }
+    }
+
+    private static async Task WriteAsync(HttpContext context, CompletionRequest request, Answer answer, ServedModel model,
+        CompletionPrompt[] prompts, int[][] ids, CompletionOptions options)
+    {
+        // All choices of all prompts in one batch.
+        int[] promptOf = [.. Enumerable.Range(0, prompts.Length * request.Choices).Select(i => i / request.Choices)];
+        var written = request.NewTokens == 0
+            ? [.. promptOf.Select(p => new TextCompletion("", ids[p].Length, 0, FinishReason.Length))]
+            : await model.Completer.CompleteAllAsync([.. promptOf.Select(p => ids[p])], options, context.RequestAborted);
+        bool echoes = request.Echo == true;
+        var promptScores = echoes && request.Logprobs is { } top
+            ? await model.Completer.ScoreAsync(ids, top, context.RequestAborted) : null;
+        var choices = written.Select((completion, i) =>
+        {
+            int p = promptOf[i];
+            (int, TokenLogprobs?)[] echoed = promptScores is null ? []
+                : [.. ids[p].Select((id, t) => (id, t == 0 ? null : promptScores[p][t - 1]))];
+            var logprobs = request.Logprobs is null ? null : CompletionLogprobs.Of(model.Tokenizer,
+                echoed.Concat((completion.Logprobs ?? []).Select(token => (token.Id, (TokenLogprobs?)token))));
+            return new Choice((echoes ? Text(model, prompts[p]) : "") + completion.Text, i, logprobs, ApiRequest.Reason(completion.Finish));
+        }).ToArray();
+        await context.Response.WriteAsJsonAsync(answer with
+        {
+            Choices = choices,
+            Usage = TokenUsage.Of(ids.Sum(p => p.Length), written.Sum(completion => completion.CompletionTokens)),
+        }, ApiErrors.Json, context.RequestAborted);
+    }
+
+    private static string Text(ServedModel model, CompletionPrompt prompt) => prompt.Text ?? model.Tokenizer.Decode(prompt.Ids!);
+
+    private static async Task StreamAsync(HttpContext context, CompletionRequest request, Answer answer, ServedModel model,
+        CompletionPrompt[] prompts, int[][] ids, CompletionOptions options)
+    {
+        var stream = new EventStream(context);
+        Task SendAsync(Choice choice) => stream.SendAsync(answer with { Choices = [choice] });
+        int index = 0, completionTokens = 0;
+        for (int p = 0; p < prompts.Length; p++)
+        {
+            for (int i = 0; i < request.Choices; i++, index++)
+            {
+                string echo = request.Echo == true ? Text(model, prompts[p]) : "";
+                if (request.NewTokens == 0)
+                {
+                    await SendAsync(new(echo, index, null, ApiRequest.Reason(FinishReason.Length)));
+                    continue;
+                }
+                await foreach (var piece in model.Completer.StreamAsync(ids[p], ApiRequest.Nth(options, index), context.RequestAborted))
+                {
+                    completionTokens += piece.TokenIds.Count;
+                    await SendAsync(new(echo + piece.Text, index, null, piece.Finish is { } finish ? ApiRequest.Reason(finish) : null));
+                    echo = "";
+                }
+            }
+        }
+        if (request.IncludesUsage)
+            await stream.SendAsync(answer with { Usage = TokenUsage.Of(ids.Sum(p => p.Length), completionTokens) });
+        await stream.EndAsync();
+    }
+}
