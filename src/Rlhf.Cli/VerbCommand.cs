@@ -15,6 +15,9 @@ namespace Rlhf.Cli;
 internal sealed record VerbContext(
     BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command)
 {
+    /// <summary>Takes Ctrl-C before <see cref="Stop"/> does, while it returns true; set by a verb that goes on after it.</summary>
+    public Action<Func<bool>> TakeInterrupts { get; init; } = _ => { };
+
     /// <summary>The kind of training that the verb is.</summary>
     /// <exception cref="InvalidOperationException">It does not train.</exception>
     public TrainingKind Kind => TrainingKinds.Find(Command.CommandResult.Command.Name)
@@ -102,7 +105,7 @@ internal sealed class VerbCommand : Command
             using var interruption = new Interruption(isTraining);
             if (isTraining)
                 interruption.OutliveTerminal();
-            return run(new(bound, screen, interruption.Token, command));
+            return run(new(bound, screen, interruption.Token, command) { TakeInterrupts = taker => interruption.Taker = taker });
         }
         catch (Exception e)
         {

@@ -215,7 +215,7 @@ public sealed class CompletionsApiTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("POST", "/v1/chat/completions", 404, "unknown_url", "There is no POST /v1/chat/completions. There are GET /v1/models, ")]
+    [InlineData("POST", "/v1/embeddings", 404, "unknown_url", "There is no POST /v1/embeddings. There are GET /v1/models, ")]
     [InlineData("GET", "/v1", 404, "unknown_url", "There is no GET /v1. ")]
     [InlineData("GET", "/v1/completions", 405, "method_not_supported", "/v1/completions takes POST, not GET.")]
     [InlineData("DELETE", "/v1/models/imdb-gpt2-tiny", 405, "method_not_supported", "/v1/models/imdb-gpt2-tiny takes GET, not DELETE.")]

@@ -13,10 +13,7 @@ internal static class LanguageModels
     /// <exception cref="InvalidDataException">They do not, or neither names an end token.</exception>
     public static int EndToken(string folder, CausalLM model, ITokenizer tokenizer)
     {
-        if (tokenizer.VocabSize > model.VocabSize)
-            throw new InvalidDataException(
-                $"{folder}: the tokenizer has {tokenizer.VocabSize:N0} tokens but the model only {model.VocabSize:N0}; "
-                + "their files do not belong together.");
+        TokenizerOf.RequireFit(folder, tokenizer, model.VocabSize);
         return tokenizer.EosTokenId ?? model.EosTokenId
             ?? throw new InvalidDataException(
                 $"{folder}: neither the tokenizer nor config.json names an end token (eos_token_id).");

@@ -27,11 +27,21 @@ internal sealed class Interruption : IDisposable
     public void OutliveTerminal() =>
         registrations.Add(PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => context.Cancel = true));
 
+    /// <summary>
+    /// Takes Ctrl-C for itself while it returns true, as a conversation does to stop an answer; null: none does. SIGTERM always stops.
+    /// </summary>
+    public Func<bool>? Taker { get; set; }
+
     /// <summary>Cancelled by the first signal.</summary>
     public CancellationToken Token => source.Token;
 
     private void Handle(PosixSignalContext context)
     {
+        if (context.Signal == PosixSignal.SIGINT && Taker?.Invoke() == true)
+        {
+            context.Cancel = true;
+            return;
+        }
         if (source.IsCancellationRequested)
         {
             StatusLine.OfProcess.End();

@@ -132,6 +132,7 @@ internal static class EvaluateVerb
             context, options.Seed, labels: AutoModelForSequenceClassification.Labels(folder));
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
+        TokenizerOf.RequireFit(folder, tokenizer, ModelShape.Of(folder).VocabSize);
         using var model = AutoModelForSequenceClassification.FromPretrained(folder, device);
         var evaluator = new ClassifierEvaluator(model, tokenizer) { CropTokens = options.CropTokens, Seed = options.Seed };
         var result = ProgressDisplay.Run(screen, "Classifying", "text", reviews.Count,

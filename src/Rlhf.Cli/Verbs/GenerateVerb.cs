@@ -12,6 +12,7 @@ using Rlhf.Reporting;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Files;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -35,12 +36,25 @@ internal sealed record GenerateFlags
     [ValueName("FILE")]
     public string? Save { get; init; }
 
+    [Description("Prompts are what a user says: the model's chat template writes them, and the answer ends with the assistant's turn.")]
+    public bool Chat { get; init; }
+
+    [Description("The system message of --chat.")]
+    [ValueName("TEXT")]
+    public string? System { get; init; }
+
+    [Description("Chat template for --chat: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
+    [ValueName("FILE|chatml")]
+    public string? ChatTemplate { get; init; }
+
     [Description("Seed of the sampling.")]
     public long Seed { get; init; }
 
     public IEnumerable<string> Validate()
     {
         if (Samples < 1) yield return $"Samples is {Samples}; it must be at least 1.";
+        if (!Chat && System is not null) yield return "System is for Chat.";
+        if (!Chat && ChatTemplate is not null) yield return "ChatTemplate is for Chat.";
         if (Save is not null && Directory.Exists(Save))
             yield return $"Save is {Save}, which is a folder; name a file.";
         else if (Save is not null && !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(Save))))
@@ -66,6 +80,7 @@ internal static class GenerateVerb
             "generate", "lets a model continue prompts.",
             [
                 "rlhf generate \"This movie was\" --samples 3",
+                "rlhf generate --model runs/my-chat --chat \"What is the capital of France?\"",
                 "rlhf generate --model runs/my-sft --prompts beginnings.txt --temperature 0.7 --json",
             ],
             new SettingsBinder()
@@ -89,7 +104,12 @@ internal static class GenerateVerb
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         using var model = AutoModelForCausalLM.FromPretrained(folder, device);
         int end = LanguageModels.EndToken(folder, model, tokenizer);
-
+        if (options.Chat)
+        {
+            Report(screen, options.Save, Answers(context, options, config, prompts,
+                new ChatCompleter(new TextCompleter(model, tokenizer), ChatTemplates.Of(options.ChatTemplate, folder))), isChat: true);
+            return ExitCode.Success;
+        }
         int[][] encoded = Encode(prompts, tokenizer, end);
         RequireFit(prompts, encoded, config.MaxNewTokens, model.MaxPositions);
         var rows = prompts.SelectMany(p => Enumerable.Repeat(p, options.Samples)).ToArray();
@@ -118,6 +138,38 @@ internal static class GenerateVerb
             Write(null);
         Report(screen, options.Save, samples);
         return ExitCode.Success;
+    }
+
+    /// <summary>Answers each prompt as the first message of a conversation.</summary>
+    private static List<Sample> Answers(
+        VerbContext context, GenerateFlags options, GenerationConfig config, string[] prompts, ChatCompleter chat)
+    {
+        ChatMessage[] system = options.System is { } text ? [new("system", text)] : [];
+        ChatPrompt Prepare(string prompt, int number)
+        {
+            try
+            {
+                return chat.Prepare([.. system, new("user", prompt)], new() { Sampling = config, Seed = options.Seed },
+                    context.Settings.IsGiven(nameof(GenerationConfig.MaxNewTokens)) ? config.MaxNewTokens : null);
+            }
+            catch (ChatTooLongException e)
+            {
+                throw new ConfigurationException([prompts.Length == 1 ? e.Message : $"Prompt {number}: {e.Message}"]);
+            }
+        }
+        ChatPrompt[] asked = [.. prompts.Select((prompt, i) => Prepare(prompt, i + 1))];
+        // One batch has one length: what all have room for.
+        var how = asked.MinBy(a => a.Options.Sampling.MaxNewTokens)!.Options;
+        int[] promptOf = [.. Enumerable.Range(0, prompts.Length * options.Samples).Select(r => r / options.Samples)];
+        var samples = new List<Sample>();
+        foreach (var chunk in promptOf.Index().Chunk(RowsAtOnce))
+        {
+            var written = chat.Completer.CompleteAllAsync([.. chunk.Select(row => asked[row.Item].Ids)],
+                how with { Seed = unchecked(how.Seed + chunk[0].Index) }, context.Stop).GetAwaiter().GetResult();
+            samples.AddRange(written.Zip(chunk, (answer, row) => new Sample(prompts[row.Item], answer.Text,
+                chat.Completer.Tokenizer.Decode(asked[row.Item].Ids) + answer.Text, answer.CompletionTokens, answer.Finish == FinishReason.Stop)));
+        }
+        return samples;
     }
 
     internal static int[][] Encode(string[] prompts, ITokenizer tokenizer, int end) =>
@@ -156,7 +208,7 @@ internal static class GenerateVerb
             : throw new ConfigurationException([$"--prompts {file} holds no prompt; write one on each line."]);
     }
 
-    private static void Report(Screen screen, string? file, IReadOnlyList<Sample> samples)
+    private static void Report(Screen screen, string? file, IReadOnlyList<Sample> samples, bool isChat = false)
     {
         if (file is not null)
         {
@@ -168,6 +220,6 @@ internal static class GenerateVerb
             screen.WriteJson(samples);
         else
             foreach (var sample in samples)
-                screen.Line($"[grey]{Screen.Safe(sample.Prompt)}[/]{Screen.Safe(sample.Response)}");
+                screen.Line($"[grey]{Screen.Safe(sample.Prompt)}[/]{(isChat ? " " : "")}{Screen.Safe(sample.Response)}");
     }
 }

@@ -121,7 +121,7 @@ internal static class PpoVerb
             .. folder.Facts(context, device),
         ]);
 
-        var template = prompts.ChatTemplate is null ? null : ChatTemplates.Of(prompts.ChatTemplate, policyFolder);
+        var template = ChatTemplates.TryOf(prompts.ChatTemplate, policyFolder);
         var saved = new SavedModel((path, type) => policy.SavePretrained(path, type), tokenizer, template);
         var inputs = Fingerprint.OfRollouts(policyFolder, refFolder, judgeFolder, train, heldOut,
             isSingle ? ("--reward-model", Fingerprint.OfModel(rewards.Folders.First())) : ("--reward", rewards.Fingerprinted));

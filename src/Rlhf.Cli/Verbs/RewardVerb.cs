@@ -49,6 +49,7 @@ internal static class RewardVerb
             $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false), device);
         CheckMemory(null);
         var tokenizer = AutoTokenizer.FromPretrained(source);
+        TokenizerOf.RequireFit(source, tokenizer, size.VocabSize);
         CheckMemory(data.LongestRows(tokenizer, config, size.MaxPositions));
         using var model = Open(source, options, config, device);
         if (options.NormalizeReward == true && !model.CanShiftLogits)

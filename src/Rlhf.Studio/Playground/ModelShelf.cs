@@ -51,7 +51,9 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
         }
         while (models.Count >= MostModels)
             Drop(models.MinBy(m => m.Value.Used).Key);
-        var loaded = new LoadedModel(AutoModelForCausalLM.FromPretrained(folder, Device), AutoTokenizer.FromPretrained(folder), TemplateOf(folder));
+        var tokenizer = AutoTokenizer.FromPretrained(folder);
+        TokenizerOf.RequireFit(folder, tokenizer, ModelShape.Of(folder).VocabSize);
+        var loaded = new LoadedModel(AutoModelForCausalLM.FromPretrained(folder, Device), tokenizer, TemplateOf(folder));
         models[folder] = (loaded, written, Environment.TickCount64);
         return loaded;
     }

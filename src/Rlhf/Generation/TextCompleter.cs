@@ -39,6 +39,7 @@ public sealed class TextCompleter : IDisposable
     public static TextCompleter FromPretrained(string folder, torch.Device? device = null)
     {
         var tokenizer = AutoTokenizer.FromPretrained(folder);
+        TokenizerOf.RequireFit(folder, tokenizer, ModelShape.Of(folder).VocabSize);
         return new(AutoModelForCausalLM.FromPretrained(folder, device), tokenizer, ownsModel: true);
     }
 

@@ -50,6 +50,7 @@ public sealed class TextClassificationPipeline(SequenceClassifier model, ITokeni
     public static TextClassificationPipeline FromPretrained(string folder, Device? device = null)
     {
         var tokenizer = AutoTokenizer.FromPretrained(folder);
+        TokenizerOf.RequireFit(folder, tokenizer, ModelShape.Of(folder).VocabSize);
         return new TextClassificationPipeline(AutoModelForSequenceClassification.FromPretrained(folder, device), tokenizer);
     }
 

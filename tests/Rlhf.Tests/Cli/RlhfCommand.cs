@@ -33,10 +33,20 @@ public static class RlhfCommand
         return result;
     }
 
+    /// <summary>As <see cref="Run"/>, with text on standard input.</summary>
+    public static CommandResult RunWithInput(string folder, string input, params string[] arguments)
+    {
+        using var process = Start(folder, [], arguments, input);
+        return Finish(process);
+    }
+
     public static Process Start(string folder, params string[] arguments) => Start(folder, [], arguments);
 
     /// <summary>Starts the command with further variables. Unless they say otherwise it has no token and asks no Hub.</summary>
-    public static Process Start(string folder, Dictionary<string, string> variables, params string[] arguments)
+    public static Process Start(string folder, Dictionary<string, string> variables, params string[] arguments) =>
+        Start(folder, variables, arguments, "");
+
+    private static Process Start(string folder, Dictionary<string, string> variables, string[] arguments, string input)
     {
         var start = new ProcessStartInfo("dotnet")
         {
@@ -57,7 +67,8 @@ public static class RlhfCommand
         foreach (var (name, value) in variables)
             start.Environment[name] = value;
         var process = Process.Start(start)!;
-        process.StandardInput.Close();
+        using (var stdin = new StreamWriter(process.StandardInput.BaseStream, new UTF8Encoding(false)))
+            stdin.Write(input);
         return process;
     }
 
