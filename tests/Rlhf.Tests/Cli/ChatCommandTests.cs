@@ -67,6 +67,20 @@ public sealed class ChatCommandTests : IDisposable
     }
 
     [Fact]
+    public void A_tokenizer_with_more_tokens_than_the_model_is_refused()
+    {
+        File.WriteAllLines(Path.Combine(folder.Path, "others.txt"), Enumerable.Range(0, 200)
+            .Select(i => $"{string.Concat("abcdefgh".Select(c => (char)(c + i % 17)))} {i * 7919} twice {i * 7919}"));
+        RlhfCommand.Succeed(folder.Path, "tokenizer", "train", "--kind", "qwen2", "--dataset", "others.txt", "--vocab-size", "500", "--output", "larger");
+        foreach (string file in Directory.GetFiles(Path.Combine(folder.Path, "larger")))
+            File.Copy(file, Path.Combine(folder.Path, "chatty", Path.GetFileName(file)), overwrite: true);
+        var chat = Chat("Hi\n");
+        Assert.Equal(1, chat.ExitCode);
+        Assert.Contains("their files do not belong together.", chat.Error);
+        Assert.Throws<InvalidDataException>(() => Rlhf.Generation.TextCompleter.FromPretrained(Path.Combine(folder.Path, "chatty")));
+    }
+
+    [Fact]
     public void A_model_without_a_template_needs_one()
     {
         RlhfCommand.Succeed(folder.Path, "tokenizer", "train", "--dataset", "texts.txt", "--vocab-size", "300", "--output", "plain");

@@ -79,7 +79,11 @@ public sealed class TextCompleterTests : IDisposable
         }
         var together = await Task.WhenAll(Enumerable.Range(0, 4).Select(i => completer.CompleteAsync("The film", Options(i), Stop)));
         for (int i = 0; i < 4; i++)
-            Assert.Equal(together[i], await completer.CompleteAsync("The film", Options(i), Stop));
+        {
+            var alone = await completer.CompleteAsync("The film", Options(i), Stop);
+            Assert.Equal((alone.Text, alone.Finish), (together[i].Text, together[i].Finish));
+            Assert.Equal(alone.TokenIds, together[i].TokenIds);
+        }
         using var cancelled = new CancellationTokenSource();
         await cancelled.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => completer.CompleteAsync("The film", Options(), cancelled.Token));
