@@ -49,6 +49,7 @@ internal static class CommandLine
             PpoVerb.Create(), GroupVerb.CreateGrpo(), GroupVerb.CreateRloo(), DpoVerb.Create(), KtoVerb.Create(), BestOfVerb.Create(), SftVerb.Create(),
             PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), ReportVerb.Create(),
             GenerateVerb.Create(), ChatVerb.Create(), StudioVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
+            MergeVerb.Create(),
             HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create(), CompletionVerb.Create()])
             root.Add(verb);
         return root;

@@ -83,6 +83,7 @@ public static class RunReport
         [
             run.Kind.Title, (asked > run.LastStep ? $"{Numbers.Count(run.LastStep)} of " : "") + Numbers.Count(Math.Max(asked, run.LastStep), "step"),
             .. run.Number("seconds") is { } seconds ? [Numbers.Duration(seconds)] : Array.Empty<string>(),
+            .. run.Info?.TrainedWeights is { } trained ? [$"{Numbers.Count(trained, "weight")} trained"] : Array.Empty<string>(),
             .. when == "" ? Array.Empty<string>() : [when],
         ];
         // The first thing that it says is what counts most.

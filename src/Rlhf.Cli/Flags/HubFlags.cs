@@ -4,6 +4,7 @@ using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Cli.Verbs;
 using Rlhf.Hub;
+using Rlhf.Runtime;
 using Rlhf.Runtime.Text;
 
 namespace Rlhf.Cli.Flags;
@@ -15,6 +16,12 @@ internal sealed record HubFlags
     [ValueName("NAME")]
     [NotRecorded]
     public string? Revision { get; init; }
+
+    [Description("Base of the adapter that --model names, where its adapter_config.json does not lead to it: a folder or a model of the Hub.")]
+    [ValueName("DIR|ORG/NAME")]
+    [ModelInput]
+    [MayChange]
+    public string? BaseModel { get; init; }
 
     [Description("Push the saved model to this repository of the Hub in the end; needs a token in HF_TOKEN.")]
     [ValueName("ORG/NAME")]

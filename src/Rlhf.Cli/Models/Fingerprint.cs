@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using Rlhf.Data;
 using Rlhf.Runtime.Files;
 using Rlhf.Training.Sft;
+using Rlhf.Weights;
 
 namespace Rlhf.Cli.Models;
 
@@ -14,7 +15,9 @@ internal static class Fingerprint
 
     private static readonly string[] ModelFiles = [".json", ".txt", ".model", ".jinja", ".safetensors", ".bin"];
 
-    /// <summary>Of a model folder: the names and contents of its configuration, tokenizer and weights.</summary>
+    /// <summary>
+    /// Of a model folder: the names and contents of its configuration, tokenizer and weights; of an adapter's, with those of its base.
+    /// </summary>
     public static string OfModel(string folder)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -27,6 +30,8 @@ internal static class Fingerprint
             for (int read; (read = stream.Read(buffer)) > 0;)
                 hash.AppendData(buffer, 0, read);
         }
+        if (AdapterFolder.IsAdapter(folder))
+            Add(hash, OfModel(AdapterFolder.BaseOf(folder)));
         return Convert.ToHexStringLower(hash.GetHashAndReset());
     }
 

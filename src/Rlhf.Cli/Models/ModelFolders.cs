@@ -1,7 +1,11 @@
+using Rlhf.Cli.Flags;
 using Rlhf.Cli.Settings;
 using Rlhf.Hub;
 using Rlhf.Runs;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
+using Rlhf.Tokenizers;
+using Rlhf.Weights;
 
 namespace Rlhf.Cli.Models;
 
@@ -31,12 +35,45 @@ internal static class ModelFolders
         if (path is null)
             throw new ConfigurationException([$"{flag} {Missing}"]);
         if ((Local(path, parts) ?? Named(path)) is { } folder)
-            return HubFiles.RevisionOf(context, flag) is null ? folder : throw new ConfigurationException(
+            return HubFiles.RevisionOf(context, flag) is null ? WithBase(context, flag, folder, parts) : throw new ConfigurationException(
                 [$"--revision belongs to a model of the Hub; {flag} {path} is a folder here."]);
         if (HubFiles.Model(context, flag, path, parts) is { } snapshot)
-            return snapshot;
+            return WithBase(context, flag, snapshot, parts);
         throw new ConfigurationException([$"{flag} {path} {NoModel(path)}"]);
     }
+
+    /// <summary>
+    /// A model folder, whose base is found first where it is an adapter's: for --model the one that --base-model names, otherwise what
+    /// adapter_config.json says, which may be on the Hub or, moved, among those that ship.
+    /// </summary>
+    /// <exception cref="ConfigurationException">The base is not found.</exception>
+    private static string WithBase(VerbContext context, string flag, string folder, HubModelParts parts)
+    {
+        string? given = context.Settings.Find<HubFlags>()?.BaseModel;
+        if (!AdapterFolder.IsAdapter(folder))
+            return flag != "--model" || given is null ? folder : throw new ConfigurationException(
+                [$"--base-model belongs to an adapter; {flag} {folder} is a whole model."]);
+        if (parts == HubModelParts.Tokenizer && AutoTokenizer.HasOwn(folder))
+            return folder;
+        if (flag == "--model" && given is not null)
+            AdapterFolder.UseBase(folder, Resolve(context, "--base-model", given, parts));
+        else if (AdapterFolder.FindBase(folder) is null)
+        {
+            var (name, revision) = AdapterFolder.BaseName(folder);
+            string? found = name is null ? null : Moved(name)
+                ?? HubFiles.Model(context, "--base-model", revision is null ? name : $"{name}@{revision}", parts);
+            if ((found ?? (given is null ? null : Resolve(context, "--base-model", given, parts))) is not { } place)
+                throw new ConfigurationException([$"{flag} {folder} is an adapter "
+                    + (name is null ? "that does not say what its base is" : $"of {UntrustedText.Clean(name)}, which is neither a folder here nor a model of the Hub")
+                    + (context.Settings.Find<HubFlags>() is null ? "; merge it with its base first (rlhf merge)." : "; name its base with --base-model.")]);
+            AdapterFolder.UseBase(folder, place);
+        }
+        return folder;
+    }
+
+    /// <summary>The model that ships under the name of a folder models/NAME that is not there any more, or null.</summary>
+    private static string? Moved(string path) =>
+        Path.GetFileName(Path.GetDirectoryName(path)) == "models" ? Named(Path.GetFileName(path)) : null;
 
     /// <summary>Why a name can be no model's, without asking the Hub: the end of a sentence; null when it can.</summary>
     public static string? Problem(string path, HubModelParts parts = HubModelParts.All) =>
@@ -86,14 +123,13 @@ internal static class ModelFolders
     /// <summary>The model folder that a path names, or null.</summary>
     public static string? Local(string path, HubModelParts parts = HubModelParts.All) => parts == HubModelParts.Tokenizer
         ? Directory.Exists(path) ? path : null
-        : new[] { path, Path.Combine(path, RunFiles.Model) }.FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")));
+        : new[] { path, Path.Combine(path, RunFiles.Model) }
+            .FirstOrDefault(folder => File.Exists(Path.Combine(folder, "config.json")) || AdapterFolder.IsAdapter(folder));
 
     /// <summary>Why a path is no model's, for one where <see cref="Local"/> found none: the end of a sentence.</summary>
     public static string NoModel(string path) =>
         File.Exists(Path.Combine(path, RunFiles.Config))
             ? "is the folder of a run that has saved no model yet; wait for its end, or name one of its checkpoints."
-        : File.Exists(Path.Combine(path, "adapter_config.json"))
-            ? "holds a PEFT adapter, not a model: merge it into its base model first (PEFT: merge_and_unload, then save_pretrained)."
         : Directory.Exists(path) ? "is no model folder: it holds no config.json."
         : File.Exists(path) ? "is a file; a model is a folder with config.json, the weights and the tokenizer's files: name the folder."
         : "does not exist; name a model folder, or a model of the Hub such as lvwerra/gpt2-imdb.";

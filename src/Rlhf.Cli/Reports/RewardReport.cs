@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Serialization;
+using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Runs;
 using Rlhf.Cli.Terminal;
@@ -27,7 +28,8 @@ internal static class RewardReport
 
     /// <summary>Writes and shows it.</summary>
     public static void Write(
-        VerbContext context, RunFolder folder, string source, RewardConfig config, TrainProgress last, PairReport.Outcome? pairs)
+        VerbContext context, RunFolder folder, string source, RewardConfig config, TrainProgress last, PairReport.Outcome? pairs,
+        SequenceClassifier model)
     {
         var (moments, measured) = (pairs?.Moments, pairs?.Evaluation);
         var summary = new Summary(last.Step, last.Elapsed.TotalSeconds, last.Tokens, last.Loss, last.Evaluation?.Loss,
@@ -41,6 +43,7 @@ internal static class RewardReport
             new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
             new("training loss of the last step", ProgressDisplay.Number(last.Loss, 4)),
         ];
+        results.AddRange(LoraFlags.Results(model));
         if (measured is not null)
             results.AddRange(PairReport.Facts(measured).Select(f => KeyValuePair.Create(f.Name, f.Value)));
         else if (last.Evaluation is { } evaluation)

@@ -3,6 +3,7 @@ using Rlhf.Cli.Terminal;
 using Rlhf.Data;
 using Rlhf.Evaluation;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Runs;
 using Rlhf.Tracking;
 using Rlhf.Training.Loop;
@@ -32,7 +33,7 @@ internal sealed class RolloutReport(VerbContext context)
     }
 
     /// <summary>The comparison, or null when the run was interrupted.</summary>
-    public EvaluationComparison? Compare(PolicyEvaluator evaluator, CausalLM before, CausalLM after)
+    public EvaluationComparison? Compare(PolicyEvaluator evaluator, Reference before, CausalLM after)
     {
         if (context.Stop.IsCancellationRequested)
             return null;

@@ -29,6 +29,7 @@ internal static class DpoVerb
             .Add("Pairs", new PairColumnFlags(), null, nameof(PairColumnFlags.MarginColumn))
             .Add("Evaluation", new HeldOutFlags(), o => o.Validate())
             .Add("Training", new DpoConfig(), c => c.Validate())
+            .AddLora()
             .AddTraining()
             .Check(s => s.Get<DpoFlags>().ProblemsWith(s.Get<DpoConfig>()).Select(s.NameFlags)),
         Run,

@@ -7,6 +7,7 @@ using Rlhf.Cli.Runs;
 using Rlhf.Cli.Settings;
 using Rlhf.Cli.Terminal;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Native;
 using Rlhf.Tokenizers;
@@ -73,10 +74,10 @@ internal static class ExportVerb
     {
         var storage = options.Storage.ToScalarType();
         HashSet<string> stored;
-        using (var weights = WeightFiles.Open(source))
+        using (var weights = AdapterFolder.IsAdapter(source) ? LoraAdapter.OpenWeights(source) : WeightFiles.Open(source))
             stored = [.. weights.Names];
         // A language model's trunk under a classifier's head is a classifier.
-        if (!AutoModelForCausalLM.Supports(source) || stored.Contains("score.weight"))
+        if (!AutoModelForCausalLM.Supports(source) || stored.Any(name => name.EndsWith("score.weight", StringComparison.Ordinal)))
         {
             using var classifier = AutoModelForSequenceClassification.FromPretrained(source);
             classifier.SavePretrained(target, storage);

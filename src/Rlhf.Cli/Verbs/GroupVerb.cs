@@ -52,12 +52,14 @@ internal static class GroupVerb
                 .Add("Queries", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
                 .Add("Lengths and evaluation", new QueryFlags(), o => o.Validate(),
                     hide: [nameof(QueryFlags.ResponseMin), nameof(QueryFlags.ResponseMax)])
+                .AddLora()
                 .Add(title, defaults, validate, hide: [nameof(GroupConfig.Divergence), nameof(GroupConfig.Temperature)])
                 .Add("Divergence", new DivergenceConfig(), c => c.Validate(),
                     hide: [nameof(DivergenceConfig.NegativeKlLimit), nameof(DivergenceConfig.NegativeKlAction)])
                 .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
                 .AddTraining()
                 .Check(PromptFlags.Problems)
+                .Check(LoraFlags.WithoutDropout)
                 .Check(s => s.Get<GroupFlags>().RefModel is not null && s.Get<TConfig>().Beta == 0
                     ? ["--ref-model has no use with --beta 0, which keeps no reference; set --beta, or leave it out."] : [])
                 .Check(s => s.Get<DivergenceConfig>().KlLimit is not null && s.Get<TConfig>().Beta == 0
@@ -99,11 +101,12 @@ internal static class GroupVerb
         var (train, heldOut) = PromptFlags.Load(context, dataset, source, tokenizer, policyFolder,
             shape.MaxPositions - config.MaxCompletionLength, perStep, config.Seed);
         rewards.CheckColumns(train.Concat(heldOut), source);
-        context.Settings.Get<ComputeFlags>().CheckMemory(GroupMemory.Plan($"{title} on {policyFolder}", config, shape,
+        context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, GroupMemory.Plan($"{title} on {policyFolder}", config, shape,
             refFolder is null ? null : ModelShape.Of(refFolder), [.. rewards.Folders.Concat(judgeFolder is null ? [] : [judgeFolder]).Select(ModelShape.Of)],
-            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), device), device);
+            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), device), ownsReference: refFolder is null, samples: true), device);
 
         using var policy = AutoModelForCausalLM.FromPretrained(policyFolder, device);
+        LoraFlags.Attach(context, policy, policyFolder, config.Seed);
         LanguageModels.EndToken(policyFolder, policy, tokenizer);
         using var reward = rewards.Load(device);
         using var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, context.Settings.Get<ScoringFlags>().RewardLabel);
@@ -125,7 +128,7 @@ internal static class GroupVerb
             return ExitCode.Success;
         screen.Facts(title,
         [
-            ("model", ModelFolders.PlaceOf(policyFolder)),
+            ("model", $"{ModelFolders.PlaceOf(policyFolder)}{(policy.Adapter is null ? "" : $", {LoraFlags.Describe(policy)}")}"),
             ("reference", config.Beta == 0 ? "none: beta is 0" : refFolder is null ? "the policy before training" : ModelFolders.PlaceOf(refFolder)),
             ("reward", rewards.Names),
             .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
@@ -148,7 +151,8 @@ internal static class GroupVerb
         saved.Save(folder.Model, options.Storage);
         var evaluator = new PolicyEvaluator(tokenizer, heldOut, reward, judge) { Generation = generation, Seed = config.Seed };
         // What the policy was before training is the reference, unless that is another model or there is none.
-        using var before = trainer.Reference is null || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, device) : null;
+        // A policy with its adapter off cannot answer beside the policy with it on.
+        using var before = trainer.Reference is null or { IsPolicy: true } || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, device) : null;
         var comparison = report.Compare(evaluator, before ?? trainer.Reference!.Model, policy);
         var bestOf = comparison is null || options.EvalBestOf == 0 ? null : report.BestOf(new(before ?? trainer.Reference!.Model, tokenizer, reward)
         {
@@ -156,7 +160,7 @@ internal static class GroupVerb
             Generation = generation,
             Seed = config.Seed,
         }, heldOut);
-        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, Card(title, policyFolder, rewards, config, trainer.StepCount),
+        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, Card(title, policyFolder, rewards, config, trainer.StepCount, policy),
             bestOf is null ? null : (options.EvalBestOf, bestOf));
         session.Finish(comparison is not null);
         return HubFlags.Push(context, folder.Model);
@@ -169,17 +173,17 @@ internal static class GroupVerb
         yield return ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "prompt")}, {config.NumGenerations} answers each of at most "
             + $"{config.MaxCompletionLength} tokens");
         yield return ("", $"{Numbers.Count(updates, "update")} per step, {steps * updates:N0} in all");
-        long all = policy.Parameters.Sum(p => p.Value.numel()), trained = policy.Parameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
+        long all = policy.Parameters.Sum(p => p.Value.numel()), trained = policy.TrainedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
         yield return ("parameters", $"{all:N0}, {(trained == all ? "all" : $"of which {trained:N0} are")} trained");
     }
 
-    private static ModelCard Card(string title, string policyFolder, RewardSet rewards, GroupConfig config, long steps) => new(
+    private static ModelCard Card(string title, string policyFolder, RewardSet rewards, GroupConfig config, long steps, CausalLM policy) => new(
         ModelFolders.NameOf(policyFolder) + ", aligned by " + title,
         $"A causal language model aligned to the reward {rewards.Names} with Rlhf (rlhf {title.ToLowerInvariant()}).")
     {
         Tags = [title.ToLowerInvariant(), "rlhf"],
         BaseModel = ModelFolders.BaseModelOf(policyFolder),
-        Results = [new(title + " steps", $"{steps:N0}")],
+        Results = [new(title + " steps", $"{steps:N0}"), .. LoraFlags.Results(policy)],
         Settings =
         [
             new("learning rate", SettingValue.Format(config.LearningRate)),

@@ -29,6 +29,7 @@ internal static class KtoVerb
             .Add("Columns", new PairColumnFlags(), null, nameof(PairColumnFlags.MarginColumn))
             .Add("Evaluation", new HeldOutFlags(), o => o.Validate())
             .Add("Training", new KtoConfig(), c => c.Validate())
+            .AddLora()
             .AddTraining()
             .Check(Problems),
         Run,

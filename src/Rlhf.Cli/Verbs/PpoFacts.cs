@@ -15,7 +15,7 @@ internal static class PpoFacts
     public static IEnumerable<(string Name, string Value)> Plan(
         CausalLMWithValueHead policy, PpoConfig config, long steps, Query[] train, QueryFlags lengths)
     {
-        long trainable = policy.NamedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
+        long trainable = policy.TrainedParameters.Where(p => p.Value.requires_grad).Sum(p => p.Value.numel());
         long all = policy.NamedParameters.Sum(p => p.Value.numel());
         int minibatches = config.BatchSize / config.MiniBatchSize;
         int updates = config.PpoEpochs * minibatches / config.GradientAccumulationSteps;
@@ -35,7 +35,7 @@ internal static class PpoFacts
     {
         Tags = ["ppo", "rlhf"],
         BaseModel = ModelFolders.BaseModelOf(policyFolder),
-        Results = [new("PPO steps", $"{trainer.StepCount:N0}")],
+        Results = [new("PPO steps", $"{trainer.StepCount:N0}"), .. LoraFlags.Results(trainer.Model.PretrainedModel)],
         Settings =
         [
             new("learning rate", SettingValue.Format(trainer.Config.LearningRate)),

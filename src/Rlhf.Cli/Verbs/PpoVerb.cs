@@ -11,6 +11,7 @@ using Rlhf.Data.Batching;
 using Rlhf.Evaluation;
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Training.Loop;
@@ -36,10 +37,14 @@ internal static class PpoVerb
             .Add("Queries", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
             .Add("Lengths and evaluation", new QueryFlags(), o => o.Validate())
             .Add("PPO", new PpoConfig(), c => c.Validate(), hide: nameof(PpoConfig.Divergence))
+            .AddLora()
             .Add("Divergence", new DivergenceConfig(), c => c.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .AddTraining()
             .Check(PromptFlags.Problems)
+            .Check(LoraFlags.WithoutDropout)
+            .Check(s => s.Get<LoraFlags>().Lora && s.Get<PpoConfig>().NumSharedLayers is not null
+                ? ["--num-shared-layers has no use with --lora: the reference is the policy with its adapter off; leave it out."] : [])
             .Check(s => s.IsGiven(nameof(ScoringFlags.Reward)) && s.Get<ScoringFlags>().Reward is not null && s.Get<PpoFlags>().RewardModel is not null
                 ? ["The reward comes from --reward or from --reward-model; give one of the two (--reward takes models, too)."] : []),
         Run,
@@ -73,10 +78,10 @@ internal static class PpoVerb
 
         var device = context.Settings.Get<ComputeFlags>().Start();
         var shape = ModelShape.Of(policyFolder);
-        void CheckMemory(LengthSampler queryLengths) => context.Settings.Get<ComputeFlags>().CheckMemory(PpoMemory.Plan(
+        void CheckMemory(LengthSampler queryLengths) => context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, PpoMemory.Plan(
             $"PPO on {policyFolder}", config, shape, refFolder is null ? null : ModelShape.Of(refFolder),
             [.. rewards.Folders.Append(judgeFolder).OfType<string>().Select(ModelShape.Of)], queryLengths,
-            lengths.ResponseLengths, device),
+            lengths.ResponseLengths, device), ownsReference: refFolder is null, samples: true),
             device);
         CheckMemory(lengths.QueryLengths);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
@@ -87,6 +92,7 @@ internal static class PpoVerb
             CheckMemory(new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1));
 
         using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
+        LoraFlags.Attach(context, policy.PretrainedModel, policyFolder, config.Seed);
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
         using var reward = rewards.Load(device);
         using var judge = judgeFolder is null ? null : Scorers.Judge(judgeFolder, device, context.Settings.Get<ScoringFlags>().RewardLabel);
@@ -112,7 +118,7 @@ internal static class PpoVerb
             return ExitCode.Success;
         screen.Facts("PPO",
         [
-            ("model", ModelFolders.PlaceOf(policyFolder)),
+            ("model", $"{ModelFolders.PlaceOf(policyFolder)}{(policy.PretrainedModel.Adapter is null ? "" : $", {LoraFlags.Describe(policy.PretrainedModel)}")}"),
             .. refFolder is null ? Array.Empty<(string, string)>() : [("reference", ModelFolders.PlaceOf(refFolder))],
             ("reward", isSingle ? Scorers.Describe(rewards.Folders.First(), reward) : rewards.Names),
             .. judge is null ? Array.Empty<(string, string)>() : [("judge", Scorers.Describe(judgeFolder!, judge))],
@@ -141,7 +147,7 @@ internal static class PpoVerb
         };
         // What the policy was before training is the reference, unless that is another model.
         using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
-        var comparison = report.Compare(evaluator, before ?? trainer.Reference.Model, trainer.Model.PretrainedModel);
+        var comparison = report.Compare(evaluator, before is null ? trainer.Reference : before, trainer.Model.PretrainedModel);
         string goal = isSingle ? (Scorers.LabelOf(reward) is { } label ? $"the label {label} of " : "") + $"the reward model {rewards.Names}"
             : $"the reward {rewards.Names}";
         report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, PpoFacts.Card(policyFolder, goal, trainer));

@@ -38,6 +38,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
         template = ChatTemplates.TryOf(context.Settings.Get<PairColumnFlags>().ChatTemplate, Source);
         Tokenizer = AutoTokenizer.FromPretrained(Source);
         Policy = AutoModelForCausalLM.FromPretrained(Source, Device);
+        LoraFlags.Attach(context, Policy, Source, config.Seed);
         int end = LanguageModels.EndToken(Source, Policy, Tokenizer);
         Tokens = new(Tokenizer, [end, .. Policy.EosTokenIds.Where(id => id != end)], config, Policy.MaxPositions);
     }
@@ -62,7 +63,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
         var plan = MemoryPlan.ForTraining($"Training {Source}", ModelShape.Of(Source), config.BatchSize, rowLengths, Device, predictsTokens: true);
         if (referenceStays)
             plan = plan with { Items = [MemoryPlan.Weights("reference", ModelShape.Of(RefFolder ?? Source).Parameters), .. plan.Items] };
-        context.Settings.Get<ComputeFlags>().CheckMemory(plan, Device);
+        context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, plan, ownsReference: RefFolder is null), Device);
     }
 
     /// <summary>The model that the policy is compared with, which must know its tokens and lengths.</summary>
@@ -126,7 +127,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     /// <param name="usesReference">Is the policy compared with a reference?</param>
     public IEnumerable<(string, string)> Facts(string rows, IReadOnlyList<TExample> train, IReadOnlyList<TExample> heldOut, bool usesReference) =>
     [
-        ("model", $"{ModelFolders.PlaceOf(Source)}, {Policy.Parameters.ElementCount:N0} parameters, all trained"),
+        ("model", $"{ModelFolders.PlaceOf(Source)}, {LoraFlags.Describe(Policy)}"),
         ("reference", !usesReference ? "none" : RefFolder is null ? "the policy before training" : ModelFolders.PlaceOf(RefFolder)),
         (rows, $"{train.Count:N0} to train on, {heldOut.Count:N0} held out"),
         ("plan", $"{Numbers.Count(config.TotalSteps(train.Count), "step")} of {Math.Min(config.ExamplesPerStep, train.Count):N0}, up to "
@@ -164,6 +165,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
             [
                 new("steps", last.Step.ToString("N0", CultureInfo.InvariantCulture)),
                 new("training loss of the last step", ProgressDisplay.Number(last.Loss, 4)),
+                .. LoraFlags.Results(Policy),
                 .. result.Facts,
             ],
         };

@@ -30,6 +30,7 @@ internal static class RewardVerb
             .Add("Pairs", new PairColumnFlags())
             .Add("Evaluation", new HeldOutFlags { MaxEvalTexts = 2000 }, o => o.Validate())
             .Add("Training", new RewardConfig(), c => c.Validate())
+            .AddLora()
             .AddTraining()
             .Check(s => (s.Get<DatasetFlags>().Dataset is null) == (s.Get<RewardFlags>().Pairs is null)
                 ? ["Name the data with --dataset (labeled texts) or with --pairs (preferences), one of the two."] : [])
@@ -45,15 +46,16 @@ internal static class RewardVerb
         var data = RewardData.Load(context, source);
         var device = context.Settings.Get<ComputeFlags>().Start();
         var size = ModelShape.Of(source);
-        void CheckMemory(int[]? longest) => context.Settings.Get<ComputeFlags>().CheckMemory(MemoryPlan.ForTraining(
-            $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false), device);
+        void CheckMemory(int[]? longest) => context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(
+            $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false)), device);
         CheckMemory(null);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         TokenizerOf.RequireFit(source, tokenizer, size.VocabSize);
         CheckMemory(data.LongestRows(tokenizer, config, size.MaxPositions));
         using var model = Open(source, options, config, device);
+        LoraFlags.Attach(context, model, source, config.Seed);
         if (options.NormalizeReward == true && !model.CanShiftLogits)
-            throw new ConfigurationException(["--normalize-reward shifts the bias of the model's last norm, and this model has none; leave it out, and let PPO "
+            throw new ConfigurationException(["--normalize-reward shifts the bias of the model's last norm, which this model or adapter does not have; leave it out, and let PPO "
                 + "scale and center scores with --use-score-scaling and --use-score-norm."]);
         using var trainer = new RewardTrainer(model, tokenizer, config);
         data.LeaveOutUseless(context, trainer);
@@ -64,7 +66,7 @@ internal static class RewardVerb
             return ExitCode.Success;
         screen.Facts("Reward model",
         [
-            ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
+            ("model", $"{ModelFolders.PlaceOf(source)}, {LoraFlags.Describe(model)}"),
             ("labels", string.Join(", ", model.Labels)),
             (data.Rows, $"{data.Count.Train:N0} to train on, {data.Count.HeldOut:N0} held out"),
             ("plan", $"{Numbers.Count(steps, "step")} of {config.ExamplesPerStep:N0}, texts of up to {config.LengthFor(model.MaxPositions):N0} tokens"),
@@ -91,7 +93,7 @@ internal static class RewardVerb
         {
             saved.Save(folder.Model, options.Storage); // what was trained is kept, whatever the measuring comes to
         }
-        RewardReport.Write(context, folder, source, config, last, pairs);
+        RewardReport.Write(context, folder, source, config, last, pairs, model);
         session.Finish(last.Step >= steps && !context.Stop.IsCancellationRequested);
         return HubFlags.Push(context, folder.Model);
     }

@@ -23,6 +23,7 @@ internal static class SftVerb
         [
             "rlhf sft --model my-gpt2 --dataset imdb.parquet --batch-size 16 --learning-rate 5e-4 --output runs/my-sft",
             "rlhf sft --model gpt2 --dataset dialogues.jsonl --format completions",
+            "rlhf sft --model my-gpt2 --dataset imdb.parquet --lora --lora-target-modules all-linear --learning-rate 1e-3",
             "rlhf sft --model HuggingFaceTB/SmolLM2-135M --dataset chats.jsonl --format conversations --chat-template chatml",
         ],
         new SettingsBinder()
@@ -30,6 +31,7 @@ internal static class SftVerb
             .Add("Data", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
             .Add("Evaluation", new HeldOutFlags(), o => o.Validate())
             .Add("Training", new SftConfig(), c => c.Validate())
+            .AddLora()
             .AddTraining()
             .Check(DatasetFlags.Needed),
         Run,
@@ -46,15 +48,16 @@ internal static class SftVerb
         var device = context.Settings.Get<ComputeFlags>().Start();
         var (compute, size) = (context.Settings.Get<ComputeFlags>(), ModelShape.Of(source));
         string task = $"Fine-tuning {source}";
-        compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, null, device, predictsTokens: true), device);
+        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, null, device, predictsTokens: true)), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = AutoModelForCausalLM.FromPretrained(source, device);
+        LoraFlags.Attach(context, model, source, config.Seed);
         int length = config.LengthFor(model.MaxPositions);
         int end = LanguageModels.EndToken(source, model, tokenizer);
 
         var texts = SftData.Load(context, options, source, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
-        compute.CheckMemory(MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true), device);
+        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, longest, device, predictsTokens: true)), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open(context);
         folder.WriteConfig(context);
@@ -62,7 +65,7 @@ internal static class SftVerb
             return ExitCode.Success;
         screen.Facts("Supervised fine-tuning",
         [
-            ("model", $"{ModelFolders.PlaceOf(source)}, {model.Parameters.ElementCount:N0} parameters, all trained"),
+            ("model", $"{ModelFolders.PlaceOf(source)}, {LoraFlags.Describe(model)}"),
             ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
             ("tokens", $"{texts.Tokens:N0} in {Numbers.Count(texts.Train.Count, "sequence")}"),
             ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "sequence")}, up to {perStep * length:N0} tokens each"),
@@ -83,12 +86,12 @@ internal static class SftVerb
             evaluation => ("held-out perplexity", ProgressDisplay.Number(evaluation.Perplexity, 1)),
             evaluation => [new("eval/perplexity", evaluation.Perplexity)]);
         saved.Save(folder.Model, options.Storage);
-        Finish(context, folder, source, config, last);
+        Finish(context, folder, source, config, last, model);
         session.Finish(last.Step >= steps);
         return HubFlags.Push(context, folder.Model);
     }
 
-    private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, TrainProgress last)
+    private static void Finish(VerbContext context, RunFolder folder, string source, SftConfig config, TrainProgress last, CausalLM model)
     {
         var summary = new
         {
@@ -106,6 +109,7 @@ internal static class SftVerb
             new("tokens", last.Tokens.ToString("N0", CultureInfo.InvariantCulture)),
             new("training loss of the last step (nats per token)", ProgressDisplay.Number(last.Loss, 4)),
         ];
+        results.AddRange(LoraFlags.Results(model));
         if (last.Evaluation?.Perplexity is { } perplexity)
             results.Add(new("perplexity on held-out text", ProgressDisplay.Number(perplexity, 2)));
         var card = new ModelCard(ModelFolders.NameOf(source) + ", fine-tuned",

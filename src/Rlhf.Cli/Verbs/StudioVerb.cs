@@ -111,7 +111,7 @@ internal static class StudioVerb
         ],
         new SettingsBinder()
             .Add("Studio", new StudioFlags(), o => o.Validate())
-            .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private),
+            .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private), nameof(HubFlags.BaseModel),
                 nameof(HubFlags.Revision))
             .Add("Compute", new ComputeFlags(), o => o.Validate()),
         Run);

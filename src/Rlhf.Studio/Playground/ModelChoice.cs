@@ -1,5 +1,6 @@
 using Rlhf.Runs;
 using Rlhf.Studio.Runs;
+using Rlhf.Weights;
 
 namespace Rlhf.Studio.Playground;
 
@@ -19,12 +20,14 @@ public sealed class ModelChoices(StudioOptions options, RunCatalog runs)
     {
         List<ModelChoice> choices = [];
         if (options.Model is { } named)
-            choices.Add(Choice(named, NameOf(named), named, options.BaseModel ?? options.ShippedModel));
+            choices.Add(Choice(named, NameOf(named), named,
+                options.BaseModel ?? (AdapterFolder.IsAdapter(named) ? AdapterFolder.FindBase(named) : null) ?? options.ShippedModel));
         // Those of the later trainings first: what is aligned rather than what is only fine-tuned.
         var kinds = TrainingKinds.All.Where(k => k.Makes == TrainingProduct.Policy).Select(k => k.Verb).Reverse().ToList();
         foreach (var run in runs.List().Where(r => r.HasModel && kinds.Contains(r.Verb)).OrderBy(r => kinds.IndexOf(r.Verb)))
-            if (runs.FileOf(run.Id, RunFiles.Model + "/config.json") is { } config)
-                choices.Add(Choice(run.Id, run.Id, Path.GetDirectoryName(config)!, options.BaseModel ?? BaseOf(run.Id)));
+            if (runs.ModelOf(run.Id) is { } folder)
+                choices.Add(Choice(run.Id, run.Id, folder,
+                    AdapterFolder.IsAdapter(folder) ? BaseOf(run.Id) ?? options.BaseModel : options.BaseModel ?? BaseOf(run.Id)));
         return choices;
     }
 
@@ -42,8 +45,13 @@ public sealed class ModelChoices(StudioOptions options, RunCatalog runs)
             .FirstOrDefault(folder => folder is not null && File.Exists(Path.Combine(folder, "config.json")));
     }
 
-    private static ModelChoice Choice(string key, string title, string aligned, string? baseFolder) =>
-        new(key, title, aligned, baseFolder is null ? "" : NameOf(baseFolder), baseFolder);
+    /// <summary>An adapter is loaded onto the base that it is compared with, whatever path its own file names.</summary>
+    private static ModelChoice Choice(string key, string title, string aligned, string? baseFolder)
+    {
+        if (baseFolder is not null && AdapterFolder.IsAdapter(aligned))
+            AdapterFolder.UseBase(aligned, baseFolder);
+        return new(key, title, aligned, baseFolder is null ? "" : NameOf(baseFolder), baseFolder);
+    }
 
     private static string NameOf(string folder)
     {

@@ -1,7 +1,9 @@
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Rewards;
 using Rlhf.Tokenizers;
 using Rlhf.Tokenizers.Chat;
+using Rlhf.Weights;
 using TorchSharp;
 
 namespace Rlhf.Studio.Playground;
@@ -13,14 +15,14 @@ namespace Rlhf.Studio.Playground;
 public sealed record LoadedModel(CausalLM Model, ITokenizer Tokenizer, ChatTemplate? Template);
 
 /// <summary>
-/// Models that are loaded when they are first needed and stay for the next time. One caller at a time has them: what is asked for between
+/// Models that are loaded when they are first needed and stay for the next time; the adapters of one base share its weights. One caller at a time has them: what is asked for between
 /// <see cref="TakeAsync"/> and the end of the turn.
 /// </summary>
 public sealed class ModelShelf(StudioOptions options) : IDisposable
 {
-    private const int MostModels = 4;
+    private const int MostModels = 4, MostAdapters = 16;
     private readonly SemaphoreSlim turn = new(1);
-    private readonly Dictionary<string, (LoadedModel Loaded, DateTime Written, long Used)> models = [];
+    private readonly Dictionary<string, (LoadedModel Loaded, string? Base, DateTime Written, long Used)> models = [];
     private readonly Dictionary<string, IRewardFunction> rewards = [];
     private torch.Device? device;
 
@@ -33,6 +35,9 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
 
     /// <summary>Is a model of this folder here already?</summary>
     public bool Has(string folder) => models.TryGetValue(folder, out var known) && known.Written == WrittenAt(folder);
+
+    /// <summary>Models that are loaded, without adapters, which share their bases' weights.</summary>
+    public int WholeModels => models.Count(m => m.Value.Base is null);
 
     /// <summary>The model of a folder.</summary>
     /// <exception cref="IOException">A file is not there.</exception>
@@ -49,12 +54,17 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
             }
             Drop(folder);
         }
-        while (models.Count >= MostModels)
-            Drop(models.MinBy(m => m.Value.Used).Key);
+        string? baseFolder = !AdapterFolder.IsAdapter(folder) ? null : AdapterFolder.GivenBase(folder) ?? throw new InvalidDataException(
+            $"{Path.GetFileName(folder)} is an adapter whose base is neither in the runs folder nor the shipped model. Name it: rlhf studio --base-model DIR");
+        // The base first: what is dropped for it may be an adapter of it.
+        var trunk = baseFolder is null ? null : Model(baseFolder);
+        MakeRoom(forAdapter: trunk is not null, keep: baseFolder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
-        TokenizerOf.RequireFit(folder, tokenizer, ModelShape.Of(folder).VocabSize);
-        var loaded = new LoadedModel(AutoModelForCausalLM.FromPretrained(folder, Device), tokenizer, TemplateOf(folder));
-        models[folder] = (loaded, written, Environment.TickCount64);
+        TokenizerOf.RequireFit(folder, tokenizer, trunk?.Model.VocabSize ?? ModelShape.Of(folder).VocabSize);
+        var loaded = new LoadedModel(
+            trunk is null ? AutoModelForCausalLM.FromPretrained(folder, Device) : LoraAdapter.LoadBeside(trunk.Model, folder),
+            tokenizer, TemplateOf(folder) ?? trunk?.Template);
+        models[folder] = (loaded, baseFolder, written, Environment.TickCount64);
         return loaded;
     }
 
@@ -82,14 +92,25 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
 
     private torch.Device Device => device ??= options.StartDevice?.Invoke() ?? torch.CPU;
 
+    private void MakeRoom(bool forAdapter, string? keep)
+    {
+        while (models.Where(m => m.Value.Base is not null == forAdapter && m.Key != keep).ToArray() is var alike
+            && alike.Length >= (forAdapter ? MostAdapters : MostModels))
+            Drop(alike.MinBy(m => m.Value.Used).Key);
+    }
+
+    /// <summary>Frees a model, and before it the adapters that compute with its weights.</summary>
     private void Drop(string folder)
     {
-        models.Remove(folder, out var old);
-        old.Loaded.Model.Dispose();
+        foreach (var adapter in models.Where(m => m.Value.Base == folder).Select(m => m.Key).ToArray())
+            Drop(adapter);
+        if (models.Remove(folder, out var old))
+            old.Loaded.Model.Dispose();
     }
 
     // A run that is resumed saves its model anew.
-    private static DateTime WrittenAt(string folder) => File.GetLastWriteTimeUtc(Path.Combine(folder, "config.json"));
+    private static DateTime WrittenAt(string folder) => File.GetLastWriteTimeUtc(
+        Path.Combine(folder, AdapterFolder.IsAdapter(folder) ? LoraAdapter.WeightsName : "config.json"));
 
     private sealed class Turn(SemaphoreSlim turn) : IDisposable
     {

@@ -4,6 +4,7 @@ using Rlhf.Runtime.Files;
 using Rlhf.Studio.Files;
 using Rlhf.Tracking;
 using Rlhf.Training.Checkpoints;
+using Rlhf.Weights;
 
 namespace Rlhf.Studio.Runs;
 
@@ -68,7 +69,7 @@ public sealed class RunCatalog(StudioOptions options)
         var started = times.Started ?? ending.Started;
         return new(id, config.Verb, state, ending.Step, times.Steps ?? config.TotalSteps, ending.Latest, started, ending.Updated, holder, checkpoint,
             FileOf(id, RunFiles.Report) is not null || options.MakeReport is not null && ending.Step > 0,
-            FileOf(id, RunFiles.Model + "/config.json") is not null)
+            ModelOf(id) is not null)
         {
             Took = times.SoFar(state is RunState.Finished or RunState.Stopped, started, ending.Updated),
         };
@@ -82,6 +83,10 @@ public sealed class RunCatalog(StudioOptions options)
     /// <param name="name">The file's name, or its path from the run's folder.</param>
     public string? FileOf(string id, string name) =>
         FolderOf(id) is not null && guard.Resolve(id + "/" + name) is { } path && RegularFile.Exists(path) ? path : null;
+
+    /// <summary>The real path of the folder of a run's model, or of its adapter; null where it has saved none.</summary>
+    public string? ModelOf(string id) => (FileOf(id, $"{RunFiles.Model}/config.json") ?? FileOf(id, $"{RunFiles.Model}/{AdapterFolder.ConfigName}"))
+        is { } file ? Path.GetDirectoryName(file) : null;
 
     /// <summary>The real path of a run's folder, if every one of these files that is there lies in the runs folder; else null.</summary>
     /// <param name="id">The run.</param>

@@ -1,6 +1,7 @@
 using Rlhf.Data;
 using Rlhf.Generation;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
@@ -43,16 +44,25 @@ public sealed class PolicyEvaluator(
     /// <exception cref="ArgumentException">There is no query, or one does not fit the model.</exception>
     /// <exception cref="RewardException">The reward or the judge failed, or gave a score that is not finite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public PolicySamples Sample(CausalLM policy, CausalLM reference, CancellationToken cancellation = default)
+    public PolicySamples Sample(CausalLM policy, CausalLM reference, CancellationToken cancellation = default) =>
+        Sample(policy, Reference.To(reference), cancellation);
+
+    /// <summary>The same, where the reference may be the policy with its adapter off.</summary>
+    /// <inheritdoc cref="Sample(CausalLM, CausalLM, CancellationToken)"/>
+    public PolicySamples Sample(CausalLM policy, Reference reference, CancellationToken cancellation = default)
     {
         if (queries.Count == 0)
             throw new ArgumentException("There is no held-out query; evaluation needs at least one.");
-        var generated = new TextGenerator(policy).Generate(
-            [.. queries.Select(q => q.TokenIds)], Generation, ResponseLengths, new RandomStream(Seed, "evaluation/responses"), cancellation: cancellation);
+        GenerationResult generated;
+        using (policy.Adapter?.Merged())
+            generated = new TextGenerator(policy).Generate([.. queries.Select(q => q.TokenIds)], Generation, ResponseLengths,
+                new RandomStream(Seed, "evaluation/responses"), cancellation: cancellation);
         var responses = generated.Responses;
         var texts = queries.Select((query, i) => (int[])[.. query.TokenIds, .. responses[i]]).ToArray();
-        var refLogprobs = ReferenceEquals(policy, reference) ? generated.Logprobs
-            : SequenceLogprobs.Of(reference, texts, [.. queries.Select(q => q.TokenIds.Length)], cancellation);
+        IReadOnlyList<float[]> refLogprobs;
+        using (reference.AsReference())
+            refLogprobs = ReferenceEquals(policy, reference.Model) && !reference.IsPolicy ? generated.Logprobs
+                : SequenceLogprobs.Of(reference.Model, texts, [.. queries.Select(q => q.TokenIds.Length)], cancellation);
         var completions = queries.Select((query, i) => new Completion(query.Text, tokenizer.TextOfContinuation(responses[i]))
         {
             Fields = query.Fields,
@@ -70,11 +80,19 @@ public sealed class PolicyEvaluator(
     /// vocabularies.</exception>
     /// <exception cref="RewardException">The reward or the judge failed, or gave a score that is not finite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
-    public EvaluationComparison Compare(CausalLM before, CausalLM after, CancellationToken cancellation = default)
+    public EvaluationComparison Compare(CausalLM before, CausalLM after, CancellationToken cancellation = default) =>
+        Compare(Reference.To(before), after, cancellation);
+
+    /// <summary>The same, where what it was may be the policy with its adapter off (<see cref="Reference.AdaptersOff"/>).</summary>
+    /// <inheritdoc cref="Compare(CausalLM, CausalLM, CancellationToken)"/>
+    public EvaluationComparison Compare(Reference before, CausalLM after, CancellationToken cancellation = default)
     {
-        if (before.VocabSize != after.VocabSize)
-            throw new ArgumentException($"The models before and after have {before.VocabSize} and {after.VocabSize} tokens; " +
+        if (before.Model.VocabSize != after.VocabSize)
+            throw new ArgumentException($"The models before and after have {before.Model.VocabSize} and {after.VocabSize} tokens; " +
                 "a comparison needs two models with the same tokenizer.");
-        return EvaluationComparison.Of(Sample(before, before, cancellation), Sample(after, before, cancellation), Seed);
+        PolicySamples first;
+        using (before.AsReference())
+            first = Sample(before.Model, before.Model, cancellation);
+        return EvaluationComparison.Of(first, Sample(after, before, cancellation), Seed);
     }
 }

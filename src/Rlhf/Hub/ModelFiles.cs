@@ -31,6 +31,9 @@ internal static class ModelFiles
         "chat_template.jinja", "chat_template.json",
     ];
 
+    /// <summary>Under these names PEFT saves an adapter, whose base is another repository.</summary>
+    private static readonly string[] AdapterWeights = ["adapter_model.safetensors", "adapter_model.bin"];
+
     /// <summary>Files of which a tokenizer has one, but for those of SentencePiece alone.</summary>
     public static readonly string[] Vocabularies = ["tokenizer.json", "vocab.json", "vocab.txt"];
 
@@ -47,6 +50,9 @@ internal static class ModelFiles
             return Vocabularies.Concat(SentencePieces).Any(files.Contains) ? [.. Small.Where(files.Contains)]
                 : throw new HubException(HubError.EntryNotFound,
                     $"The {repo} has no tokenizer: no {string.Join(", ", Vocabularies.Concat(SentencePieces))}.");
+        if (AdapterWeights.FirstOrDefault(files.Contains) is { } adapter && files.Contains(AdapterFolder.ConfigName))
+            return parts == HubModelParts.Configuration ? [AdapterFolder.ConfigName]
+                : [.. Small.Where(files.Contains), AdapterFolder.ConfigName, adapter];
         if (!files.Contains(Config))
             throw new HubException(HubError.EntryNotFound, $"The {repo} has no {Config}; it is not a transformers model.");
         if (parts == HubModelParts.Configuration)
@@ -77,6 +83,8 @@ internal static class ModelFiles
     /// <summary>Whether a snapshot holds what is wanted; of everything, a tokenizer may be missing.</summary>
     public static bool IsComplete(HubRepo repo, string snapshot, HubModelParts parts)
     {
+        if (parts != HubModelParts.Tokenizer && HubCache.Holds(Path.Combine(snapshot, AdapterFolder.ConfigName)))
+            return parts == HubModelParts.Configuration || AdapterWeights.Any(name => HubCache.Holds(Path.Combine(snapshot, name)));
         bool hasConfig = HubCache.Holds(Path.Combine(snapshot, Config));
         if (parts != HubModelParts.All)
             return parts == HubModelParts.Configuration ? hasConfig : HasTokenizer(snapshot);

@@ -1,3 +1,4 @@
+using Rlhf.Models.Adapters;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Weights;
@@ -7,13 +8,18 @@ namespace Rlhf.Models;
 /// <summary>Makes the causal language model that a folder's config.json names.</summary>
 public static class AutoModelForCausalLM
 {
-    /// <summary>Loads a model folder as Hugging Face lays it out.</summary>
+    /// <summary>
+    /// Loads a model folder as Hugging Face lays it out. An adapter's folder loads its base (<see cref="AdapterFolder"/>) with the adapter
+    /// merged into it.
+    /// </summary>
     /// <param name="folder">The model folder.</param>
     /// <param name="plan">Where and how the model computes; null is float32 on the CPU. A device alone is a plan, too.</param>
     /// <exception cref="FileNotFoundException">config.json or the weights are not there.</exception>
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
     public static CausalLM FromPretrained(string folder, ComputePlan? plan = null)
     {
+        if (AdapterFolder.IsAdapter(folder))
+            return FromAdapter(folder, plan);
         var config = ModelConfig.Read(folder);
         ModelFamilies.OfCausalLM(config); // an architecture that is not supported is said before missing weights
         using var weights = WeightFiles.Open(folder);
@@ -21,6 +27,21 @@ public static class AutoModelForCausalLM
         try
         {
             model.LoadWeights(weights);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+    }
+
+    private static CausalLM FromAdapter(string folder, ComputePlan? plan)
+    {
+        var model = FromPretrained(AdapterFolder.BaseOf(folder), plan);
+        try
+        {
+            LoraAdapter.Load(model, folder).MergeIntoBase();
             return model;
         }
         catch

@@ -1,3 +1,4 @@
+using Rlhf.Models.Adapters;
 using Rlhf.Models.Encoders;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
@@ -8,7 +9,10 @@ namespace Rlhf.Models;
 /// <summary>Builds the classifier that a model folder's config.json names.</summary>
 public static class AutoModelForSequenceClassification
 {
-    /// <summary>Loads a model folder: config.json and weights under Hugging Face's names.</summary>
+    /// <summary>
+    /// Loads a model folder: config.json and weights under Hugging Face's names. An adapter's folder loads its base
+    /// (<see cref="AdapterFolder"/>), which may be a language model, with the adapter and its head merged into it.
+    /// </summary>
     /// <param name="folder">The model folder.</param>
     /// <param name="plan">Where and how the model computes; null is float32 on the CPU. A device alone is a plan, too.</param>
     /// <param name="newHead">A head to train, for a checkpoint without one; null requires the checkpoint's own.</param>
@@ -17,6 +21,8 @@ public static class AutoModelForSequenceClassification
     /// built, or lacks weights.</exception>
     public static SequenceClassifier FromPretrained(string folder, ComputePlan? plan = null, NewHead? newHead = null)
     {
+        if (AdapterFolder.IsAdapter(folder))
+            return FromAdapter(folder, plan, newHead);
         var config = ModelConfig.Read(folder);
         var family = ModelFamilies.OfClassifier(config);
         if (newHead is not null)
@@ -45,6 +51,25 @@ public static class AutoModelForSequenceClassification
         }
     }
 
+    /// <summary>The base with the adapter's labels, and the adapter's head in place of a new one.</summary>
+    private static SequenceClassifier FromAdapter(string folder, ComputePlan? plan, NewHead? newHead)
+    {
+        string baseFolder = AdapterFolder.BaseOf(folder);
+        var labels = AdapterLabels.Of(folder, baseFolder);
+        var model = FromPretrained(baseFolder, plan, labels is null ? null : new NewHead(labels, Seed: 0));
+        try
+        {
+            LoraAdapter.Load(model, folder).MergeIntoBase();
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
+        return newHead is null ? model : throw new InvalidDataException($"{folder} is an adapter, whose head belongs to it; to train a new head, "
+            + "merge it first (rlhf merge), or begin from its base.");
+    }
+
     /// <summary>The model of a folder's config.json with uninitialized weights.</summary>
     /// <exception cref="InvalidDataException">The file is malformed, or describes a model that cannot be built.</exception>
     public static SequenceClassifier FromConfig(string folder, ComputePlan? plan = null) => FromConfig(ModelConfig.Read(folder), plan);
@@ -61,7 +86,8 @@ public static class AutoModelForSequenceClassification
     /// <summary>Label names that the config.json of a folder gives, by index.</summary>
     /// <exception cref="FileNotFoundException">config.json is absent.</exception>
     /// <exception cref="InvalidDataException">The file is malformed.</exception>
-    public static IReadOnlyList<string> Labels(string folder) => LabelMaps.Read(ModelConfig.Read(folder).Root);
+    public static IReadOnlyList<string> Labels(string folder) =>
+        (AdapterFolder.IsAdapter(folder) ? AdapterLabels.Of(folder, AdapterFolder.BaseOf(folder)) : null) ?? LabelMaps.Read(ModelConfig.Read(folder).Root);
 
     /// <summary>A model with uninitialized weights.</summary>
     /// <exception cref="ConfigurationException">The configuration cannot be used.</exception>

@@ -137,6 +137,22 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     /// <param name="cache">The cache.</param>
     protected abstract Tensor DecodeStep(Tensor ids, long[] positions, int longest, KeyValueCache cache);
 
+    /// <summary>
+    /// Another object of this model for an adapter of its own: it computes with this model's parameters, but for those that are asked for as
+    /// copies. This model has to outlive it.
+    /// </summary>
+    internal CausalLM CreateView(Func<string, bool> isCopied)
+    {
+        var shared = Parameters.Where(p => !isCopied(p.Key)).ToDictionary();
+        var view = CreateLike(shared);
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (var (name, parameter) in view.Parameters)
+            if (!shared.ContainsKey(name))
+                parameter.copy_(Parameters[name]);
+        return view;
+    }
+
     /// <summary><see cref="Untie"/>.</summary>
     internal void UntieHead() => Untie();
 

@@ -44,13 +44,16 @@ public sealed class CausalLMWithValueHead : IDisposable
     /// <exception cref="InvalidDataException">The architecture is not supported, or a file is damaged.</exception>
     public static CausalLMWithValueHead FromPretrained(string folder, ComputePlan? plan = null, long seed = 0)
     {
+        // The head of a policy that was trained with an adapter lies beside the adapter.
+        bool isAdapter = AdapterFolder.IsAdapter(folder), hasHead = !isAdapter || WeightFiles.FileNames.Any(f => File.Exists(Path.Combine(folder, f)));
         var config = ModelConfig.Read(folder);
         ModelFamilies.OfCausalLM(config); // an architecture that is not supported is said before missing weights
-        using var weights = WeightFiles.Open(folder);
-        var pretrained = AutoModelForCausalLM.FromConfig(config, weights, plan);
+        using var weights = WeightFiles.Open(hasHead ? folder : AdapterFolder.BaseOf(folder));
+        var pretrained = isAdapter ? AutoModelForCausalLM.FromPretrained(folder, plan) : AutoModelForCausalLM.FromConfig(config, weights, plan);
         try
         {
-            pretrained.LoadWeights(weights);
+            if (!isAdapter)
+                pretrained.LoadWeights(weights);
             var model = new CausalLMWithValueHead(pretrained);
             model.InitializeHead(seed);
             if (weights.Names.Contains(WeightName) && weights.Names.Contains(BiasName))

@@ -73,8 +73,8 @@ public sealed class DecoderForSequenceClassification : SequenceClassifier
     /// <inheritdoc/>
     public override void Dispose()
     {
+        base.Dispose(); // the adapter first, which gives the trunk's weights back
         trunk.Dispose();
-        base.Dispose();
     }
 
     /// <inheritdoc/>
@@ -86,7 +86,7 @@ public sealed class DecoderForSequenceClassification : SequenceClassifier
     }
 
     /// <inheritdoc/>
-    public override bool CanShiftLogits => trunk.FinalNormBias is not null && Labels.Count == 1;
+    public override bool CanShiftLogits => Adapter is null && trunk.FinalNormBias is not null && Labels.Count == 1;
 
     /// <inheritdoc/>
     /// <remarks>
@@ -100,9 +100,9 @@ public sealed class DecoderForSequenceClassification : SequenceClassifier
         using var noGrad = no_grad();
         var weights = score.Weight[0];
         double square = weights.square().sum().cpu().item<float>();
-        if (trunk.FinalNormBias is not { } bias || Labels.Count != 1 || !(square > 0))
+        if (Adapter is not null || trunk.FinalNormBias is not { } bias || Labels.Count != 1 || !(square > 0))
             throw new NotSupportedException($"{Architecture} has no bias behind its head: only the score of a model with one label, a "
-                + "head other than 0 and a bias in its last normalization can be shifted.");
+                + "head other than 0, a bias in its last normalization and no adapter can be shifted.");
         bias.add_(weights * (amount / square));
     }
 

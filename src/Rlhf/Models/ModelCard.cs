@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using Rlhf.Runtime.Files;
+using Rlhf.Weights;
 
 namespace Rlhf.Models;
 
@@ -20,6 +21,9 @@ public sealed partial record ModelCard(string Title, string Summary)
 {
     /// <summary>The hub's task name, such as <c>text-generation</c>.</summary>
     public string? PipelineTag { get; init; }
+
+    /// <summary>The library that opens the model, as the hub calls it.</summary>
+    public string Library { get; init; } = "transformers";
 
     /// <summary>The hub's name of the license, such as <c>apache-2.0</c>; null says nothing.</summary>
     public string? License { get; init; }
@@ -48,16 +52,17 @@ public sealed partial record ModelCard(string Title, string Summary)
     /// <summary>The command that made the model; null says nothing.</summary>
     public string? Command { get; init; }
 
-    /// <summary>Writes README.md atomically.</summary>
+    /// <summary>Writes README.md atomically; for a folder with an adapter, as the card of one.</summary>
     /// <param name="folder">The model folder, which must exist.</param>
     /// <exception cref="IOException">The file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The file may not be written.</exception>
-    public void Save(string folder) => AtomicFile.WriteAllText(Path.Combine(folder, "README.md"), ToMarkdown());
+    public void Save(string folder) => AtomicFile.WriteAllText(Path.Combine(folder, "README.md"),
+        (AdapterFolder.IsAdapter(folder) ? this with { Library = "peft", Tags = [.. Tags, "lora"] } : this).ToMarkdown());
 
     /// <summary>The card as Markdown with YAML front matter.</summary>
     public string ToMarkdown()
     {
-        var text = new StringBuilder("---\nlibrary_name: transformers\n");
+        var text = new StringBuilder($"---\nlibrary_name: {Library}\n");
         AppendValue(text, "pipeline_tag", PipelineTag);
         AppendValue(text, "license", License);
         AppendValue(text, "language", Language);

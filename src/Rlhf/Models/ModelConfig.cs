@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Text;
+using Rlhf.Weights;
 
 namespace Rlhf.Models;
 
@@ -12,7 +13,7 @@ public sealed class ModelConfig
 {
     internal const int MaxBytes = 1 << 20;
     private const int MaxDepth = 32;
-    private const string ConfigName = "config.json", GenerationName = "generation_config.json", AdapterName = "adapter_config.json";
+    private const string ConfigName = "config.json", GenerationName = "generation_config.json";
     private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
 
     private readonly JsonObject? generation;
@@ -47,7 +48,7 @@ public sealed class ModelConfig
     /// <summary>The padding token, or null.</summary>
     public int? PadTokenId => Root.OptionalInt("pad_token_id", 0, ConfigSection.MaxVocabulary);
 
-    /// <summary>Reads the config.json of a model folder.</summary>
+    /// <summary>Reads the config.json of a model folder; for an adapter's folder without one, that of its base.</summary>
     /// <param name="path">The folder, or its config.json.</param>
     /// <exception cref="FileNotFoundException">There is no config.json.</exception>
     /// <exception cref="InvalidDataException">A file is malformed, or the folder holds something else than a model.</exception>
@@ -59,8 +60,8 @@ public sealed class ModelConfig
         string file = Directory.Exists(path) ? System.IO.Path.Combine(path, ConfigName) : path;
         if (!File.Exists(file))
         {
-            if (Directory.Exists(path) && File.Exists(System.IO.Path.Combine(path, AdapterName)))
-                throw new InvalidDataException(Adapter(path));
+            if (AdapterFolder.IsAdapter(path))
+                return Read(AdapterFolder.BaseOf(path));
             throw new FileNotFoundException($"There is no {file}. A model folder holds config.json, the weights and the " +
                 "tokenizer's files.", file);
         }
@@ -119,23 +120,6 @@ public sealed class ModelConfig
     private static JsonObject Parsed(JsonObject json) => JsonNode.Parse(json.ToJsonString())!.AsObject();
 
     private static void Write(string path, JsonObject json) => AtomicFile.WriteAllText(path, json.ToJsonString(Indented) + "\n");
-
-    private static string Adapter(string folder)
-    {
-        string text = $"{folder} holds a PEFT adapter, not a model";
-        try
-        {
-            string file = System.IO.Path.Combine(folder, AdapterName);
-            var json = new ConfigSection(file, "", ParseObject(BoundedFile.Read(file, MaxBytes, "an adapter's configuration"), file));
-            if (json.Text("base_model_name_or_path", "") is { Length: > 0 } name)
-                text += $" ({UntrustedText.Clean(json.Text("peft_type", "LoRA"))}, made on {UntrustedText.Clean(name)})";
-        }
-        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
-        {
-            // What it is says enough.
-        }
-        return text + ". Merge it into its base model first (PEFT: merge_and_unload, then save_pretrained) and name that folder.";
-    }
 
     private static JsonObject ParseObject(ReadOnlySpan<byte> content, string path)
     {

@@ -57,6 +57,9 @@ public sealed record RunInfo(string Verb, long Steps, IReadOnlyList<RunSession> 
     /// <summary>How it ended.</summary>
     public RunState State { get; init; }
 
+    /// <summary>Number of weights that are trained: all of a model's, or an adapter's alone; null in runs of older versions.</summary>
+    public long? TrainedWeights { get; init; }
+
     /// <summary>Why it failed.</summary>
     public string? Message { get; init; }
 

@@ -187,8 +187,11 @@ public sealed class TrainingSession : IDisposable
             ResumedAfter = resumedAfter,
         };
         var earlier = Resumes ? RunInfo.Load(Folder)?.Sessions ?? [] : [];
-        new RunInfo(Kind.Verb, steps, [.. earlier, session]).Save(Folder);
+        new RunInfo(Kind.Verb, steps, [.. earlier, session]) { TrainedWeights = TrainedWeights() }.Save(Folder);
     }
+
+    private long TrainedWeights() => trainer!.Files.Where(f => f.Name != StateFile.Optimizer)
+        .Sum(f => f.Tensors.Where(t => t.Value.requires_grad).Sum(t => t.Value.numel()));
 
     private void End(RunState state, string? message = null) => Note(() =>
     {

@@ -2,6 +2,7 @@ using System.Text.Json;
 using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Text;
 using Rlhf.Tokenizers.Pipeline;
+using Rlhf.Weights;
 
 namespace Rlhf.Tokenizers;
 
@@ -23,11 +24,20 @@ public static class AutoTokenizer
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
         if (!Directory.Exists(folder))
             throw new DirectoryNotFoundException($"The model folder {folder} does not exist.");
+        folder = OfBase(folder);
         var source = SourceFiles.Read(folder);
         var tokenizer = Read(folder, source);
         tokenizer.Source = source;
         return tokenizer;
     }
+
+    /// <summary>An adapter's folder without a tokenizer takes that of its base.</summary>
+    internal static string OfBase(string folder) =>
+        AdapterFolder.IsAdapter(folder) && !HasOwn(folder) ? AdapterFolder.BaseOf(folder) : folder;
+
+    /// <summary>Does a folder hold the files of a tokenizer?</summary>
+    internal static bool HasOwn(string folder) =>
+        ((string[])["tokenizer.json", "vocab.json", "vocab.txt", .. SentencePieceModels]).Any(f => File.Exists(Path.Combine(folder, f)));
 
     private static PretrainedTokenizer Read(string folder, SourceFiles source)
     {

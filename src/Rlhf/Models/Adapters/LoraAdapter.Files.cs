@@ -34,6 +34,9 @@ public sealed partial class LoraAdapter
         {
             using var weights = OpenWeights(folder);
             adapter.Read(weights);
+            if (model is SequenceClassifier classifier && classifier.NewModules.FirstOrDefault(
+                m => !adapter.parameters.Any(p => p.Key.StartsWith($"{Prefix}{m}.", StringComparison.Ordinal))) is { } absent)
+                throw new InvalidDataException($"{folder} holds no {absent}, and neither does its base: the adapter was made for another kind of model.");
         }
         catch
         {
@@ -42,6 +45,37 @@ public sealed partial class LoraAdapter
         }
         adapter.Activate();
         return adapter;
+    }
+
+    /// <summary>
+    /// A model of an adapter folder beside its base: it shares the base's weights and has its own adapter, so that several adapters of one
+    /// base can be used at the same time without loading the base again.
+    /// </summary>
+    /// <param name="baseModel">The base, without an adapter of its own. It has to outlive the result, and its weights are frozen.</param>
+    /// <param name="folder">The adapter folder.</param>
+    /// <returns>The model; dispose it before its base. What the adapter trains of the base itself (biases, embeddings) is its own copy.</returns>
+    /// <exception cref="ArgumentException">The base has an adapter.</exception>
+    /// <exception cref="FileNotFoundException">adapter_config.json or the weights are not there.</exception>
+    /// <exception cref="InvalidDataException">A file is damaged, asks for something that is not supported, or belongs to another base.</exception>
+    public static CausalLM LoadBeside(CausalLM baseModel, string folder)
+    {
+        if (baseModel.Adapter is not null)
+            throw new ArgumentException("The base has an adapter of its own.", nameof(baseModel));
+        var config = LoraConfigFile.Read(folder).Config;
+        var whole = LoraTargets.Saved(baseModel, config, isNew: false).ToHashSet();
+        baseModel.Freeze();
+        var model = baseModel.CreateView(name => whole.Contains(name)
+            || config.Bias != LoraBias.None && name.Contains("bias", StringComparison.Ordinal));
+        try
+        {
+            Load(model, folder);
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Opens adapter_model.safetensors, or adapter_model.bin as older versions of PEFT write it.</summary>

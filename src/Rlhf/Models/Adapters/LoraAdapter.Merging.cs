@@ -9,11 +9,11 @@ public sealed partial class LoraAdapter
 {
     /// <summary>
     /// The model computes with merged copies of its weights until the result is disposed: as fast as without an adapter, for rollouts. The
-    /// weights themselves are not touched. Nothing can be trained meanwhile.
+    /// weights themselves are not touched. Nothing can be trained meanwhile. While the adapter is off, nothing changes.
     /// </summary>
     public IDisposable Merged()
     {
-        if (!IsActive || merged.Count > 0)
+        if (!IsActive || isOff || merged.Count > 0)
             return new Ending(() => { });
         UseMerged([.. layers.Select(l => (l.Linear, new LinearWeights(Frozen(l.Layer.Merged(l.Linear.Own.Weight, l.Linear.IsConv1D)), l.Linear.Own.Bias)))]);
         return new Ending(DropMerged);

@@ -22,6 +22,7 @@ public sealed partial class LoraAdapter : IDisposable
     private readonly List<Parameter> owned = [];
     private readonly bool isTrained;
     private LinearWeights? tiedOutput;
+    private bool isOff;
     private List<(Parameter Parameter, bool Required)> gradientsBefore = [];
     private List<(Linear Linear, LinearWeights Weights)> merged = [];
 
@@ -117,13 +118,15 @@ public sealed partial class LoraAdapter : IDisposable
     /// </summary>
     public IDisposable Off()
     {
-        if (!IsActive)
+        if (!IsActive || isOff)
             return new Ending(() => { });
+        isOff = true;
         var merges = merged;
         merged = [];
         TurnOff();
         return new Ending(() =>
         {
+            isOff = false;
             TurnOn();
             if (merges.Count > 0)
                 UseMerged(merges);

@@ -54,8 +54,7 @@ public abstract class EncoderForSequenceClassification : SequenceClassifier
     public override void ShiftLogits(double amount)
     {
         using var noGrad = no_grad();
-        var name = Parameters.Select(p => p.Key).Single(p => p is "classifier.bias" or "classifier.out_proj.bias");
-        Parameters[name].add_(amount);
+        HeadLinears.Last().Bias!.add_(amount); // an adapter's, where it has a head of its own
     }
 
     /// <inheritdoc/>

@@ -15,6 +15,7 @@ internal static class ChatTemplateFiles
     public static ChatTemplate? Read(string folder)
     {
         ArgumentException.ThrowIfNullOrWhiteSpace(folder);
+        folder = AutoTokenizer.OfBase(folder);
         var tokens = SpecialTokens(folder);
         string single = Path.Combine(folder, "chat_template.jinja"), further = Path.Combine(folder, "additional_chat_templates");
         var templates = new List<(string, string)>();

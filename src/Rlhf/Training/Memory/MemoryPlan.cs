@@ -60,6 +60,20 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
     public static MemoryPlan ForReading(string task, params IEnumerable<ModelShape> models) => new(task,
         [.. models.Select(m => Weights("weights", m.Parameters)), Program], "Take a smaller model.");
 
+    /// <summary>
+    /// The same training of an adapter: the base has neither gradients nor moments, and those of the adapter are small beside it.
+    /// </summary>
+    /// <param name="ownsReference">Is the reference a copy of the policy? It is not needed.</param>
+    /// <param name="samples">Are answers sampled with merged copies of the weights?</param>
+    internal MemoryPlan OfAdapter(bool ownsReference, bool samples) => this with
+    {
+        Items =
+        [
+            .. Items.Where(i => i.Name is not ("gradients" or "Adam's moments") && !(ownsReference && i.Name == "reference")),
+            .. samples ? Items.Where(i => i.Name == "policy").Select(i => i with { Name = "merged copies for answers" }) : [],
+        ],
+    };
+
     /// <summary>Refuses what does not fit.</summary>
     /// <param name="available">What is there, by <see cref="MachineMemory.Available"/>; null is not known, and refuses nothing.</param>
     /// <exception cref="ConfigurationException">More is needed than there is; the message shows the sum.</exception>

@@ -140,6 +140,52 @@ public sealed class LoraAdapterTests
     }
 
     [Fact]
+    public void WhileItIsOffNothingTurnsItOn()
+    {
+        using var scope = NewDisposeScope();
+        using var model = Load("llama");
+        var none = Logits(model);
+        using var adapter = LoraAdapter.Attach(model, new() { InitLoraWeights = LoraInit.Random });
+        var with = Logits(model);
+        using (adapter.Off())
+        {
+            using (adapter.Merged())
+                Assert.True(Logits(model).Equals(none));
+            using (adapter.Off())
+                Assert.True(Logits(model).Equals(none));
+            Assert.True(Logits(model).Equals(none));
+        }
+        Assert.True(Logits(model).Equals(with));
+        using (adapter.Merged())
+        {
+            using (adapter.Off())
+                Assert.True(Logits(model).Equals(none));
+            AssertClose(with, Logits(model), "merged again");
+        }
+        Assert.True(Logits(model).Equals(with));
+    }
+
+    /// <summary>The same queries before and after: before is the policy with its adapter off, merged copies or not.</summary>
+    [Fact]
+    public void AComparisonWithThePolicyWithItsAdapterOffIsOneWithTheBase()
+    {
+        using var model = Load("llama");
+        using var before = Load("llama");
+        using var adapter = LoraAdapter.Attach(model, new() { InitLoraWeights = LoraInit.Random, LoraAlpha = 32 });
+        using var off = Reference.AdaptersOff(model);
+        var sampling = new Rlhf.Generation.GenerationConfig { MaxNewTokens = 8 };
+        int[][] Answers(CausalLM policy) => [.. new Rlhf.Generation.TextGenerator(policy).Generate([[3, 17, 5], [12, 7]], sampling, null,
+            new RandomStream(4, "test"), cancellation: TestContext.Current.CancellationToken).Responses];
+        int[][] expected = Answers(before), with;
+        using (adapter.Merged())
+            with = Answers(model);
+        using (off.AsReference())
+        using (adapter.Merged())
+            Assert.Equal(expected, Answers(model));
+        Assert.NotEqual(expected, with);
+    }
+
+    [Fact]
     public void DropoutIsOfTrainingAlone()
     {
         using var scope = NewDisposeScope();
