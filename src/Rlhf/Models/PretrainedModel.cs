@@ -22,10 +22,13 @@ public abstract class PretrainedModel : IDisposable
     {
         LibTorch.Initialize();
         Plan = plan ?? ComputePlan.Default;
-        if (Plan.RecomputesActivations)
+        if (Plan.RecomputesActivations && !CanRecompute)
             throw new NotSupportedException("Recomputing activations is not available for this model.");
         Parameters = new NamedParameters(Plan.Device, shared, Plan.Weights);
     }
+
+    /// <summary>Can the family compute activations again in the backward pass?</summary>
+    private protected virtual bool CanRecompute => false;
 
     /// <summary>Where and how the model computes.</summary>
     public ComputePlan Plan { get; }

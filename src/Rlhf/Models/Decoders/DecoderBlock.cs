@@ -18,7 +18,7 @@ internal sealed class DecoderBlock
 
     public DecoderBlock(DecoderShape shape, int layer, NamedParameters parameters)
     {
-        (this.shape, settings) = (shape, shape.Layers[layer]);
+        (this.shape, settings, ShapeKey) = (shape, shape.Layers[layer], DecoderScriptKey.Of(shape));
         var (sizes, names) = (shape.Sizes, shape.Names);
         (heads, keyHeads, headSize) = (sizes.Heads, sizes.KeyValueHeads, sizes.HeadSize);
         // Attention itself divides by √(head size).
@@ -78,6 +78,35 @@ internal sealed class DecoderBlock
     public IReadOnlyList<Linear> Linears { get; }
 
     public IReadOnlyList<DecoderNorm> Norms { get; }
+
+    public DecoderShape Shape => shape;
+
+    public LayerSettings Settings => settings;
+
+    /// <summary>Blocks of equal keys differ in their weights alone.</summary>
+    public string ShapeKey { get; }
+
+    /// <summary>What the block computes with now, as <see cref="DecoderScript"/> names it.</summary>
+    public BlockWeights Weights()
+    {
+        var weights = new BlockWeights();
+        weights.Add("an", attentionNorm);
+        weights.Add("q", query);
+        weights.Add("k", key);
+        weights.Add("v", value);
+        weights.Add("qkv", qkv);
+        weights.Add("qn", queryNorm);
+        weights.Add("kn", keyNorm);
+        weights.Add("o", output);
+        weights.Add("aon", attentionOutputNorm);
+        weights.Add("mn", mlpNorm);
+        weights.Add("g", gate);
+        weights.Add("u", up);
+        weights.Add("gu", gateUp);
+        weights.Add("d", down);
+        weights.Add("mon", mlpOutputNorm);
+        return weights;
+    }
 
     /// <summary>[N, D] to [N, D]; with a cache, keeps the keys and values of every row.</summary>
     public Tensor Forward(Tensor x, PackedBatch batch, DecoderPass pass, (Tensor Keys, Tensor Values)? cache, bool training)

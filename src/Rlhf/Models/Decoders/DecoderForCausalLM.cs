@@ -38,6 +38,8 @@ internal sealed class DecoderForCausalLM : CausalLM
             AddHead();
     }
 
+    private protected override bool CanRecompute => true;
+
     public override string Architecture { get; }
 
     public override ModelShape Shape => shape.Sizes;
@@ -72,6 +74,14 @@ internal sealed class DecoderForCausalLM : CausalLM
         using var scope = NewDisposeScope();
         var step = DecoderPass.Step(shape, cache, positions, longest, embedding.dtype, Device);
         var x = Scaled(embedding.index_select(0, ids));
+        if (CanFuse && !is_grad_enabled())
+        {
+            using var pass = new DecoderFusedPass(shape, step, null);
+            x = x.to(float32);
+            for (int i = 0; i < blocks.Length; i++)
+                x = DecoderFusedBlock.Decode(blocks[i], x, step, pass, cache.Keys[i], cache.Values[i]);
+            return Final(x).MoveToOuterDisposeScope();
+        }
         for (int i = 0; i < blocks.Length; i++)
             x = blocks[i].Decode(x, step, cache.Keys[i], cache.Values[i]);
         return norm.Apply(x).MoveToOuterDisposeScope();
@@ -115,10 +125,25 @@ internal sealed class DecoderForCausalLM : CausalLM
         using var scope = NewDisposeScope();
         var pass = DecoderPass.Over(shape, batch, embedding.dtype, cache?.MaxLength ?? 0);
         var x = Embed(batch);
+        if (CanFuse && (cache is null || !is_grad_enabled()))
+            return Final(Fused(x.to(float32), new DecoderFusedPass(shape, pass, batch), cache)).MoveToOuterDisposeScope();
         for (int i = 0; i < blocks.Length; i++)
             x = blocks[i].Forward(x, batch, pass, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
         return norm.Apply(x).MoveToOuterDisposeScope();
     }
+
+    private bool CanFuse => DecoderFusedBlock.Supports(shape, blocks, Training);
+
+    private Tensor Fused(Tensor x, DecoderFusedPass pass, KeyValueCache? cache)
+    {
+        if (cache is null)
+            return DecoderFusedTrunk.Apply(x, blocks, pass, Plan.RecomputesActivations && Training);
+        using (pass)
+            return DecoderFusedTrunk.Run(x, blocks, pass, cache);
+    }
+
+    /// <summary>The fused blocks compute in float32 whatever the weights' type is.</summary>
+    private Tensor Final(Tensor x) => norm.Apply(x).to(embedding.dtype);
 
     private Tensor Embed(PackedBatch batch)
     {

@@ -14,6 +14,8 @@ internal sealed class DecoderNorm
     private DecoderNorm(NormKind kind, double epsilon, Parameter weight, Parameter? bias) =>
         (this.kind, this.epsilon, this.weight, Bias, shape) = (kind, epsilon, weight, bias, weight.shape);
 
+    public Parameter Weight => weight;
+
     public Parameter? Bias { get; }
 
     public static DecoderNorm Add(NamedParameters parameters, string name, int width, NormKind kind, double epsilon)

@@ -76,6 +76,9 @@ internal sealed class DecoderPass
     /// <summary>What a layer's tokens may see, as booleans; null: all before them in a pass, everything in a decoding step.</summary>
     public Tensor? Mask(int? window) => masks[window ?? 0];
 
+    /// <summary>Cosines and sines [N, 1, R / 2] of each rotary setting; null where no layer uses it.</summary>
+    public IReadOnlyList<(Tensor Cos, Tensor Sin)?> Turns => turns;
+
     /// <summary>Turns the first R numbers of each head [N, H, head size] by their token's angles.</summary>
     public Tensor Rotate(Tensor x, int? rope)
     {
