@@ -199,7 +199,8 @@ public sealed class OutputHead(Linear layer)
     private Tensor Logits(Tensor hidden, out Tensor? slope)
     {
         slope = null;
-        var logits = MatrixProduct.Of(hidden, Layer.Weight.t(), Layer.Bias, exact: true);
+        var logits = (Layer.Bias is null ? RowProduct.TryMultiply(hidden, Layer.Weight) : null)
+            ?? MatrixProduct.Of(hidden, Layer.Weight.t(), Layer.Bias, exact: true);
         if (logits.dtype != ScalarType.Float32)
             logits = logits.to(float32);
         if (Layer.Adapter is { } adapter)

@@ -74,6 +74,8 @@ internal sealed class DecoderForCausalLM : CausalLM
         using var scope = NewDisposeScope();
         var step = DecoderPass.Step(shape, cache, positions, longest, embedding.dtype, Device);
         var x = Scaled(embedding.index_select(0, ids));
+        if (!is_grad_enabled() && DecodesRows(positions.Length))
+            return Final(DecoderRows.Decode(shape, blocks, x, step, cache, positions)).MoveToOuterDisposeScope();
         if (CanFuse && !is_grad_enabled())
         {
             using var pass = new DecoderFusedPass(shape, step, null);
@@ -132,7 +134,11 @@ internal sealed class DecoderForCausalLM : CausalLM
         return norm.Apply(x).MoveToOuterDisposeScope();
     }
 
-    private bool CanFuse => DecoderFusedBlock.Supports(shape, blocks, Training);
+    /// <summary>Are decoding steps of so few rows taken by <see cref="DecoderRows"/>?</summary>
+    internal bool DecodesRows(int rows) => DecoderRows.Supports(shape, blocks, rows);
+
+    /// <summary>Are the blocks one native call each way?</summary>
+    internal bool CanFuse => DecoderFusedBlock.Supports(shape, blocks, Training);
 
     private Tensor Fused(Tensor x, DecoderFusedPass pass, KeyValueCache? cache)
     {

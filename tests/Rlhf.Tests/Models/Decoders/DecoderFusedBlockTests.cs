@@ -1,7 +1,7 @@
 using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Models.Adapters;
-using Rlhf.Models.Fused;
+using Rlhf.Models.Decoders;
 using Rlhf.Runtime;
 using Rlhf.Runtime.Operators;
 using TorchSharp;
@@ -122,6 +122,82 @@ public sealed class DecoderFusedBlockTests
         }
     }
 
+    [Theory]
+    [InlineData("""{"model_type": "gemma2", "num_key_value_heads": 1, "head_dim": 8}""")]
+    [InlineData("""{"model_type": "llama", "num_key_value_heads": 1, "hidden_act": "relu"}""")]
+    [InlineData("""{"model_type": "llama", "num_key_value_heads": 1, "attention_dropout": 0.1}""")]
+    public void WhatScriptsCannotDoIsComposed(string config)
+    {
+        using var shortcuts = new Shortcuts(fusedBlocks: true, MatrixLibrary.Default);
+        using var model = Build(config, ComputePlan.Default);
+        using var mode = model.InMode(training: true);
+        Assert.False(((DecoderForCausalLM)model).CanFuse);
+    }
+
+    /// <summary>The blocks' arithmetic is float32 on the same, rounded, weights.</summary>
+    [Fact]
+    public void FrozenWeightsInBfloat16AreWidened()
+    {
+        using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1]);
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        using var narrow = Model("qwen2", new ComputePlan(CPU, ScalarType.BFloat16));
+        using var wide = Model("qwen2", ComputePlan.Default);
+        narrow.Freeze();
+        foreach (var (name, parameter) in wide.Parameters)
+            parameter.copy_(narrow.Parameters[name].to(float32));
+        using var batch = Batch(Ragged);
+        using var cache = narrow.CreateCache(batch.RowCount, 14);
+        using var wideCache = wide.CreateCache(batch.RowCount, 14);
+        Assert.True(((DecoderForCausalLM)narrow).CanFuse);
+        // Only the last normalization's output is rounded, to 8 bits; the cache, too, of which decoding reads.
+        foreach (var (expected, actual) in new[]
+        {
+            (wide.Prefill(batch, wideCache), narrow.Prefill(batch, cache)),
+            (wide.Decode(arange(batch.RowCount, int64), wideCache), narrow.Decode(arange(batch.RowCount, int64), cache)),
+        })
+            Assert.True((expected - actual.to(float32)).abs().max().ToDouble() <= expected.abs().max().ToDouble() / 128);
+    }
+
+    /// <summary>Few rows and wide heads go through <see cref="DecoderRows"/>, where the processor has AVX-512.</summary>
+    [Theory]
+    [InlineData("""{"model_type": "llama", "num_key_value_heads": 2, "head_dim": 16}""")]
+    [InlineData("""{"model_type": "qwen2", "num_key_value_heads": 1, "head_dim": 16, "hidden_size": 36, "intermediate_size": 43}""")]
+    [InlineData("""{"model_type": "qwen3", "num_key_value_heads": 4, "head_dim": 32, "hidden_size": 20}""")]
+    [InlineData("""{"model_type": "mistral", "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 3}""")]
+    [InlineData("""{"model_type": "smollm3", "num_key_value_heads": 2, "head_dim": 16, "no_rope_layers": [1, 0, 1]}""")]
+    public void StepsOfAFewRowsAreTheComposedBlocks(string config)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var expected = Steps(false);
+        var actual = Steps(true);
+        foreach (var (e, a) in expected.Zip(actual))
+            AssertClose("hidden states, keys or values", e, a);
+
+        List<Tensor> Steps(bool fused)
+        {
+            using var shortcuts = new Shortcuts(fused, Shortcuts.Libraries[^1]);
+            using var model = (DecoderForCausalLM)Build(config, ComputePlan.Default);
+            if (System.Runtime.Intrinsics.X86.Avx512F.IsSupported)
+                Assert.Equal(fused, model.DecodesRows(4));
+            using var batch = Batch(Ragged);
+            using var cache = model.CreateCache(batch.RowCount, 14);
+            model.Prefill(batch, cache);
+            List<Tensor> results = [];
+            for (int step = 0; step < 4; step++)
+            {
+                if (step == 2)
+                    cache.Remove(0);
+                results.Add(model.Decode(arange(cache.ActiveRows, int64).add_(step), cache));
+                for (int row = 0; row < cache.ActiveRows; row++)
+                    results.AddRange(((IEnumerable<IReadOnlyList<Tensor>>)[cache.Keys, cache.Values])
+                        .Select(kept => kept[^1].select(0, row).narrow(0, 0, cache.Lengths[row]).clone()));
+            }
+            return results;
+        }
+    }
+
     [Fact]
     public void NothingIsLeftBehindByTrainingAndReading()
     {
@@ -164,6 +240,7 @@ public sealed class DecoderFusedBlockTests
             using var model = Model(shape, plan);
             prepare(model);
             using var mode = model.InMode(training: true);
+            Assert.Equal(fused, ((DecoderForCausalLM)model).CanFuse);
             List<Tensor> outputs = [];
             foreach (int[] lengths in batches)
             {
@@ -195,9 +272,11 @@ public sealed class DecoderFusedBlockTests
         return empty(shape).normal_(0, 1, generator);
     }
 
-    private static CausalLM Model(string shape, ComputePlan plan)
+    private static CausalLM Model(string shape, ComputePlan plan) => Build(Shapes[shape], plan);
+
+    private static CausalLM Build(string config, ComputePlan plan)
     {
-        var json = (JsonObject)JsonNode.Parse(Shapes[shape])!;
+        var json = (JsonObject)JsonNode.Parse(config)!;
         foreach (var (key, value) in (JsonObject)JsonNode.Parse("""
             {"vocab_size": 31, "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 4,
              "max_position_embeddings": 32, "initializer_range": 0.2, "bos_token_id": 1, "eos_token_id": 2}

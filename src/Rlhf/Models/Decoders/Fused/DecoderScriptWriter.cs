@@ -15,8 +15,8 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         def rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
           half = torch.size(sin, 2)
           y = torch.mul(x, cos)
-          torch.addcmul_(torch.narrow(y, 2, 0, half), torch.narrow(x, 2, half, half), sin, value=torch.neg(sign))
-          torch.addcmul_(torch.narrow(y, 2, half, half), torch.narrow(x, 2, 0, half), sin, value=sign)
+          torch.sub_(torch.narrow(y, 2, 0, half), torch.mul(torch.narrow(x, 2, half, half), sin), alpha=sign)
+          torch.add_(torch.narrow(y, 2, half, half), torch.mul(torch.narrow(x, 2, 0, half), sin), alpha=sign)
           return y
         def heads(x: Tensor, rows: int, g: int) -> Tensor:
           return torch.transpose(torch.view(x, [rows, torch.size(x, 0) // rows, g, torch.size(x, 1) // g]), 1, 2)
@@ -65,12 +65,13 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
     {
         text.Append($"""
             def rstd(x: Tensor) -> Tensor:
-              return torch.rsqrt(torch.add(torch.div(torch.square(torch.linalg_vector_norm(x, 2, [-1], True)), torch.size(x, -1)), {epsilon}))
+              return torch.rsqrt(torch.add(torch.mean(torch.square(x), [-1], True), {epsilon}))
             def norm(x: Tensor, w: Tensor) -> Tensor:
               return torch.mul_(torch.mul(x, self.rstd(x)), w)
-            def norm_backward(dy: Tensor, n: Tensor, r: Tensor, w: Tensor, t: Tensor) -> Tensor:
-              c = torch.unsqueeze(torch.div(torch.matmul(t, w), torch.size(n, -1)), -1)
-              return torch.mul_(torch.addcmul_(torch.mul(dy, w), n, c, value=-1), r)
+            def norm_backward(dy: Tensor, x: Tensor, r: Tensor, w: Tensor) -> Tensor:
+              d = torch.mul(dy, w)
+              c = torch.mul(torch.div(torch.sum(torch.mul(d, x), [-1], True), torch.size(x, -1)), torch.pow(r, 3))
+              return torch.addcmul_(torch.mul_(d, r), x, c, value=-1)
 
             """);
     }
@@ -277,7 +278,15 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         else
             Line("h = x");
         QkvGradients();
-        Line($"dh = {Through("dqkv", QkvWeight())}");
+        if (shape.Qkv == QkvLayout.Separate)
+        {
+            // One after the other, as autograd adds them up; a joint product would need the weights joined once more.
+            Line($"dh = {Through($"torch.narrow(dqkv, 1, {QueryWidth + KeyWidth}, {KeyWidth})", Weight("v"))}");
+            Line($"dh = self.add_product(dh, torch.narrow(dqkv, 1, {QueryWidth}, {KeyWidth}), {Weight("k")}, None)");
+            Line($"dh = self.add_product(dh, torch.narrow(dqkv, 1, 0, {QueryWidth}), {Weight("q")}, None)");
+        }
+        else
+            Line($"dh = {Through("dqkv", QkvWeight())}");
         if (before)
             NormBackward("x", "an", "dh", "dx");
         else
@@ -370,13 +379,12 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
             (gradients[name], gradients[bias]) = ($"{name}_dw", $"{name}_db");
             return;
         }
-        Line($"{name}_t = torch.mul({dy}, {name}_n)");
         if (weights.Trains(name))
         {
-            Line($"{name}_dw = torch.sum(torch.reshape({name}_t, [-1, torch.size({name}_t, -1)]), [0])");
+            Line($"{name}_dw = torch.sum(torch.reshape(torch.mul({dy}, {name}_n), [-1, torch.size({dy}, -1)]), [0])");
             gradients[name] = $"{name}_dw";
         }
-        Line($"{dx} = self.norm_backward({dy}, {name}_n, {name}_r, {NormWeight(name)}, {name}_t)");
+        Line($"{dx} = self.norm_backward({dy}, {x}, {name}_r, {NormWeight(name)})");
     }
 
     /// <summary>The gradient of what a normalization behind a layer was given; returns its name.</summary>

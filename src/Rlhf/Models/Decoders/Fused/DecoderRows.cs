@@ -1,0 +1,292 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using Rlhf.Runtime.Operators;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Models.Decoders;
+
+/// <summary>
+/// Decoding steps of a few rows, all blocks in one go, without libtorch: its threads meet twenty times a block, these five times, and each
+/// weight is read once, in order (<see cref="RowProduct"/>). The numbers are those of <see cref="DecoderBlock.Decode"/> but for rounding.
+/// </summary>
+/// <remarks>M rows, D width, H heads of queries, K of keys and values, G = H / K, F inner width.</remarks>
+internal sealed unsafe class DecoderRows : IDisposable
+{
+    private readonly DecoderShape shape;
+    private readonly int rows, width, inner, heads, keyHeads, size, qkvWidth, maxLength, threads;
+    private readonly List<nint> buffers = [];
+    private readonly float* x, qkv, o, g, u;
+    private readonly float*[] own, scores;
+    private readonly int[] positions;
+    private readonly bool keepsBfloat16;
+    private readonly float scale;
+    private readonly (nint Cos, nint Sin, int Half)?[] turns;
+
+    private DecoderRows(DecoderShape shape, DecoderPass step, KeyValueCache cache, long[] positions, int threads)
+    {
+        this.shape = shape;
+        (width, inner, heads, keyHeads, size) =
+            (shape.Sizes.Width, shape.Sizes.InnerWidth, shape.Sizes.Heads, shape.Sizes.KeyValueHeads, shape.Sizes.HeadSize);
+        (rows, maxLength, this.threads) = (positions.Length, cache.MaxLength, threads);
+        this.positions = [.. positions.Select(p => (int)p)];
+        qkvWidth = (heads + 2 * keyHeads) * size;
+        keepsBfloat16 = cache.Keys[0].dtype == ScalarType.BFloat16;
+        scale = (float)(shape.AttentionScale ?? 1 / Math.Sqrt(size));
+        x = Buffer(rows * width);
+        qkv = Buffer(rows * qkvWidth);
+        o = Buffer(rows * heads * size);
+        g = Buffer(rows * inner);
+        u = Buffer(rows * inner);
+        own = new float*[threads];
+        scores = new float*[threads];
+        int longest = this.positions.Max() + 1;
+        for (int i = 0; i < threads; i++)
+        {
+            own[i] = Buffer(rows * width);
+            scores[i] = Buffer(heads / keyHeads * longest);
+        }
+        turns = [.. step.Turns.Select(t => t is var (cos, sin)
+            ? ((nint)RowProduct.Pointer(cos.to(float32).contiguous()), (nint)RowProduct.Pointer(sin.to(float32).contiguous()), (int)cos.shape[2]) : ((nint, nint, int)?)null)];
+    }
+
+    /// <summary>Can a step be taken this way? What this says no to goes through <see cref="DecoderFusedBlock"/>, if that can.</summary>
+    public static bool Supports(DecoderShape shape, IReadOnlyList<DecoderBlock> blocks, int rows) =>
+        RowProduct.IsSupported && rows <= RowProduct.MaxRows && MatrixProduct.Precision == MatrixPrecision.Float32
+        && DecoderFusedBlock.Supports(shape, blocks, training: false)
+        && shape.Norm != NormKind.Layer && shape.Placement == NormPlacement.Before && !shape.IsParallel && shape.Sizes.IsGated
+        && shape.Qkv == QkvLayout.Separate && !shape.JoinsGateAndUp && shape.Activation is "silu" or "swish"
+        && shape.QueryKeyNorm != QueryKeyNorm.Whole && shape.Sizes.HeadSize % 16 == 0
+        && blocks.All(b => b.Linears.All(l => l.Adapter is null && l.Weight.is_contiguous()));
+
+    /// <summary>One token for each row: [M, D] to [M, D], float32; keys and values go into the cache. In a dispose scope.</summary>
+    public static Tensor Decode(
+        DecoderShape shape, IReadOnlyList<DecoderBlock> blocks, Tensor hidden, DecoderPass step, KeyValueCache cache, long[] positions)
+    {
+        var y = hidden.to(float32, copy: true).contiguous();
+        using var rows = new DecoderRows(shape, step, cache, positions, get_num_threads());
+        long count = y.numel();
+        float* memory = (float*)RowProduct.Pointer(y);
+        new ReadOnlySpan<float>(memory, (int)count).CopyTo(new Span<float>(rows.x, (int)count));
+        Layer[] layers = [.. blocks.Select((b, i) => new Layer(b, cache.Keys[i], cache.Values[i]))];
+        ThreadTeam.Run(rows.threads, (team, member) =>
+        {
+            foreach (var layer in layers)
+                rows.Step(layer, team, member);
+        });
+        new ReadOnlySpan<float>(rows.x, (int)count).CopyTo(new Span<float>(memory, (int)count));
+        GC.KeepAlive(layers);
+        return y;
+    }
+
+    public void Dispose()
+    {
+        foreach (nint buffer in buffers)
+            NativeMemory.AlignedFree((void*)buffer);
+    }
+
+    private void Step(Layer layer, ThreadTeam team, int member)
+    {
+        int queries = heads * size, keys = keyHeads * size;
+        Normalize(x, own[member], rows, width, layer.AttentionNorm);
+        Multiply(own[member], layer.Query, qkv, qkvWidth);
+        Multiply(own[member], layer.Key, qkv + queries, qkvWidth);
+        Multiply(own[member], layer.Value, qkv + queries + keys, qkvWidth);
+        team.Meet();
+        var (start, end) = team.Part(rows * keyHeads, member, 1);
+        for (int i = start; i < end; i++)
+            Attend(layer, i / keyHeads, i % keyHeads, scores[member]);
+        team.Meet();
+        Multiply(o, layer.Output, x, width, adds: true);
+        team.Meet();
+        Normalize(x, own[member], rows, width, layer.MlpNorm);
+        var (first, last) = Multiply(own[member], layer.Gate, g, inner);
+        Multiply(own[member], layer.Up, u, inner);
+        for (int r = 0; r < rows; r++)
+            for (int i = r * inner + first; i < r * inner + last; i++)
+                g[i] = g[i] / (1 + MathF.Exp(-g[i])) * u[i];
+        team.Meet();
+        Multiply(g, layer.Down, x, width, adds: true);
+        team.Meet();
+
+        (int, int) Multiply(float* from, StoredMatrix matrix, float* to, int stride, bool adds = false)
+        {
+            var (begin, stop) = team.Part(matrix.Outputs, member, 4);
+            RowProduct.Multiply(from, rows, matrix, to, stride, begin, stop, adds);
+            return (begin, stop);
+        }
+    }
+
+    /// <summary>Attention of one row's queries that share a head of keys.</summary>
+    private void Attend(Layer layer, int row, int head, float* weights)
+    {
+        int group = heads / keyHeads, position = positions[row], keyWidth = keyHeads * size;
+        float* q = qkv + (long)row * qkvWidth + head * group * size;
+        float* k = qkv + (long)row * qkvWidth + (heads + head) * size, v = k + keyWidth;
+        if (layer.QueryNorm is { } queryNorm && layer.KeyNorm is { } keyNorm)
+        {
+            Normalize(q, q, group, size, queryNorm);
+            Normalize(k, k, 1, size, keyNorm);
+        }
+        if (layer.Settings.Rope is { } rope && turns[rope] is var (cos, sin, half))
+        {
+            for (int i = 0; i < group; i++)
+                Turn(q + i * size, (float*)cos + row * half, (float*)sin + row * half, half);
+            Turn(k, (float*)cos + row * half, (float*)sin + row * half, half);
+        }
+        long at = ((long)row * maxLength + position) * keyWidth + head * size;
+        Keep(k, layer.Keys, at);
+        Keep(v, layer.Values, at);
+        int from = Math.Max(0, position + 1 - (layer.Settings.Window ?? position + 1)), count = position + 1 - from;
+        long begin = ((long)row * maxLength + from) * keyWidth + head * size;
+        RowProduct.Multiply(q, group, new StoredMatrix
+        {
+            Weight = keepsBfloat16 ? (ushort*)layer.Keys + begin : (float*)layer.Keys + begin,
+            Inputs = size,
+            Outputs = count,
+            Stride = keyWidth,
+            IsBfloat16 = keepsBfloat16,
+        }, weights, count, 0, count);
+        for (int i = 0; i < group; i++)
+        {
+            Softmax(weights + i * count, count);
+            float* to = o + ((long)row * heads + head * group + i) * size;
+            for (int d = 0; d < size; d += 16)
+            {
+                var sum = Vector512<float>.Zero;
+                for (int t = 0; t < count; t++)
+                    sum = Vector512.FusedMultiplyAdd(Vector512.Create(weights[i * count + t]), Load(layer.Values, begin + (long)t * keyWidth + d), sum);
+                Vector512.Store(sum, to + d);
+            }
+        }
+    }
+
+    private Vector512<float> Load(void* numbers, long at) =>
+        keepsBfloat16 ? RowProduct.LoadBfloat16((ushort*)numbers + at) : Vector512.Load((float*)numbers + at);
+
+    private void Keep(float* from, void* to, long at)
+    {
+        for (int i = 0; i < size; i++)
+            if (keepsBfloat16)
+            {
+                // To the nearest, ties to even.
+                uint bits = BitConverter.SingleToUInt32Bits(from[i]);
+                ((ushort*)to)[at + i] = (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+            }
+            else
+                ((float*)to)[at + i] = from[i];
+    }
+
+    private void Softmax(float* values, int count)
+    {
+        float max = float.NegativeInfinity, sum = 0;
+        for (int t = 0; t < count; t++)
+            max = Math.Max(max, values[t]);
+        for (int t = 0; t < count; t++)
+            sum += values[t] = MathF.Exp((values[t] - max) * scale);
+        for (int t = 0; t < count; t++)
+            values[t] /= sum;
+    }
+
+    private static void Turn(float* head, float* cos, float* sin, int half)
+    {
+        for (int i = 0; i < half; i++)
+        {
+            float first = head[i], second = head[half + i];
+            head[i] = first * cos[i] - second * sin[i];
+            head[half + i] = second * cos[i] + first * sin[i];
+        }
+    }
+
+    private void Normalize(float* from, float* to, int count, int length, nint weight)
+    {
+        float* gain = (float*)weight;
+        float more = shape.Norm == NormKind.RmsPlusOne ? 1 : 0;
+        for (int r = 0; r < count; r++, from += length, to += length)
+        {
+            var sums = Vector512<float>.Zero;
+            float squares = 0;
+            int i = 0;
+            for (; i <= length - 16; i += 16)
+                sums = Vector512.FusedMultiplyAdd(Vector512.Load(from + i), Vector512.Load(from + i), sums);
+            for (; i < length; i++)
+                squares += from[i] * from[i];
+            float factor = 1 / MathF.Sqrt((float)((squares + Vector512.Sum(sums)) / length + shape.NormEpsilon));
+            for (i = 0; i < length; i++)
+                to[i] = from[i] * factor * (gain[i] + more);
+        }
+    }
+
+    private float* Buffer(int count)
+    {
+        void* memory = NativeMemory.AlignedAlloc((nuint)count * sizeof(float), 64);
+        buffers.Add((nint)memory);
+        return (float*)memory;
+    }
+
+    /// <summary>Where a block's weights and its part of the cache lie.</summary>
+    private sealed class Layer
+    {
+        private readonly List<Tensor> alive = [];
+
+        public Layer(DecoderBlock block, Tensor keys, Tensor values)
+        {
+            var weights = block.Weights();
+            var tensors = weights.Tensors;
+            Settings = block.Settings;
+            Keys = RowProduct.Pointer(keys);
+            Values = RowProduct.Pointer(values);
+            (AttentionNorm, MlpNorm) = ((nint)Small("an"), (nint)Small("mn"));
+            if (weights.Has("qn"))
+                (QueryNorm, KeyNorm) = ((nint)Small("qn"), (nint)Small("kn"));
+            (Query, Key, Value, Output) = (Matrix("q"), Matrix("k"), Matrix("v"), Matrix("o"));
+            (Gate, Up, Down) = (Matrix("g"), Matrix("u"), Matrix("d"));
+
+            float* Small(string name)
+            {
+                alive.Add(tensors[weights.IndexOf(name)].to(float32));
+                return (float*)RowProduct.Pointer(alive[^1]);
+            }
+            StoredMatrix Matrix(string name)
+            {
+                var weight = tensors[weights.IndexOf(name)];
+                return new StoredMatrix
+                {
+                    Weight = RowProduct.Pointer(weight),
+                    Bias = weights.Has(name + ".bias") ? Small(name + ".bias") : null,
+                    Inputs = (int)weight.shape[1],
+                    Outputs = (int)weight.shape[0],
+                    IsBfloat16 = weight.dtype == ScalarType.BFloat16,
+                };
+            }
+        }
+
+        public LayerSettings Settings { get; }
+
+        public void* Keys { get; }
+
+        public void* Values { get; }
+
+        public nint AttentionNorm { get; }
+
+        public nint MlpNorm { get; }
+
+        public nint? QueryNorm { get; }
+
+        public nint? KeyNorm { get; }
+
+        public StoredMatrix Query { get; }
+
+        public StoredMatrix Key { get; }
+
+        public StoredMatrix Value { get; }
+
+        public StoredMatrix Output { get; }
+
+        public StoredMatrix Gate { get; }
+
+        public StoredMatrix Up { get; }
+
+        public StoredMatrix Down { get; }
+    }
+}
