@@ -63,7 +63,7 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
         TokenizerOf.RequireFit(folder, tokenizer, trunk?.Model.VocabSize ?? ModelShape.Of(folder).VocabSize);
         var loaded = new LoadedModel(
             trunk is null ? AutoModelForCausalLM.FromPretrained(folder, Device) : LoraAdapter.LoadBeside(trunk.Model, folder),
-            tokenizer, TemplateOf(folder) ?? trunk?.Template);
+            tokenizer, ChatTemplate.TryFromFolder(folder) ?? trunk?.Template ?? TemplateOf(folder));
         models[folder] = (loaded, baseFolder, written, Environment.TickCount64);
         return loaded;
     }
