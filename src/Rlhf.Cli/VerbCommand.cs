@@ -15,7 +15,7 @@ namespace Rlhf.Cli;
 internal sealed record VerbContext(
     BoundSettings Settings, Screen Screen, CancellationToken Stop, ParseResult Command)
 {
-    /// <summary>Takes Ctrl-C before <see cref="Stop"/> does, while it returns true; set by a verb that goes on after it.</summary>
+    /// <summary>Takes Ctrl-C before <see cref="Stop"/> does, while it returns true; set by a verb that continues after it.</summary>
     public Action<Func<bool>> TakeInterrupts { get; init; } = _ => { };
 
     /// <summary>The kind of training that the verb is.</summary>

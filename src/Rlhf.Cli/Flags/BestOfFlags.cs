@@ -30,7 +30,7 @@ internal sealed record BestOfFlags
     [Description("Answers that are sampled and scored together.")]
     public int BatchSize { get; init; } = 64;
 
-    [Description("Answer at most so many prompts, drawn at random.")]
+    [Description("Answer at most this many prompts, drawn at random.")]
     public int? MaxPrompts { get; init; }
 
     [Description("Keep a best answer only from this reward on; default: all.")]

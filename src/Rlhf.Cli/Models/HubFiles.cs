@@ -135,7 +135,7 @@ internal static partial class HubFiles
         }
     }
 
-    /// <summary>How a command of rlhf hub is told that a repository is of another type.</summary>
+    /// <summary>How a command of rlhf hub reports that a repository is of another type.</summary>
     public static string AsOtherType(HubRepo other) => other.Type == HubRepoType.Model
         ? $"{other.Id} is a model: leave --repo-type out."
         : $"{other.Id} is a {other.Kind}: add --repo-type {other.Type.ToString().ToLowerInvariant()}.";

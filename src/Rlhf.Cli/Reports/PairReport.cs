@@ -11,7 +11,7 @@ namespace Rlhf.Cli.Reports;
 /// <summary>What a reward model does with preference pairs, for the screen, the model card and programs.</summary>
 internal static class PairReport
 {
-    // The mean over so many pairs is known well enough: its error is a hundredth of the rewards' spread.
+    // The mean over this many pairs is known well enough: its error is a hundredth of the rewards' spread.
     private const int PairsForCentering = 5000;
 
     /// <summary>A model that has learnt from pairs.</summary>

@@ -19,7 +19,7 @@ internal sealed class ShownEvents(VerbContext context, RunFolder folder, string 
         Console.Error.WriteLine($"rlhf: checkpoint {checkpoint} is damaged and was set aside: {Screen.Clean(why)}");
 
     public override void Resumed(Checkpoint checkpoint) =>
-        context.Screen.Line($"Going on after step {checkpoint.Step:N0}, from {Screen.Safe(checkpoint.Folder)}.\n");
+        context.Screen.Line($"Resuming after step {checkpoint.Step:N0}, from {Screen.Safe(checkpoint.Folder)}.\n");
 
     public override void NothingToResume() =>
         context.Screen.Line($"{Screen.Safe(folder.Path)} holds no checkpoint that can be used: the run begins again at step 1.\n");
@@ -27,7 +27,7 @@ internal sealed class ShownEvents(VerbContext context, RunFolder folder, string 
     public override void Stopped(bool canResume)
     {
         if (canResume)
-            context.Screen.Line($"Go on later with: {Screen.Safe(Resume(folder.Path))}");
+            context.Screen.Line($"Resume later with: {Screen.Safe(Resume(folder.Path))}");
     }
 
     public override void Failed(SessionFailure failure)
@@ -40,10 +40,10 @@ internal sealed class ShownEvents(VerbContext context, RunFolder folder, string 
                 + "steps, so that there is no checkpoint of it.");
         if (failure.Good is not { } good)
             return;
-        Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {good.Step:N0}, is {good.Folder}. Go on from there, with "
+        Console.Error.WriteLine($"rlhf: the last good checkpoint, of step {good.Step:N0}, is {good.Folder}. Resume from there, with "
             + $"another setting, by: {Resume(failure.IsNewest ? folder.Path : good.Folder)}");
         if (failure.Earlier is { } earlier)
-            Console.Error.WriteLine($"rlhf: should it stop again at once, go on from an earlier one: --resume {ShellWord.Of(earlier.Folder)}");
+            Console.Error.WriteLine($"rlhf: should it stop again at once, resume from an earlier one: --resume {ShellWord.Of(earlier.Folder)}");
     }
 
     public override void NotSaved(long step, Exception error, long? saved) =>

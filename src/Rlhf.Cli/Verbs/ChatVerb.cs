@@ -104,7 +104,7 @@ internal static class ChatVerb
         public IReadOnlyList<Tokenizers.Chat.ChatMessage> Messages => messages;
 
         /// <summary>Takes lines until they end, or /quit.</summary>
-        /// <exception cref="Exception">From a pipe, whatever an answer fails with; a terminal shows it and goes on.</exception>
+        /// <exception cref="Exception">From a pipe, whatever an answer fails with; a terminal shows it and continues.</exception>
         public async Task RunAsync(TextReader lines, bool isTerminal)
         {
             if (isTerminal)

@@ -161,7 +161,7 @@ internal static class PairsSampleVerb
             return ready.Count > 0 ? (path, ready) : throw new InvalidDataException($"{path} holds no prompt.");
         }
         string source = QueryFlags.Source(dataset);
-        // Of what is left so many: the held-out queries are the first of the same order, whatever its length.
+        // Of what is left, this many: the held-out queries are the first of the same order, whatever its length.
         int? limit = dataset.MaxTexts is { } most ? (int)Math.Min(int.MaxValue, (long)most + lengths.EvalQueries) : null;
         var cut = lengths.Load(context, dataset with { MaxTexts = limit }, tokenizer, seed);
         if (cut.Count <= lengths.EvalQueries)

@@ -53,7 +53,7 @@ public sealed class LiveRunTests(Chromium chromium, ToyModels toys)
             resumed = studio.Service<RunCatalog>().Find("live")!.Holder!.ProcessId;
             Assert.NotEqual(training.Id, resumed);
             await Step(row, stoppedAt);
-            Assert.Contains($"Going on after step {stoppedAt.ToString("N0", CultureInfo.InvariantCulture)}",
+            Assert.Contains($"Resuming after step {stoppedAt.ToString("N0", CultureInfo.InvariantCulture)}",
                 File.ReadAllText(Path.Combine(runs, "live", RunFiles.ResumeLog)), StringComparison.Ordinal);
             Assert.Empty(errors);
         }

@@ -35,7 +35,7 @@ public sealed class AdapterCommandTests(ToyModels toys) : IClassFixture<ToyModel
         File.Delete(toys.PathOf(again, ".finished"));
         Directory.Delete(toys.PathOf(again, "checkpoints", "checkpoint-9"), recursive: true);
         Directory.Delete(toys.PathOf(again, "model"), recursive: true);
-        Assert.Contains("Going on after step 6", toys.Succeed(verb, "--resume", again).Output);
+        Assert.Contains("Resuming after step 6", toys.Succeed(verb, "--resume", again).Output);
         foreach (string file in (string[])["adapter_model.safetensors", "adapter_config.json", "metrics.jsonl"])
             if (file == "metrics.jsonl")
                 Assert.Equal(Losses(whole), Losses(again));

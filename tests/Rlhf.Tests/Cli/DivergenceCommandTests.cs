@@ -70,7 +70,7 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
         Assert.Equal(File.ReadAllBytes(toys.PathOf(failed, "model", "model.safetensors")),
             File.ReadAllBytes(toys.PathOf(failed, "checkpoints", "checkpoint-8", "model.safetensors")));
 
-        Assert.Contains("Going on after step 8", toys.Succeed(verb, "--resume", failed).Output);
+        Assert.Contains("Resuming after step 8", toys.Succeed(verb, "--resume", failed).Output);
         ResumableRuns.AssertSame(toys.PathOf(whole), toys.PathOf(failed));
     }
 

@@ -32,7 +32,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         }
         // No other flag is needed: the settings are the run's own.
         var resumed = toys.Succeed(verb, "--resume", $"{verb}-stopped");
-        Assert.Matches(@"Going on after step \d+", resumed.Output);
+        Assert.Matches(@"Resuming after step \d+", resumed.Output);
         ResumableRuns.AssertSame(toys.PathOf($"{verb}-whole"), toys.PathOf($"{verb}-stopped"));
 
         // Without a value: the run in --output.
@@ -100,7 +100,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
             damage(Path.Combine(run, "checkpoints", "checkpoint-9"));
             var resumed = toys.Succeed("sft", "--resume", name);
             Assert.Matches("checkpoint-9.* is damaged and was set aside", resumed.Error.ReplaceLineEndings(" "));
-            Assert.Contains("Going on after step 6", resumed.Output);
+            Assert.Contains("Resuming after step 6", resumed.Output);
             Assert.Equal(weights, File.ReadAllBytes(Path.Combine(run, "model", "model.safetensors")));
             Assert.True(Directory.Exists(Path.Combine(run, "checkpoints", "set-aside-checkpoint-9")));
         }
@@ -114,7 +114,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
         var weights = File.ReadAllBytes(toys.PathOf("chosen", "model", "model.safetensors"));
         File.Delete(toys.PathOf("chosen", ".finished"));
         var resumed = toys.Succeed("ppo", "--resume", "chosen/checkpoints/checkpoint-3");
-        Assert.Contains("Going on after step 3", resumed.Output);
+        Assert.Contains("Resuming after step 3", resumed.Output);
         Assert.Equal(weights, File.ReadAllBytes(toys.PathOf("chosen", "model", "model.safetensors")));
     }
 
@@ -135,7 +135,7 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
 
         // What may change does, and a longer run goes on from the end of the shorter.
         var longer = toys.Succeed("ppo", "--resume", "settings", "--steps", "5", "--learning-rate", "1e-6");
-        Assert.Contains("Going on after step 3", longer.Output);
+        Assert.Contains("Resuming after step 3", longer.Output);
         Assert.Contains("--steps is 5, and the run began with 3", longer.Output);
         Assert.Equal(5, File.ReadLines(toys.PathOf("settings", "metrics.jsonl")).Count());
     }

@@ -41,7 +41,7 @@ public sealed partial class WandbSink : IMetricSink
     private double runtimeBefore, runtime;
     private bool isComplete, isClosed;
 
-    /// <summary>Begins a run, or goes on with the newest one.</summary>
+    /// <summary>Begins a run, or resumes the newest one.</summary>
     /// <param name="folder">Folder of runs, customarily named wandb; it is made if need be.</param>
     /// <param name="run">What the run is.</param>
     /// <param name="resumeAfterStep">When the run continues from a checkpoint, its step.</param>

@@ -19,7 +19,7 @@ public sealed class CheckpointStore(string folder)
     /// <summary>How many of the newest stay; the one with the best score stays as well. At least 1, 2 by default.</summary>
     public int KeepLast { get; init; } = 2;
 
-    /// <summary>Fingerprints of the models and data of the run, by name; a run goes on only with the same ones.</summary>
+    /// <summary>Fingerprints of the models and data of the run, by name; a run resumes only with the same ones.</summary>
     public IReadOnlyDictionary<string, string> Inputs { get; init; } = new Dictionary<string, string>();
 
     /// <summary>
