@@ -47,7 +47,7 @@ internal static class ChatVerb
         [
             "rlhf chat --model runs/my-chat",
             "rlhf chat --model HuggingFaceTB/SmolLM2-135M-Instruct --system \"Be brief.\" --temperature 0.7",
-            "echo \"What is the capital of France?\" | rlhf chat --model runs/my-chat",
+            "rlhf chat --model runs/my-chat --chat-template chatml --json",
         ],
         new SettingsBinder()
             .Add("Chat", new ChatFlags(), o => o.Validate())

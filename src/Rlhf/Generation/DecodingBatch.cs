@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Rlhf.Models;
 using static TorchSharp.torch;
 
@@ -79,8 +78,7 @@ internal sealed class DecodingBatch : IDisposable
         var of = new int[rows.Count];
         for (int b = 0; b < of.Length; b++)
         {
-            // The ids' bytes as a text: its hash and comparison are those of their content.
-            string key = new(MemoryMarshal.Cast<int, char>(rows[b].Query));
+            string key = string.Join(' ', rows[b].Query);
             if (!known.TryGetValue(key, out of[b]))
             {
                 known.Add(key, of[b] = prompts.Count);

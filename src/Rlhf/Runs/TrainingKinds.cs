@@ -9,7 +9,7 @@ public static class TrainingKinds
 
     /// <summary>Those of this library, in the order in which they are usually run.</summary>
     internal static IReadOnlyList<TrainingKind> Own { get; } =
-        [SftKind.Instance, RewardKind.Instance, PreferenceKinds.Dpo, PreferenceKinds.Kto, PpoKind.Instance, GroupKinds.Grpo, GroupKinds.Rloo];
+        [SftKind.Instance, RewardKind.Instance, PreferenceKinds.Dpo, PreferenceKinds.Kto, GroupKinds.Grpo, GroupKinds.Rloo, PpoKind.Instance];
 
     private static IReadOnlyList<TrainingKind> all = Own;
 

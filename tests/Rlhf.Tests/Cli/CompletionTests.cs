@@ -23,7 +23,7 @@ public sealed class CompletionTests
     [InlineData("generate ", "")]
     [InlineData("generate -- --temp", "")]
     [InlineData("completion ", "bash fish pwsh zsh")]
-    [InlineData("no-such-verb --x ", "bench classify")]
+    [InlineData("no-such-verb --x ", "bench best-of chat classify")]
     public void Words_complete_what_is_typed(string line, string words)
     {
         var found = Completion.Of(CommandLine.Create(), line.Split(' '));
