@@ -2,8 +2,8 @@ using System.Text.Json;
 using Rlhf.Models;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Preferences;
-using static TorchSharp.torch;
 using static Rlhf.Tests.Training.Preferences.PreferenceCases;
+using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.Preferences;
 

@@ -1,8 +1,8 @@
 using System.Text.Json;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Preferences;
-using static TorchSharp.torch;
 using static Rlhf.Tests.Training.Preferences.PreferenceCases;
+using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.Preferences;
 

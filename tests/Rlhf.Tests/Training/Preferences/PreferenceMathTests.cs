@@ -1,6 +1,6 @@
 using Rlhf.Training.Preferences;
-using static TorchSharp.torch;
 using static Rlhf.Tests.Training.Preferences.PreferenceCases;
+using static TorchSharp.torch;
 
 namespace Rlhf.Tests.Training.Preferences;
 
