@@ -4,7 +4,7 @@ namespace Rlhf.Cli.Benchmarks;
 internal static class BenchmarkParts
 {
     /// <summary>In the order in which they are described.</summary>
-    public static IReadOnlyList<BenchmarkPart> All { get; } = [new SftPart(withLora: false), new SftPart(withLora: true), new GeneratePart(), new PpoPart()];
+    public static IReadOnlyList<BenchmarkPart> All { get; } = [new SftPart(withLora: false), new SftPart(withLora: true), new GeneratePart(), new PpoPart(), new DpoPart(), new GrpoPart()];
 
     /// <summary>The parts of a comma-separated list; null for a name that there is not, or none.</summary>
     public static IReadOnlyList<BenchmarkPart>? Find(string list)

@@ -22,7 +22,7 @@ internal sealed record BenchFlags
     [ValueName("gpt2|smollm2-135m|qwen2.5-0.5b|tiny|DIR")]
     public string Model { get; init; } = "gpt2";
 
-    [Description("Measure these parts one by one (sft, sft-lora, generate, ppo; separated by commas) on rows of --length tokens; "
+    [Description("Measure these parts one by one (sft, sft-lora, generate, ppo, dpo, grpo; separated by commas) on rows of --length tokens; "
         + "default: the lesson's steps of sampling, classifying and PPO.")]
     [ValueName("LIST")]
     public string? Parts { get; init; }

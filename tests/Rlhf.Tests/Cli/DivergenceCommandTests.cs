@@ -174,7 +174,7 @@ public sealed class DivergenceCommandTests(ToyModels toys) : IClassFixture<ToyMo
             "--keep-last", "1", "--output", "streak"]);
         Assert.Equal(1, result.ExitCode);
         Assert.Contains("the last good checkpoint, of step 6, is ", result.Error);
-        Assert.Contains($"go on from an earlier one: --resume {Path.Combine("streak", "checkpoints", "checkpoint-3")}", result.Error);
+        Assert.Contains($"resume from an earlier one: --resume {Path.Combine("streak", "checkpoints", "checkpoint-3")}", result.Error);
         Assert.True(Directory.Exists(toys.PathOf("streak", "checkpoints", "checkpoint-3")));
         Assert.False(Directory.Exists(toys.PathOf("streak", "checkpoints", "checkpoint-5")));
     }

@@ -143,7 +143,7 @@ public sealed class CheckpointContentTests : IDisposable
     public void AnAdapterAFileAndAnotherArchitectureSayWhatTheyAre()
     {
         File.WriteAllText(Path.Combine(folder.Path, "adapter_config.json"), """{"peft_type": "LORA", "base_model_name_or_path": "org/base"}""");
-        Assert.Contains("PEFT adapter", Message(folder.Path));
+        Assert.Contains("holds an adapter", Message(folder.Path));
         Assert.Contains("org/base", Message(folder.Path));
 
         Save(Model(), null, []);
