@@ -42,7 +42,7 @@ public class MessagePromptTests
     public void Answers_of_messages_become_the_templates_text(string row)
     {
         var pair = Assert.Single(Pairs(Template, row));
-        Assert.Equal(new PreferencePair("<s><user>q</s><assistant>", "a</s>", "b</s>"), pair);
+        Assert.Equal(new PreferencePair("<s><user>q</s><assistant>", "a</s>", "b</s>") { IsRendered = true }, pair);
     }
 
     [Theory]

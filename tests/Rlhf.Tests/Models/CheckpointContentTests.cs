@@ -145,6 +145,7 @@ public sealed class CheckpointContentTests : IDisposable
         File.WriteAllText(Path.Combine(folder.Path, "adapter_config.json"), """{"peft_type": "LORA", "base_model_name_or_path": "org/base"}""");
         Assert.Contains("holds an adapter", Message(folder.Path));
         Assert.Contains("org/base", Message(folder.Path));
+        File.Delete(Path.Combine(folder.Path, "adapter_config.json"));
 
         Save(Model(), null, []);
         Assert.Contains("is a file", Message(Path.Combine(folder.Path, "model.safetensors")));
