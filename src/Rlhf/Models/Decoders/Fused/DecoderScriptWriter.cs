@@ -8,6 +8,7 @@ namespace Rlhf.Models.Decoders;
 /// Letters as in <see cref="DecoderScript"/>. The cosines are [N, 1, head size], 1 where nothing is turned, the sines [N, 1, R / 2].
 /// <c>pad</c> gives for each of B · K · T padded places its token and head of keys, <c>pack</c> for each of N · K its padded place; queries go
 /// along with the head of keys that they share, so that attention sees B · K rows of G heads, and no key is copied.
+/// The file has over 300 lines, so that each forward line stands near the backward lines that undo it.
 /// </remarks>
 internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weights)
 {
