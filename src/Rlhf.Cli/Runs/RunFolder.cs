@@ -158,7 +158,7 @@ internal sealed class RunFolder : IDisposable
         if (overwrite || !Directory.Exists(path))
             return;
         var held = Directory.EnumerateFileSystemEntries(path).Select(e => System.IO.Path.GetFileName(e))
-            .Where(e => e is not (RunFiles.Lock or RunFiles.LockOwner) && !IsUnfinishedConfig(e));
+            .Where(e => e is not (RunFiles.Lock or RunFiles.LockOwner) && !AtomicFile.IsUnfinished(e));
         if (held.Any())
             throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite"
                 + (File.Exists(System.IO.Path.Combine(path, RunFiles.Config)) ? $", or resume that run: --resume {path}." : ".")]);
@@ -206,13 +206,9 @@ internal sealed class RunFolder : IDisposable
 
     public void Dispose() => guard.Dispose();
 
-    /// <summary>Is it what a run leaves that is killed while it writes its settings, before anything else?</summary>
-    private static bool IsUnfinishedConfig(string name) =>
-        name.StartsWith($".{RunFiles.Config}.", StringComparison.Ordinal) && name.EndsWith(".tmp", StringComparison.Ordinal);
-
     private void Clear()
     {
-        foreach (var path in Directory.EnumerateFiles(Path).Where(path => IsUnfinishedConfig(System.IO.Path.GetFileName(path))))
+        foreach (var path in Directory.EnumerateFiles(Path).Where(path => AtomicFile.IsUnfinished(System.IO.Path.GetFileName(path))))
             File.Delete(path);
         foreach (var name in OwnFiles)
             File.Delete(this[name]);

@@ -56,7 +56,8 @@ public sealed class ExecReward : IRewardFunction
             // Written while answers are read: a program that answers at once would block on a full pipe otherwise.
             var writing = WriteAsync(running, completions, deadline.Token);
             for (; done < scores.Length; done++)
-                scores[done] = Number(await running.StandardOutput.ReadLineAsync(deadline.Token).ConfigureAwait(false), done, completions);
+                scores[done] = await running.StandardOutput.ReadLineAsync(deadline.Token).ConfigureAwait(false) is { } line
+                    ? Number(line, done) : throw await EndedAsync(running, done, scores.Length).ConfigureAwait(false);
             await writing.ConfigureAwait(false);
         }
         catch (OperationCanceledException e)
@@ -122,16 +123,24 @@ public sealed class ExecReward : IRewardFunction
         }
     }
 
-    private float Number(string? line, int index, IReadOnlyList<Completion> completions)
-    {
-        if (line is null)
-        {
-            // Its last words may still be on their way.
-            string end = process!.WaitForExit(1000) ? $"ended with exit code {process.ExitCode}" : "closed its output";
-            throw Refuse($"{end} after {index} of {completions.Count} numbers");
-        }
-        return float.TryParse(line.Trim(), NumberStyles.Float, CultureInfo.InvariantCulture, out float number) ? number
+    private float Number(string line, int index) =>
+        float.TryParse(line.Trim(), NumberStyles.Float, CultureInfo.InvariantCulture, out float number) ? number
             : throw Refuse($"answered {UntrustedText.Quote(line, 80)} to line {index + 1}, which is not a number; anything else belongs on standard error");
+
+    private async Task<RewardException> EndedAsync(Process running, int done, int count)
+    {
+        // Unlike WaitForExit with a time limit, this waits for its last words on standard error, too.
+        using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        try
+        {
+            await running.WaitForExitAsync(patience.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // It lives, or what it has started holds its standard error open.
+        }
+        string end = running.HasExited ? $"ended with exit code {running.ExitCode}" : "closed its output";
+        return Refuse($"{end} after {done} of {count} numbers");
     }
 
     private RewardException Refuse(string what, Exception? cause = null)

@@ -212,6 +212,14 @@ public sealed class ResumeTests(ToyModels toys) : IClassFixture<ToyModels>
     }
 
     [Fact]
+    public void A_folder_in_which_a_run_was_killed_before_it_began_is_free()
+    {
+        Directory.CreateDirectory(toys.PathOf("begun"));
+        File.WriteAllText(toys.PathOf("begun", ".lock-owner.abcdefgh.xyz.tmp"), "");
+        RunFolder.Lock(toys.PathOf("begun"), "--output", mustBeFree: true).Dispose();
+    }
+
+    [Fact]
     public void Two_processes_do_not_share_a_folder()
     {
         using var first = RlhfCommand.Start(toys.Folder, [.. ResumableRuns.Command("sft", steps: 100000), "--output", "shared"]);

@@ -100,6 +100,13 @@ public sealed class TrainingSessionTests : IDisposable
     }
 
     [Fact]
+    public void AFolderInWhichARunWasKilledBeforeItBeganIsFree()
+    {
+        File.WriteAllText(Path.Combine(place.Path, ".lock-owner.abcdefgh.xyz.tmp"), "");
+        TrainingSession.Open(Kind, new(place.Path) { Settings = [Config] }).Dispose();
+    }
+
+    [Fact]
     public void ARunThatFailsSaysSoAndIsLogged()
     {
         using var log = new ListLog();

@@ -27,4 +27,15 @@ public sealed class AtomicFileTests
         Assert.Equal([path], Directory.GetFiles(folder.Path));
         Assert.Equal("old", File.ReadAllText(path));
     }
+
+    [Theory]
+    [InlineData("config.yaml")]
+    [InlineData(".lock-owner")]
+    public void WhatAKilledProcessLeavesIsToldFromOtherFiles(string name)
+    {
+        using var folder = new Fixtures.TemporaryFolder();
+        AtomicFile.Write(Path.Combine(folder.Path, name), stream =>
+            Assert.True(AtomicFile.IsUnfinished(Path.GetFileName(Assert.Single(Directory.GetFiles(folder.Path))))));
+        Assert.All((string[])[name, name + ".tmp", "." + name + ".tmp", "notes.a.b.c.tmp"], other => Assert.False(AtomicFile.IsUnfinished(other)));
+    }
 }

@@ -3,6 +3,12 @@ namespace Rlhf.Runtime.Files;
 /// <summary>Writes files so that a reader, or a crash, never meets a half-written one.</summary>
 internal static class AtomicFile
 {
+    private const string Ending = ".tmp";
+
+    /// <summary>Is it the name of a temporary file of <see cref="Write"/>, which a process leaves that is killed while it writes?</summary>
+    public static bool IsUnfinished(string name) =>
+        name.StartsWith('.') && name.EndsWith(Ending, StringComparison.Ordinal) && name.Count('.') >= 4;
+
     /// <summary>
     /// Writes to a temporary file beside the target, forces it to the disk and renames it over the target. When writing fails
     /// the target is left as it was and the temporary file is deleted.
@@ -18,7 +24,7 @@ internal static class AtomicFile
     {
         var target = Path.GetFullPath(path);
         var temporary = Path.Combine(
-            Path.GetDirectoryName(target)!, $".{Path.GetFileName(target)}.{Path.GetRandomFileName()}.tmp");
+            Path.GetDirectoryName(target)!, $".{Path.GetFileName(target)}.{Path.GetRandomFileName()}{Ending}");
         try
         {
             var options = new FileStreamOptions
