@@ -60,10 +60,6 @@ internal static unsafe class RowProduct
         return y;
     }
 
-    /// <summary>16 numbers of bfloat16, which are the upper halves of float32.</summary>
-    public static Vector512<float> LoadBfloat16(ushort* numbers) =>
-        Vector512.ShiftLeft(Avx512F.ConvertToVector512UInt32(Vector256.Load(numbers)), 16).AsSingle();
-
     /// <summary>y [M, O] = x [M, I] · Wᵀ [I, O] + bias, for outputs from <paramref name="start"/> to <paramref name="end"/>.</summary>
     /// <param name="x">[M, I].</param>
     /// <param name="rows">M.</param>
@@ -73,39 +69,47 @@ internal static unsafe class RowProduct
     /// <param name="start">First output.</param>
     /// <param name="end">One past the last output.</param>
     /// <param name="adds">Add to what y holds.</param>
-    public static void Multiply(float* x, int rows, StoredMatrix matrix, float* y, int stride, int start, int end, bool adds = false)
+    /// <param name="next">The matrix that this thread multiplies with afterwards, of the same type, and from which output on: fetched in the
+    /// end, so that it need not be waited for.</param>
+    public static void Multiply(float* x, int rows, StoredMatrix matrix, float* y, int stride, int start, int end, bool adds = false,
+        (StoredMatrix Matrix, int Start)? next = null)
     {
         if (matrix.IsBfloat16)
-            Multiply<Bfloat16Numbers>(x, rows, matrix, y, stride, start, end, adds);
+            Multiply<Bfloat16Numbers>(x, rows, matrix, y, stride, start, end, adds, next ?? (matrix, start));
         else
-            Multiply<Float32Numbers>(x, rows, matrix, y, stride, start, end, adds);
+            Multiply<Float32Numbers>(x, rows, matrix, y, stride, start, end, adds, next ?? (matrix, start));
     }
 
-    private static void Multiply<T>(float* x, int rows, StoredMatrix matrix, float* y, int stride, int start, int end, bool adds)
-        where T : struct, INumbers
+    private static void Multiply<T>(
+        float* x, int rows, StoredMatrix matrix, float* y, int stride, int start, int end, bool adds, (StoredMatrix Matrix, int Start) next)
+        where T : struct, IStoredNumbers
     {
         int inputs = matrix.Inputs, parts = Math.Max(1, (inputs + MostInputs - 1) / MostInputs), part = ((inputs + parts - 1) / parts + 15) / 16 * 16;
-        long step = matrix.Stride == 0 ? inputs : matrix.Stride;
+        long step = matrix.Step;
         float* sums = stackalloc float[16];
         for (int first = start; first < end; first += BlockOutputs)
             for (int from = 0; from < inputs; from += part)
             {
                 int count = Math.Min(part, inputs - from), last = Math.Min(end, first + BlockOutputs);
-                long here = first * step + from, next = from + part < inputs ? here + part : first + BlockOutputs < end ? (first + BlockOutputs) * step : here;
+                void* here = T.At(matrix.Weight, first * step + from);
+                // As many outputs as here are brought into the cache meanwhile, so many numbers from one to the next.
+                var (fetched, gap) = from + part < inputs ? ((nint)T.At(here, part), step)
+                    : first + BlockOutputs < end ? ((nint)T.At(matrix.Weight, (first + BlockOutputs) * step), step)
+                    : ((nint)T.At(next.Matrix.Weight, (long)next.Start * next.Matrix.Step), next.Matrix.Step);
                 for (int r = 0; r < rows; r += 8)
                 {
                     int some = Math.Min(8, rows - r), width = some > 4 ? 2 : 4;
                     for (int o = first; o < last; o += width)
                     {
                         int outputs = Math.Min(width, last - o);
-                        long at = (o - first) * step;
                         float* numbers = x + (long)r * inputs + from;
+                        void* w = T.At(here, (o - first) * step);
                         // Of two passes over the block, each fetches half of the next one.
-                        long fetched = next + at + (r > 0 ? step : 0), second = rows > 8 ? 0 : step;
+                        void* ahead = T.At((void*)fetched, (o - first + (r > 0 ? 1 : 0)) * gap);
                         if (some > 4)
-                            EightByTwo<T>(numbers, inputs, some, matrix.Weight, here + at, outputs > 1 ? step : 0, count, fetched, second, sums);
+                            EightByTwo<T>(numbers, inputs, some, w, outputs > 1 ? step : 0, count, ahead, rows > 8 ? 0 : gap, sums);
                         else
-                            FourByFour<T>(numbers, inputs, some, matrix.Weight, here + at, step, outputs, count, fetched, second, sums);
+                            FourByFour<T>(numbers, inputs, some, w, step, outputs, count, ahead, rows > 8 ? 0 : gap, 2 * gap, sums);
                         for (int j = 0; j < outputs; j++)
                             for (int i = 0; i < some; i++)
                             {
@@ -122,16 +126,15 @@ internal static unsafe class RowProduct
     /// <param name="x">First number of the first row.</param>
     /// <param name="stride">Numbers from one row to the next.</param>
     /// <param name="rows">Number of rows, 5 to 8.</param>
-    /// <param name="w">The matrix.</param>
-    /// <param name="at">First number of the first output there.</param>
+    /// <param name="w">First number of the first output.</param>
     /// <param name="step">Numbers from it to the second output's.</param>
     /// <param name="count">Numbers of each.</param>
-    /// <param name="fetched">What to bring into the cache meanwhile: as many numbers from here,</param>
-    /// <param name="second">and as many so much further on.</param>
+    /// <param name="ahead">What to bring into the cache meanwhile: as many numbers from here,</param>
+    /// <param name="second">and as many from so much further on.</param>
     /// <param name="result">Output by output, the sums of each row.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void EightByTwo<T>(float* x, int stride, int rows, void* w, long at, long step, int count, long fetched, long second, float* result)
-        where T : struct, INumbers
+    private static void EightByTwo<T>(float* x, int stride, int rows, void* w, long step, int count, void* ahead, long second, float* result)
+        where T : struct, IStoredNumbers
     {
         float* x0 = x, x1 = x + stride, x2 = x1 + stride, x3 = x2 + stride, x4 = x3 + stride, x5 = x4 + (rows > 5 ? stride : 0),
             x6 = x5 + (rows > 6 ? stride : 0), x7 = x6 + (rows > 7 ? stride : 0);
@@ -140,9 +143,9 @@ internal static unsafe class RowProduct
         nint i = 0;
         for (; i <= count - 16; i += 16)
         {
-            T.Fetch(w, fetched + i);
-            T.Fetch(w, fetched + second + i);
-            Vector512<float> a = T.Load(w, at + i), b = T.Load(w, at + step + i);
+            Fetch<T>(ahead, i);
+            Fetch<T>(ahead, second + i);
+            Vector512<float> a = T.Load(w, i), b = T.Load(w, step + i);
             var v = Vector512.Load(x0 + i);
             a0 = Avx512F.FusedMultiplyAdd(v, a, a0);
             b0 = Avx512F.FusedMultiplyAdd(v, b, b0);
@@ -172,7 +175,7 @@ internal static unsafe class RowProduct
         Sums(b0, b1, b2, b3, b4, b5, b6, b7, result + 8);
         for (; i < count; i++)
         {
-            float a = T.Get(w, at + i), b = T.Get(w, at + step + i);
+            float a = T.Get(w, i), b = T.Get(w, step + i);
             Tail(result, a, x0[i], x1[i], x2[i], x3[i]);
             Tail(result + 4, a, x4[i], x5[i], x6[i], x7[i]);
             Tail(result + 8, b, x0[i], x1[i], x2[i], x3[i]);
@@ -183,22 +186,22 @@ internal static unsafe class RowProduct
     /// <summary>Up to four rows by four outputs; as <see cref="EightByTwo"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void FourByFour<T>(
-        float* x, int stride, int rows, void* w, long at, long step, int outputs, int count, long fetched, long second, float* result)
-        where T : struct, INumbers
+        float* x, int stride, int rows, void* w, long step, int outputs, int count, void* ahead, long second, long third, float* result)
+        where T : struct, IStoredNumbers
     {
         float* x0 = x, x1 = x0 + (rows > 1 ? stride : 0), x2 = x1 + (rows > 2 ? stride : 0), x3 = x2 + (rows > 3 ? stride : 0);
-        long w0 = at, w1 = w0 + (outputs > 1 ? step : 0), w2 = w1 + (outputs > 2 ? step : 0), w3 = w2 + (outputs > 3 ? step : 0);
+        long w1 = (outputs > 1 ? step : 0), w2 = w1 + (outputs > 2 ? step : 0), w3 = w2 + (outputs > 3 ? step : 0);
         Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default,
             c0 = default, c1 = default, c2 = default, c3 = default, d0 = default, d1 = default, d2 = default, d3 = default;
         nint i = 0;
         for (; i <= count - 16; i += 16)
         {
-            T.Fetch(w, fetched + i);
-            T.Fetch(w, fetched + second + i);
-            T.Fetch(w, fetched + 2 * step + i);
-            T.Fetch(w, fetched + 2 * step + second + i);
+            Fetch<T>(ahead, i);
+            Fetch<T>(ahead, second + i);
+            Fetch<T>(ahead, third + i);
+            Fetch<T>(ahead, third + second + i);
             Vector512<float> v0 = Vector512.Load(x0 + i), v1 = Vector512.Load(x1 + i), v2 = Vector512.Load(x2 + i), v3 = Vector512.Load(x3 + i);
-            var b = T.Load(w, w0 + i);
+            var b = T.Load(w, i);
             a0 = Avx512F.FusedMultiplyAdd(v0, b, a0);
             a1 = Avx512F.FusedMultiplyAdd(v1, b, a1);
             a2 = Avx512F.FusedMultiplyAdd(v2, b, a2);
@@ -223,12 +226,83 @@ internal static unsafe class RowProduct
         Sums(c0, c1, c2, c3, d0, d1, d2, d3, result + 8);
         for (; i < count; i++)
         {
-            Tail(result, T.Get(w, w0 + i), x0[i], x1[i], x2[i], x3[i]);
+            Tail(result, T.Get(w, i), x0[i], x1[i], x2[i], x3[i]);
             Tail(result + 4, T.Get(w, w1 + i), x0[i], x1[i], x2[i], x3[i]);
             Tail(result + 8, T.Get(w, w2 + i), x0[i], x1[i], x2[i], x3[i]);
             Tail(result + 12, T.Get(w, w3 + i), x0[i], x1[i], x2[i], x3[i]);
         }
     }
+
+    /// <summary>
+    /// y [M, I] = weights [M, O] · W [O, I], with I in whole groups of 16: of attention's weights and values.
+    /// </summary>
+    /// <param name="weights">[M, O].</param>
+    /// <param name="rows">M.</param>
+    /// <param name="matrix">The matrix [O, I].</param>
+    /// <param name="y">[M, I].</param>
+    public static void Combine(float* weights, int rows, StoredMatrix matrix, float* y)
+    {
+        if (matrix.IsBfloat16)
+            Combine<Bfloat16Numbers>(weights, rows, matrix, y);
+        else
+            Combine<Float32Numbers>(weights, rows, matrix, y);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Combine<T>(float* weights, int rows, StoredMatrix matrix, float* y)
+        where T : struct, IStoredNumbers
+    {
+        int count = matrix.Outputs, size = matrix.Inputs;
+        for (int r = 0; r < rows; r += 4)
+        {
+            int some = Math.Min(4, rows - r);
+            float* w0 = weights + (long)r * count, w1 = w0 + (some > 1 ? count : 0), w2 = w1 + (some > 2 ? count : 0), w3 = w2 + (some > 3 ? count : 0);
+            for (int d = 0; d < size; d += 32)
+            {
+                int second = d + 16 < size ? 16 : 0;
+                Vector512<float> a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
+                void* v = T.At(matrix.Weight, d);
+                for (nint t = 0; t < count; t++, v = T.At(v, matrix.Step))
+                {
+                    Fetch<T>(v, BlockOutputs * (long)matrix.Step);
+                    Fetch<T>(v, BlockOutputs * (long)matrix.Step + second);
+                    Vector512<float> a = T.Load(v, 0), b = T.Load(v, second);
+                    var weight = Vector512.Create(w0[t]);
+                    a0 = Avx512F.FusedMultiplyAdd(weight, a, a0);
+                    b0 = Avx512F.FusedMultiplyAdd(weight, b, b0);
+                    weight = Vector512.Create(w1[t]);
+                    a1 = Avx512F.FusedMultiplyAdd(weight, a, a1);
+                    b1 = Avx512F.FusedMultiplyAdd(weight, b, b1);
+                    weight = Vector512.Create(w2[t]);
+                    a2 = Avx512F.FusedMultiplyAdd(weight, a, a2);
+                    b2 = Avx512F.FusedMultiplyAdd(weight, b, b2);
+                    weight = Vector512.Create(w3[t]);
+                    a3 = Avx512F.FusedMultiplyAdd(weight, a, a3);
+                    b3 = Avx512F.FusedMultiplyAdd(weight, b, b3);
+                }
+                float* to = y + (long)r * size + d;
+                for (int i = 0; i < some; i++, to += size)
+                {
+                    Vector512.Store(i == 0 ? a0 : i == 1 ? a1 : i == 2 ? a2 : a3, to);
+                    Vector512.Store(i == 0 ? b0 : i == 1 ? b1 : i == 2 ? b2 : b3, to + second);
+                }
+            }
+        }
+    }
+
+    /// <summary>Begins to fetch the first outputs of a matrix.</summary>
+    public static void Fetch(StoredMatrix matrix)
+    {
+        int perLine = matrix.IsBfloat16 ? 32 : 16, bytes = matrix.IsBfloat16 ? 2 : 4;
+        for (int o = 0; o < Math.Min(BlockOutputs, matrix.Outputs); o++)
+            for (int i = 0; i < matrix.Inputs; i += perLine)
+                Sse.Prefetch1((byte*)matrix.Weight + ((long)o * matrix.Step + i) * bytes);
+    }
+
+    /// <summary>Into the second cache, from which numbers come fast enough; to fetch them into the first one is slower.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fetch<T>(void* numbers, long at)
+        where T : struct, IStoredNumbers => Sse.Prefetch1(T.At(numbers, at));
 
     /// <summary>The sum of each of eight vectors; all are added up in the same order.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -257,50 +331,4 @@ internal static unsafe class RowProduct
         to[2] += w * x2;
         to[3] += w * x3;
     }
-
-    private interface INumbers
-    {
-        static abstract Vector512<float> Load(void* numbers, long at);
-
-        static abstract float Get(void* numbers, long at);
-
-        /// <summary>Brings a number's line into the second cache, from which it comes fast enough; fetching into the first one is slower.</summary>
-        static abstract void Fetch(void* numbers, long at);
-    }
-
-    private readonly struct Float32Numbers : INumbers
-    {
-        public static Vector512<float> Load(void* numbers, long at) => Vector512.Load((float*)numbers + at);
-
-        public static float Get(void* numbers, long at) => ((float*)numbers)[at];
-
-        public static void Fetch(void* numbers, long at) => Sse.Prefetch1((float*)numbers + at);
-    }
-
-    private readonly struct Bfloat16Numbers : INumbers
-    {
-        public static Vector512<float> Load(void* numbers, long at) => LoadBfloat16((ushort*)numbers + at);
-
-        public static float Get(void* numbers, long at) => BitConverter.UInt32BitsToSingle((uint)((ushort*)numbers)[at] << 16);
-
-        public static void Fetch(void* numbers, long at) => Sse.Prefetch1((ushort*)numbers + at);
-    }
-}
-
-/// <summary>A matrix [O, I] in memory that stays where it is, and its bias [O], if any.</summary>
-internal readonly unsafe struct StoredMatrix
-{
-    public required void* Weight { get; init; }
-
-    public float* Bias { get; init; }
-
-    public required int Inputs { get; init; }
-
-    public required int Outputs { get; init; }
-
-    /// <summary>Numbers from one output's to the next; 0, the default, is <see cref="Inputs"/>.</summary>
-    public int Stride { get; init; }
-
-    /// <summary>bfloat16; otherwise float32.</summary>
-    public bool IsBfloat16 { get; init; }
 }

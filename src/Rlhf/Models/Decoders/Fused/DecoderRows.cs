@@ -71,8 +71,8 @@ internal sealed unsafe class DecoderRows : IDisposable
         Layer[] layers = [.. blocks.Select((b, i) => new Layer(b, cache.Keys[i], cache.Values[i]))];
         ThreadTeam.Run(rows.threads, (team, member) =>
         {
-            foreach (var layer in layers)
-                rows.Step(layer, team, member);
+            for (int i = 0; i < layers.Length; i++)
+                rows.Step(layers[i], i + 1 < layers.Length ? layers[i + 1] : null, team, member);
         });
         new ReadOnlySpan<float>(rows.x, (int)count).CopyTo(new Span<float>(memory, (int)count));
         GC.KeepAlive(layers);
@@ -85,41 +85,53 @@ internal sealed unsafe class DecoderRows : IDisposable
             NativeMemory.AlignedFree((void*)buffer);
     }
 
-    private void Step(Layer layer, ThreadTeam team, int member)
+    private void Step(Layer layer, Layer? following, ThreadTeam team, int member)
     {
         int queries = heads * size, keys = keyHeads * size;
         Normalize(x, own[member], rows, width, layer.AttentionNorm);
-        Multiply(own[member], layer.Query, qkv, qkvWidth);
-        Multiply(own[member], layer.Key, qkv + queries, qkvWidth);
-        Multiply(own[member], layer.Value, qkv + queries + keys, qkvWidth);
-        team.Meet();
+        Multiply(own[member], layer.Query, qkv, qkvWidth, layer.Key);
+        Multiply(own[member], layer.Key, qkv + queries, qkvWidth, layer.Value);
+        Multiply(own[member], layer.Value, qkv + queries + keys, qkvWidth, layer.Output);
         var (start, end) = team.Part(rows * keyHeads, member, 1);
-        for (int i = start; i < end; i++)
-            Attend(layer, i / keyHeads, i % keyHeads, scores[member]);
+        Fetch(start);
         team.Meet();
-        Multiply(o, layer.Output, x, width, adds: true);
+        for (int i = start; i < end; i++)
+        {
+            Fetch(i + 1);
+            Attend(layer, i / keyHeads, i % keyHeads, scores[member]);
+        }
+        team.Meet();
+        Multiply(o, layer.Output, x, width, layer.Gate, adds: true);
         team.Meet();
         Normalize(x, own[member], rows, width, layer.MlpNorm);
-        var (first, last) = Multiply(own[member], layer.Gate, g, inner);
-        Multiply(own[member], layer.Up, u, inner);
+        var (first, last) = Multiply(own[member], layer.Gate, g, inner, layer.Up);
+        Multiply(own[member], layer.Up, u, inner, layer.Down);
         for (int r = 0; r < rows; r++)
             Gate(g + r * inner + first, u + r * inner + first, last - first);
         team.Meet();
-        Multiply(g, layer.Down, x, width, adds: true);
+        Multiply(g, layer.Down, x, width, following?.Query, adds: true);
         team.Meet();
 
-        (int, int) Multiply(float* from, StoredMatrix matrix, float* to, int stride, bool adds = false)
+        (int, int) Multiply(float* from, StoredMatrix matrix, float* to, int stride, StoredMatrix? next, bool adds = false)
         {
             var (begin, stop) = team.Part(matrix.Outputs, member, 4);
-            RowProduct.Multiply(from, rows, matrix, to, stride, begin, stop, adds);
+            RowProduct.Multiply(from, rows, matrix, to, stride, begin, stop, adds,
+                next is { } upcoming ? (upcoming, team.Part(upcoming.Outputs, member, 4).Start) : null);
             return (begin, stop);
+        }
+        void Fetch(int i)
+        {
+            if (i >= end)
+                return;
+            RowProduct.Fetch(Seen(layer, layer.Keys, i / keyHeads, i % keyHeads));
+            RowProduct.Fetch(Seen(layer, layer.Values, i / keyHeads, i % keyHeads));
         }
     }
 
     /// <summary>Attention of one row's queries that share a head of keys.</summary>
     private void Attend(Layer layer, int row, int head, float* weights)
     {
-        int group = heads / keyHeads, position = positions[row], keyWidth = keyHeads * size;
+        int group = heads / keyHeads, keyWidth = keyHeads * size;
         float* q = qkv + (long)row * qkvWidth + head * group * size;
         float* k = qkv + (long)row * qkvWidth + (heads + head) * size, v = k + keyWidth;
         if (layer.QueryNorm is { } queryNorm && layer.KeyNorm is { } keyNorm)
@@ -133,35 +145,30 @@ internal sealed unsafe class DecoderRows : IDisposable
                 Turn(q + i * size, (float*)cos + row * half, (float*)sin + row * half, half);
             Turn(k, (float*)cos + row * half, (float*)sin + row * half, half);
         }
-        long at = ((long)row * maxLength + position) * keyWidth + head * size;
+        long at = ((long)row * maxLength + positions[row]) * keyWidth + head * size;
         Keep(k, layer.Keys, at);
         Keep(v, layer.Values, at);
-        int from = Math.Max(0, position + 1 - (layer.Settings.Window ?? position + 1)), count = position + 1 - from;
-        long begin = ((long)row * maxLength + from) * keyWidth + head * size;
-        RowProduct.Multiply(q, group, new StoredMatrix
-        {
-            Weight = keepsBfloat16 ? (ushort*)layer.Keys + begin : (float*)layer.Keys + begin,
-            Inputs = size,
-            Outputs = count,
-            Stride = keyWidth,
-            IsBfloat16 = keepsBfloat16,
-        }, weights, count, 0, count);
+        var seen = Seen(layer, layer.Keys, row, head);
+        RowProduct.Multiply(q, group, seen, weights, seen.Outputs, 0, seen.Outputs);
         for (int i = 0; i < group; i++)
-        {
-            Softmax(weights + i * count, count);
-            float* to = o + ((long)row * heads + head * group + i) * size;
-            for (int d = 0; d < size; d += 16)
-            {
-                var sum = Vector512<float>.Zero;
-                for (int t = 0; t < count; t++)
-                    sum = Vector512.FusedMultiplyAdd(Vector512.Create(weights[i * count + t]), Load(layer.Values, begin + (long)t * keyWidth + d), sum);
-                Vector512.Store(sum, to + d);
-            }
-        }
+            Softmax(weights + i * seen.Outputs, seen.Outputs);
+        RowProduct.Combine(weights, group, Seen(layer, layer.Values, row, head), o + ((long)row * heads + head * group) * size);
     }
 
-    private Vector512<float> Load(void* numbers, long at) =>
-        keepsBfloat16 ? RowProduct.LoadBfloat16((ushort*)numbers + at) : Vector512.Load((float*)numbers + at);
+    /// <summary>What a row sees of a head's keys or values: [seen tokens, head size].</summary>
+    private StoredMatrix Seen(Layer layer, void* cached, int row, int head)
+    {
+        int keyWidth = keyHeads * size, end = positions[row] + 1, from = Math.Max(0, end - (layer.Settings.Window ?? end));
+        long begin = ((long)row * maxLength + from) * keyWidth + head * size;
+        return new StoredMatrix
+        {
+            Weight = keepsBfloat16 ? (ushort*)cached + begin : (float*)cached + begin,
+            Inputs = size,
+            Outputs = end - from,
+            Stride = keyWidth,
+            IsBfloat16 = keepsBfloat16,
+        };
+    }
 
     private void Keep(float* from, void* to, long at)
     {
@@ -192,11 +199,15 @@ internal sealed unsafe class DecoderRows : IDisposable
     private void Softmax(float* values, int count)
     {
         float max = float.NegativeInfinity, sum = 0;
-        for (int t = 0; t < count; t++)
-            max = Math.Max(max, values[t]);
-        var sums = Vector512<float>.Zero;
+        Vector512<float> most = Vector512.Create(max), sums = Vector512<float>.Zero;
         int i = 0;
         for (; i <= count - 16; i += 16)
+            most = Vector512.Max(most, Vector512.Load(values + i));
+        for (int lane = 0; lane < 16 && i > 0; lane++)
+            max = Math.Max(max, most[lane]);
+        for (; i < count; i++)
+            max = Math.Max(max, values[i]);
+        for (i = 0; i <= count - 16; i += 16)
         {
             var exps = Vector512.Exp((Vector512.Load(values + i) - Vector512.Create(max)) * scale);
             sums += exps;
@@ -205,8 +216,10 @@ internal sealed unsafe class DecoderRows : IDisposable
         for (; i < count; i++)
             sum += values[i] = MathF.Exp((values[i] - max) * scale);
         sum += Vector512.Sum(sums);
-        for (int t = 0; t < count; t++)
-            values[t] /= sum;
+        for (i = 0; i <= count - 16; i += 16)
+            Vector512.Store(Vector512.Load(values + i) / sum, values + i);
+        for (; i < count; i++)
+            values[i] /= sum;
     }
 
     private static void Turn(float* head, float* cos, float* sin, int half)

@@ -1,0 +1,59 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Rlhf.Runtime.Operators;
+
+/// <summary>A matrix [O, I] in memory that stays where it is, and its bias [O], if any.</summary>
+internal readonly unsafe struct StoredMatrix
+{
+    public required void* Weight { get; init; }
+
+    public float* Bias { get; init; }
+
+    public required int Inputs { get; init; }
+
+    public required int Outputs { get; init; }
+
+    /// <summary>Numbers from one output's to the next; 0, the default, is <see cref="Inputs"/>.</summary>
+    public int Stride { get; init; }
+
+    /// <summary>bfloat16; otherwise float32.</summary>
+    public bool IsBfloat16 { get; init; }
+
+    /// <summary>Numbers from one output's to the next.</summary>
+    public int Step => Stride == 0 ? Inputs : Stride;
+}
+
+/// <summary>What numbers are stored as; read as float32.</summary>
+internal unsafe interface IStoredNumbers
+{
+    /// <summary>16 numbers from a place on.</summary>
+    static abstract Vector512<float> Load(void* numbers, long at);
+
+    /// <summary>One number.</summary>
+    static abstract float Get(void* numbers, long at);
+
+    /// <summary>Where a number is.</summary>
+    static abstract void* At(void* numbers, long at);
+}
+
+/// <summary>float32.</summary>
+internal readonly unsafe struct Float32Numbers : IStoredNumbers
+{
+    public static Vector512<float> Load(void* numbers, long at) => Vector512.Load((float*)numbers + at);
+
+    public static float Get(void* numbers, long at) => ((float*)numbers)[at];
+
+    public static void* At(void* numbers, long at) => (float*)numbers + at;
+}
+
+/// <summary>bfloat16, which are the upper halves of float32.</summary>
+internal readonly unsafe struct Bfloat16Numbers : IStoredNumbers
+{
+    public static Vector512<float> Load(void* numbers, long at) =>
+        Vector512.ShiftLeft(Avx512F.ConvertToVector512UInt32(Vector256.Load((ushort*)numbers + at)), 16).AsSingle();
+
+    public static float Get(void* numbers, long at) => BitConverter.UInt32BitsToSingle((uint)((ushort*)numbers)[at] << 16);
+
+    public static void* At(void* numbers, long at) => (ushort*)numbers + at;
+}
