@@ -13,6 +13,9 @@ public sealed class RowProductTests
     [InlineData(1, 4100, 1024)]
     [InlineData(3, 4099, 1031)]
     [InlineData(8, 8192, 576)]
+    [InlineData(5, 4101, 1040)]
+    [InlineData(7, 2801, 1536)]
+    [InlineData(11, 2803, 1531)]
     [InlineData(16, 4097, 1025)]
     public void EveryNumberIsThatOfTheWholeProduct(int rows, int outputs, int inputs)
     {
@@ -28,6 +31,54 @@ public sealed class RowProductTests
             var actual = RowProduct.TryMultiply(x, stored)!;
             Assert.Equal(expected.shape, actual.shape);
             Assert.True((expected - actual).abs().max().ToDouble() < 1e-3);
+        }
+    }
+
+    /// <summary>What is sampled for a query must not depend on the queries beside it.</summary>
+    [Fact]
+    public void ARowIsTheSameToTheLastBitBesideAnyOthers()
+    {
+        Assert.SkipUnless(RowProduct.IsSupported, "The processor has no AVX-512.");
+        using var shortcuts = new Shortcuts(true, MatrixLibrary.OneDnn);
+        using var scope = NewDisposeScope();
+        using var generator = new Generator(2);
+        var x = empty(RowProduct.MaxRows, 1543).normal_(0, 1, generator);
+        var weight = empty(2801, 1543).normal_(0, 1, generator);
+        var all = RowProduct.TryMultiply(x, weight)!;
+        for (int rows = 1; rows < RowProduct.MaxRows; rows++)
+        {
+            int first = RowProduct.MaxRows - rows;
+            var some = RowProduct.TryMultiply(x.narrow(0, first, rows), weight)!;
+            Assert.Equal(0, (some - all.narrow(0, first, rows)).abs().max().ToDouble());
+        }
+    }
+
+    [Theory]
+    [InlineData(1, 5, 16)]
+    [InlineData(3, 70, 64)]
+    [InlineData(4, 33, 48)]
+    [InlineData(9, 17, 96)]
+    public unsafe void WeightedRowsAreThoseOfTheWholeProduct(int rows, int count, int size)
+    {
+        Assert.SkipUnless(RowProduct.IsSupported, "The processor has no AVX-512.");
+        using var scope = NewDisposeScope();
+        using var generator = new Generator(3);
+        var weights = empty(rows, count).normal_(0, 1, generator);
+        // As in a cache: another head's numbers stand beside each.
+        var both = empty(count, 2 * size).normal_(0, 1, generator);
+        foreach (var stored in new[] { both, both.to(bfloat16) })
+        {
+            var actual = empty(rows, size);
+            RowProduct.Combine((float*)RowProduct.Pointer(weights), rows, new StoredMatrix
+            {
+                Weight = RowProduct.Pointer(stored),
+                Inputs = size,
+                Outputs = count,
+                Stride = 2 * size,
+                IsBfloat16 = stored.dtype == ScalarType.BFloat16,
+            }, (float*)RowProduct.Pointer(actual));
+            var expected = weights.to(float64).mm(stored.narrow(1, 0, size).to(float64));
+            Assert.True((expected - actual).abs().max().ToDouble() < 1e-4);
         }
     }
 

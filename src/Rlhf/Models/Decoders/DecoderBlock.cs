@@ -86,6 +86,9 @@ internal sealed class DecoderBlock
     /// <summary>Blocks of equal keys differ in their weights alone.</summary>
     public string ShapeKey { get; }
 
+    /// <summary>Where its weights lay when a decoding step last asked.</summary>
+    public StoredBlock? Stored { get; set; }
+
     /// <summary>What the block computes with now, as <see cref="DecoderScript"/> names it.</summary>
     public BlockWeights Weights()
     {

@@ -68,7 +68,7 @@ internal sealed unsafe class DecoderRows : IDisposable
         long count = y.numel();
         float* memory = (float*)RowProduct.Pointer(y);
         new ReadOnlySpan<float>(memory, (int)count).CopyTo(new Span<float>(rows.x, (int)count));
-        Layer[] layers = [.. blocks.Select((b, i) => new Layer(b, cache.Keys[i], cache.Values[i]))];
+        Layer[] layers = [.. blocks.Select((b, i) => new Layer(StoredBlock.Of(b), (nint)RowProduct.Pointer(cache.Keys[i]), (nint)RowProduct.Pointer(cache.Values[i])))];
         ThreadTeam.Run(rows.threads, (team, member) =>
         {
             for (int i = 0; i < layers.Length; i++)
@@ -88,10 +88,11 @@ internal sealed unsafe class DecoderRows : IDisposable
     private void Step(Layer layer, Layer? following, ThreadTeam team, int member)
     {
         int queries = heads * size, keys = keyHeads * size;
-        Normalize(x, own[member], rows, width, layer.AttentionNorm);
-        Multiply(own[member], layer.Query, qkv, qkvWidth, layer.Key);
-        Multiply(own[member], layer.Key, qkv + queries, qkvWidth, layer.Value);
-        Multiply(own[member], layer.Value, qkv + queries + keys, qkvWidth, layer.Output);
+        var weights = layer.Weights;
+        Normalize(x, own[member], rows, width, weights.AttentionNorm);
+        Multiply(own[member], weights.Query, qkv, qkvWidth, weights.Key);
+        Multiply(own[member], weights.Key, qkv + queries, qkvWidth, weights.Value);
+        Multiply(own[member], weights.Value, qkv + queries + keys, qkvWidth, weights.Output);
         var (start, end) = team.Part(rows * keyHeads, member, 1);
         Fetch(start);
         team.Meet();
@@ -101,15 +102,15 @@ internal sealed unsafe class DecoderRows : IDisposable
             Attend(layer, i / keyHeads, i % keyHeads, scores[member]);
         }
         team.Meet();
-        Multiply(o, layer.Output, x, width, layer.Gate, adds: true);
+        Multiply(o, weights.Output, x, width, weights.Gate, adds: true);
         team.Meet();
-        Normalize(x, own[member], rows, width, layer.MlpNorm);
-        var (first, last) = Multiply(own[member], layer.Gate, g, inner, layer.Up);
-        Multiply(own[member], layer.Up, u, inner, layer.Down);
+        Normalize(x, own[member], rows, width, weights.MlpNorm);
+        var (first, last) = Multiply(own[member], weights.Gate, g, inner, weights.Up);
+        Multiply(own[member], weights.Up, u, inner, weights.Down);
         for (int r = 0; r < rows; r++)
             Gate(g + r * inner + first, u + r * inner + first, last - first);
         team.Meet();
-        Multiply(g, layer.Down, x, width, following?.Query, adds: true);
+        Multiply(g, weights.Down, x, width, following?.Weights.Query, adds: true);
         team.Meet();
 
         (int, int) Multiply(float* from, StoredMatrix matrix, float* to, int stride, StoredMatrix? next, bool adds = false)
@@ -132,14 +133,15 @@ internal sealed unsafe class DecoderRows : IDisposable
     private void Attend(Layer layer, int row, int head, float* weights)
     {
         int group = heads / keyHeads, keyWidth = keyHeads * size;
+        var block = layer.Weights;
         float* q = qkv + (long)row * qkvWidth + head * group * size;
         float* k = qkv + (long)row * qkvWidth + (heads + head) * size, v = k + keyWidth;
-        if (layer.QueryNorm is { } queryNorm && layer.KeyNorm is { } keyNorm)
+        if (block.QueryNorm is { } queryNorm && block.KeyNorm is { } keyNorm)
         {
             Normalize(q, q, group, size, queryNorm);
             Normalize(k, k, 1, size, keyNorm);
         }
-        if (layer.Settings.Rope is { } rope && turns[rope] is var (cos, sin, half))
+        if (block.Settings.Rope is { } rope && turns[rope] is var (cos, sin, half))
         {
             for (int i = 0; i < group; i++)
                 Turn(q + i * size, (float*)cos + row * half, (float*)sin + row * half, half);
@@ -156,9 +158,9 @@ internal sealed unsafe class DecoderRows : IDisposable
     }
 
     /// <summary>What a row sees of a head's keys or values: [seen tokens, head size].</summary>
-    private StoredMatrix Seen(Layer layer, void* cached, int row, int head)
+    private StoredMatrix Seen(Layer layer, nint cached, int row, int head)
     {
-        int keyWidth = keyHeads * size, end = positions[row] + 1, from = Math.Max(0, end - (layer.Settings.Window ?? end));
+        int keyWidth = keyHeads * size, end = positions[row] + 1, from = Math.Max(0, end - (layer.Weights.Settings.Window ?? end));
         long begin = ((long)row * maxLength + from) * keyWidth + head * size;
         return new StoredMatrix
         {
@@ -170,7 +172,7 @@ internal sealed unsafe class DecoderRows : IDisposable
         };
     }
 
-    private void Keep(float* from, void* to, long at)
+    private void Keep(float* from, nint to, long at)
     {
         for (int i = 0; i < size; i++)
             if (keepsBfloat16)
@@ -260,69 +262,6 @@ internal sealed unsafe class DecoderRows : IDisposable
         return (float*)memory;
     }
 
-    /// <summary>Where a block's weights and its part of the cache lie.</summary>
-    private sealed class Layer
-    {
-        private readonly List<Tensor> alive = [];
-
-        public Layer(DecoderBlock block, Tensor keys, Tensor values)
-        {
-            var weights = block.Weights();
-            var tensors = weights.Tensors;
-            Settings = block.Settings;
-            Keys = RowProduct.Pointer(keys);
-            Values = RowProduct.Pointer(values);
-            (AttentionNorm, MlpNorm) = ((nint)Small("an"), (nint)Small("mn"));
-            if (weights.Has("qn"))
-                (QueryNorm, KeyNorm) = ((nint)Small("qn"), (nint)Small("kn"));
-            (Query, Key, Value, Output) = (Matrix("q"), Matrix("k"), Matrix("v"), Matrix("o"));
-            (Gate, Up, Down) = (Matrix("g"), Matrix("u"), Matrix("d"));
-
-            float* Small(string name)
-            {
-                alive.Add(tensors[weights.IndexOf(name)].to(float32));
-                return (float*)RowProduct.Pointer(alive[^1]);
-            }
-            StoredMatrix Matrix(string name)
-            {
-                var weight = tensors[weights.IndexOf(name)];
-                return new StoredMatrix
-                {
-                    Weight = RowProduct.Pointer(weight),
-                    Bias = weights.Has(name + ".bias") ? Small(name + ".bias") : null,
-                    Inputs = (int)weight.shape[1],
-                    Outputs = (int)weight.shape[0],
-                    IsBfloat16 = weight.dtype == ScalarType.BFloat16,
-                };
-            }
-        }
-
-        public LayerSettings Settings { get; }
-
-        public void* Keys { get; }
-
-        public void* Values { get; }
-
-        public nint AttentionNorm { get; }
-
-        public nint MlpNorm { get; }
-
-        public nint? QueryNorm { get; }
-
-        public nint? KeyNorm { get; }
-
-        public StoredMatrix Query { get; }
-
-        public StoredMatrix Key { get; }
-
-        public StoredMatrix Value { get; }
-
-        public StoredMatrix Output { get; }
-
-        public StoredMatrix Gate { get; }
-
-        public StoredMatrix Up { get; }
-
-        public StoredMatrix Down { get; }
-    }
+    /// <summary>A block's weights and its part of the cache.</summary>
+    private sealed record Layer(StoredBlock Weights, nint Keys, nint Values);
 }
