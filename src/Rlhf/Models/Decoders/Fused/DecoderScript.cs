@@ -21,7 +21,7 @@ internal sealed class DecoderScript
 
     private DecoderScript(OperatorScript script, IReadOnlyList<int> gradients) => (this.script, Gradients) = (script, gradients);
 
-    /// <summary>Indices of the weights whose gradients the backward pass returns, in its order.</summary>
+    /// <summary>Indices of the weights whose gradients the backward functions return, in their order.</summary>
     public IReadOnlyList<int> Gradients { get; }
 
     /// <summary>The script for a block with its weights as they are now.</summary>
@@ -34,7 +34,7 @@ internal sealed class DecoderScript
             return new(new OperatorScript(MatrixProduct.Definitions(kind.Item1, kind.Item2) + text), writer.Gradients);
         });
 
-    /// <summary>Calls forward, backward or decode.</summary>
+    /// <summary>Calls a function that <see cref="DecoderScriptWriter"/> has written.</summary>
     public TorchSharp.torch.Tensor[] Invoke(string name, params object?[] arguments) => script.InvokeList(name, arguments);
 }
 

@@ -3,7 +3,11 @@ using System.Text;
 
 namespace Rlhf.Models.Decoders;
 
-/// <summary>Writes the text of a <see cref="DecoderScript"/>: <c>forward</c>, <c>backward</c> and <c>decode</c> of one shape of block.</summary>
+/// <summary>
+/// Writes the text of a <see cref="DecoderScript"/>, for one shape of block: <c>project</c>, <c>attend</c> and <c>finish</c>, which are its forward
+/// pass, <c>finish_backward</c>, <c>attend_backward</c> and <c>project_backward</c>, and <c>decode</c>. Attention is <see cref="PackedAttention"/>
+/// where that can be.
+/// </summary>
 /// <remarks>
 /// Letters as in <see cref="DecoderScript"/>. The cosines are [N, 1, head size], 1 where nothing is turned, the sines [N, 1, R / 2].
 /// <c>pad</c> gives for each of B · K · T padded places its token and head of keys, <c>pack</c> for each of N · K its padded place; queries go
@@ -31,13 +35,14 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
 
     private readonly StringBuilder text = new();
     private readonly Dictionary<string, string> gradients = [];
+    private readonly List<int> returned = [];
     private readonly int heads = shape.Sizes.Heads, keyHeads = shape.Sizes.KeyValueHeads, size = shape.Sizes.HeadSize,
         width = shape.Sizes.Width, inner = shape.Sizes.InnerWidth;
 
     private readonly string scale = Number(shape.AttentionScale ?? 1 / Math.Sqrt(shape.Sizes.HeadSize)), epsilon = Number(shape.NormEpsilon);
 
-    /// <summary>Indices of the weights whose gradients <c>backward</c> returns after that of its input.</summary>
-    public IReadOnlyList<int> Gradients => [.. weights.Names.Where(weights.Trains).Select(weights.IndexOf)];
+    /// <summary>Indices of the weights whose gradients <c>finish_backward</c> returns after its other results, and then <c>project_backward</c>.</summary>
+    public IReadOnlyList<int> Gradients => returned;
 
     private bool IsLayerNorm => shape.Norm == NormKind.Layer;
 
@@ -79,9 +84,15 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
 
     private void WriteForward()
     {
-        text.Append("def forward(x: Tensor, p: List[Tensor], cos: Optional[Tensor], sin: Optional[Tensor], pad: Tensor, pack: Tensor, rows: int, "
-            + "mask: Optional[Tensor], keep: bool, keys: Optional[Tensor], values: Optional[Tensor]) -> List[Tensor]:\n");
+        text.Append("def project(x: Tensor, p: List[Tensor]) -> List[Tensor]:\n");
         Project();
+        Line(!NormsQueries ? "return [qkv]"
+            : $"return [torch.cat([torch.view(q, [-1, {QueryWidth}]), torch.view(k, [-1, {KeyWidth}]), v], 1), raw]");
+
+        text.Append("def attend(qkv: Tensor, cos: Optional[Tensor], sin: Optional[Tensor], pad: Tensor, pack: Tensor, rows: int, "
+            + "mask: Optional[Tensor], keys: Optional[Tensor], values: Optional[Tensor]) -> List[Tensor]:\n");
+        Split();
+        Turn();
         Line($"qp = torch.index_select(torch.reshape(q, [-1, {Group * size}]), 0, pad)");
         Line($"kp = torch.index_select(torch.reshape(k, [-1, {size}]), 0, pad)");
         Line($"vp = torch.index_select(torch.reshape(v, [-1, {size}]), 0, pad)");
@@ -94,43 +105,53 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         Line($"br = rows * {keyHeads}");
         Line($"out, lse = torch._scaled_dot_product_flash_attention_for_cpu(self.heads(qp, br, {Group}), self.shared(kp, br, {Group}), "
             + $"self.shared(vp, br, {Group}), 0., mask is None, attn_mask=mask, scale={scale})");
-        Line($"o = torch.view(self.merge(out, pack), [torch.size(x, 0), {QueryWidth}])");
-        var kept = FeedForward();
-        string[] attention = NormsQueries ? ["x", "raw", "qp", "kp", "vp", "out", "lse"] : ["x", "qp", "kp", "vp", "out", "lse"];
+        Line($"o = torch.view(self.merge(out, pack), [-1, {QueryWidth}])");
+        Line("return [o, qp, kp, vp, out, lse]");
+
+        text.Append("def finish(x: Tensor, o: Tensor, p: List[Tensor], keep: bool) -> List[Tensor]:\n");
+        keptNames = FeedForward();
         Line("if keep:");
-        Line($"  kept = [{string.Join(", ", attention.Concat(kept))}]");
+        Line($"  kept = [{string.Join(", ", keptNames)}]");
         Line("else:");
         Line("  kept = annotate(List[Tensor], [])");
         Line("return torch.add([y], kept)");
-        keptNames = [.. attention, .. kept];
     }
 
-    private string[] keptNames = [];
+    private List<string> keptNames = [];
 
-    /// <summary>From x to q [N, H, head size], k and v [N, K, head size], normalized and turned; raw is what was normalized.</summary>
+    /// <summary>From x to qkv [N, W], and where they are normalized to q [N, H, head size], k and v [N, K · head size]; raw is what was normalized.</summary>
     private void Project()
     {
         Line(shape.Placement == NormPlacement.After ? "h = x" : $"h = {Normed("x", "an")}");
         Line($"qkv = {Product("h", QkvWeight(), QkvBias())}");
         if (shape.Qkv == QkvLayout.ByHead)
             Line($"qkv = torch.flatten(torch.transpose(torch.view(qkv, [-1, {heads}, 3, {size}]), 1, 2), 1)");
-        Line($"q = torch.narrow(qkv, 1, 0, {QueryWidth})");
-        Line($"k = torch.narrow(qkv, 1, {QueryWidth}, {KeyWidth})");
-        Line($"v = torch.narrow(qkv, 1, {QueryWidth + KeyWidth}, {KeyWidth})");
-        if (NormsQueries)
-            Line($"raw = torch.contiguous(torch.narrow(qkv, 1, 0, {QueryWidth + KeyWidth}))");
+        if (!NormsQueries)
+            return;
+        Split();
+        Line($"raw = torch.contiguous(torch.narrow(qkv, 1, 0, {QueryWidth + KeyWidth}))");
         if (shape.QueryKeyNorm == QueryKeyNorm.Whole)
         {
-            Line($"q = {Normed("q", "qn")}");
-            Line($"k = {Normed("k", "kn")}");
+            Line($"q = {Normed("torch.view(q, [-1, " + QueryWidth + "])", "qn")}");
+            Line($"k = {Normed("torch.view(k, [-1, " + KeyWidth + "])", "kn")}");
         }
-        Line($"q = torch.reshape(q, [-1, {heads}, {size}])");
-        Line($"k = torch.reshape(k, [-1, {keyHeads}, {size}])");
-        if (shape.QueryKeyNorm == QueryKeyNorm.PerHead)
+        else
         {
             Line($"q = {Normed("q", "qn")}");
             Line($"k = {Normed("k", "kn")}");
         }
+    }
+
+    /// <summary>From qkv to q [N, H, head size], k [N, K, head size] and v [N, K · head size].</summary>
+    private void Split()
+    {
+        Line($"q = torch.reshape(torch.narrow(qkv, 1, 0, {QueryWidth}), [-1, {heads}, {size}])");
+        Line($"k = torch.reshape(torch.narrow(qkv, 1, {QueryWidth}, {KeyWidth}), [-1, {keyHeads}, {size}])");
+        Line($"v = torch.narrow(qkv, 1, {QueryWidth + KeyWidth}, {KeyWidth})");
+    }
+
+    private void Turn()
+    {
         Line("if cos is not None:");
         Line("  if sin is not None:");
         Line("    q = self.rotate(q, cos, sin, 1.)");
@@ -190,9 +211,8 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
 
     private void WriteBackward()
     {
-        text.Append("def backward(dy: Tensor, kept: List[Tensor], p: List[Tensor], cos: Optional[Tensor], sin: Optional[Tensor], pad: Tensor, "
-            + "pack: Tensor, rows: int, mask: Optional[Tensor]) -> List[Tensor]:\n");
-        Line(string.Join(", ", keptNames) + " = kept");
+        text.Append("def finish_backward(dy: Tensor, x: Tensor, o: Tensor, kept: List[Tensor], p: List[Tensor]) -> List[Tensor]:\n");
+        Line(string.Join(", ", keptNames) + (keptNames.Count == 1 ? ", = kept" : " = kept"));
         if (shape.JoinsGateAndUp)
         {
             Line($"g = torch.narrow(gu, 1, 0, {inner})");
@@ -244,10 +264,14 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         // Attention.
         string into = shape.IsParallel ? "dy" : "dx1";
         string da = after ? NormOutputBackward(into, "a", "aon") : into;
-        if (NeedsInput("o"))
-            Line($"o = torch.view(self.merge(out, pack), [torch.size(x, 0), {QueryWidth}])");
         LinearGradients("o", da, "o");
-        Line($"dout = torch.view({Through(da, Weight("o"))}, [-1, {Group * size}])");
+        Line($"dout = {Through(da, Weight("o"))}");
+        Return("dout", "dx1");
+
+        text.Append("def attend_backward(dout: Tensor, attended: List[Tensor], cos: Optional[Tensor], sin: Optional[Tensor], pack: Tensor, rows: int, "
+            + "mask: Optional[Tensor]) -> List[Tensor]:\n");
+        Line("qp, kp, vp, out, lse = attended");
+        Line($"dout = torch.view(dout, [-1, {Group * size}])");
         Line($"br = rows * {keyHeads}");
         Line($"dout = torch.index_copy_(torch.new_zeros(dout, [torch.size(qp, 0), {Group * size}]), 0, pack, dout)");
         Line($"dq, dk, dv = torch._scaled_dot_product_flash_attention_for_cpu_backward(self.heads(dout, br, {Group}), self.heads(qp, br, {Group}), "
@@ -259,19 +283,31 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         Line("  if sin is not None:");
         Line("    dq = self.rotate(dq, cos, sin, -1.)");
         Line("    dk = self.rotate(dk, cos, sin, -1.)");
+        Line($"return [torch.cat([torch.view(dq, [-1, {QueryWidth}]), torch.view(dk, [-1, {KeyWidth}]), torch.view(dv, [-1, {KeyWidth}])], 1)]");
+
+        text.Append("def merged(attended: List[Tensor], pack: Tensor) -> List[Tensor]:\n");
+        Line("qp, kp, vp, out, lse = attended");
+        Line($"return [torch.view(self.merge(out, pack), [-1, {QueryWidth}])]");
+
+        text.Append("def project_backward(dqkv: Tensor, dx1: Tensor, x: Tensor, raw: Optional[Tensor], p: List[Tensor]) -> List[Tensor]:\n");
         if (NormsQueries)
         {
+            Line("if raw is not None:");
+            Line("  raws = raw");
+            Line("else:");
+            Line("  raws = x");
             bool whole = shape.QueryKeyNorm == QueryKeyNorm.Whole;
             foreach (var (d, at, count, name) in new[] { ("dq", 0, heads, "qn"), ("dk", QueryWidth, keyHeads, "kn") })
             {
                 string view = whole ? $"[-1, {count * size}]" : $"[-1, {count}, {size}]";
-                Line($"{d}r = torch.reshape(torch.narrow(raw, 1, {at}, {count * size}), {view})");
-                Line($"{d} = torch.view({d}, {view})");
+                Line($"{d}r = torch.reshape(torch.narrow(raws, 1, {at}, {count * size}), {view})");
+                Line($"{d} = torch.reshape(torch.narrow(dqkv, 1, {at}, {count * size}), {view})");
                 NormAgain($"{d}r", name, "", false);
                 NormBackward($"{d}r", name, d, d);
             }
+            Line($"dqkv = torch.cat([torch.view(dq, [-1, {QueryWidth}]), torch.view(dk, [-1, {KeyWidth}]), "
+                + $"torch.narrow(dqkv, 1, {QueryWidth + KeyWidth}, {KeyWidth})], 1)");
         }
-        Line($"dqkv = torch.cat([torch.view(dq, [-1, {QueryWidth}]), torch.view(dk, [-1, {KeyWidth}]), torch.view(dv, [-1, {KeyWidth}])], 1)");
         if (shape.Qkv == QkvLayout.ByHead)
             Line($"dqkv = torch.flatten(torch.transpose(torch.view(dqkv, [-1, 3, {heads}, {size}]), 1, 2), 1)");
         if (before)
@@ -293,8 +329,16 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         else
             Line("dx = dh");
         Line("dx = torch.add_(dx, dx1)");
-        var returned = weights.Names.Where(weights.Trains).Select(n => gradients[n]).Prepend("dx");
-        Line($"return [{string.Join(", ", returned)}]");
+        Return("dx");
+    }
+
+    /// <summary>Returns results and the gradients of all weights that the function has written down.</summary>
+    private void Return(params string[] results)
+    {
+        string[] names = [.. weights.Names.Where(n => weights.Trains(n) && gradients.ContainsKey(n))];
+        Line($"return [{string.Join(", ", results.Concat(names.Select(n => gradients[n])))}]");
+        returned.AddRange(names.Select(weights.IndexOf));
+        gradients.Clear();
     }
 
     private void WriteDecode()
@@ -302,6 +346,14 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
         text.Append("def decode(x: Tensor, p: List[Tensor], cos: Optional[Tensor], sin: Optional[Tensor], keys: Tensor, values: Tensor, "
             + "slots: Tensor, mask: Optional[Tensor], longest: int) -> List[Tensor]:\n");
         Project();
+        if (!NormsQueries)
+            Split();
+        else
+        {
+            Line($"q = torch.view(q, [-1, {heads}, {size}])");
+            Line($"k = torch.view(k, [-1, {keyHeads}, {size}])");
+        }
+        Turn();
         Line("rows = torch.size(x, 0)");
         foreach (var (from, to) in new[] { ("k", "keys"), ("v", "values") })
         {
