@@ -54,16 +54,9 @@ internal sealed unsafe class BarrierSpin
     /// <summary>The same without a thread that watches; tests drive it.</summary>
     internal static BarrierSpin? Load()
     {
-        try
-        {
-            string? path = File.ReadLines("/proc/self/maps").Select(line => line[(line.LastIndexOf(' ') + 1)..])
-                .FirstOrDefault(file => Path.GetFileName(file).StartsWith("libgomp", StringComparison.Ordinal));
-            return path is not null && NativeLibrary.TryLoad(path, out nint gomp) ? new BarrierSpin(gomp) : null;
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or EntryPointNotFoundException)
-        {
-            return null;
-        }
+        nint gomp = OpenMp.Handle;
+        return gomp != 0 && NativeLibrary.TryGetExport(gomp, "GOMP_parallel", out _) && NativeLibrary.TryGetExport(gomp, "omp_get_thread_num", out _)
+            ? new BarrierSpin(gomp) : null;
     }
 
     private void Look(ProcessorUse before, Func<int> threads)

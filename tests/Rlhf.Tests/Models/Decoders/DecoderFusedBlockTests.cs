@@ -41,24 +41,26 @@ public sealed class DecoderFusedBlockTests
             """,
     };
 
-    public static TheoryData<MatrixLibrary, string> Cases() => new(
+    /// <summary>Each library, and oneDNN with attention over packed rows, which is for longer ones.</summary>
+    public static TheoryData<MatrixLibrary, string, bool> Cases() => new(
         from library in Shortcuts.Libraries
+        from packs in library == MatrixLibrary.OneDnn ? new[] { false, true } : [false]
         from shape in Shapes.Keys
-        select (library, shape));
+        select (library, shape, packs));
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void ForwardAndAllGradientsAreTheComposedBlocks(MatrixLibrary library, string shape) =>
-        AssertSame(library, shape, [Ragged, Uniform], model => { });
+    public void ForwardAndAllGradientsAreTheComposedBlocks(MatrixLibrary library, string shape, bool packs) =>
+        AssertSame(library, shape, [Ragged, Uniform], model => { }, packs: packs);
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void RecomputedActivationsGiveTheSameGradients(MatrixLibrary library, string shape) =>
-        AssertSame(library, shape, [Ragged], model => { }, new ComputePlan(CPU, RecomputesActivations: true));
+    public void RecomputedActivationsGiveTheSameGradients(MatrixLibrary library, string shape, bool packs) =>
+        AssertSame(library, shape, [Ragged], model => { }, new ComputePlan(CPU, RecomputesActivations: true), packs);
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void AdaptersOnEveryLayerAreTheComposedBlocks(MatrixLibrary library, string shape) =>
+    public void AdaptersOnEveryLayerAreTheComposedBlocks(MatrixLibrary library, string shape, bool packs) =>
         AssertSame(library, shape, [Ragged, Uniform], model =>
         {
             var adapter = LoraAdapter.Attach(model, new LoraConfig { R = 3, LoraAlpha = 5, TargetModules = ModuleSelection.AllLinear }, seed: 3);
@@ -70,7 +72,15 @@ public sealed class DecoderFusedBlockTests
                 using var scope = NewDisposeScope();
                 parameter.copy_(values);
             }
-        });
+        }, packs: packs);
+
+    /// <summary>Rows of several blocks of queries and keys; windows that begin within one; heads that fill no register.</summary>
+    [Theory]
+    [InlineData("""{"model_type": "llama", "num_key_value_heads": 2, "max_position_embeddings": 160, "head_dim": 64}""")]
+    [InlineData("""{"model_type": "mistral", "num_key_value_heads": 1, "max_position_embeddings": 160, "head_dim": 20, "sliding_window": 41}""")]
+    [InlineData("""{"model_type": "qwen3", "num_key_value_heads": 4, "max_position_embeddings": 160, "head_dim": 48}""")]
+    public void LongRowsAreTheComposedBlocks(string config) =>
+        AssertSame(Shortcuts.Libraries[^1], config, [[131, 1, 24, 70], [32, 33]], model => { }, packs: true);
 
     [Theory]
     [InlineData("embeddings and the lowest block", "embed_tokens", "layers.0.")]
@@ -89,7 +99,7 @@ public sealed class DecoderFusedBlockTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void PrefillAndDecodeAreTheComposedBlocks(MatrixLibrary library, string shape)
+    public void PrefillAndDecodeAreTheComposedBlocks(MatrixLibrary library, string shape, bool packs)
     {
         using var scope = NewDisposeScope();
         var expected = Decode(fused: false, MatrixLibrary.Default);
@@ -100,7 +110,7 @@ public sealed class DecoderFusedBlockTests
 
         List<Tensor> Decode(bool fused, MatrixLibrary with)
         {
-            using var shortcuts = new Shortcuts(fused, with);
+            using var shortcuts = new Shortcuts(fused, with, fused && packs);
             using var noGrad = no_grad();
             using var model = Model(shape, ComputePlan.Default);
             using var batch = Batch(Ragged);
@@ -201,7 +211,7 @@ public sealed class DecoderFusedBlockTests
     [Fact]
     public void NothingIsLeftBehindByTrainingAndReading()
     {
-        using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1]);
+        using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1], packsAttention: true);
         using var model = Model("qwen3", ComputePlan.Default);
         List<long> live = [];
         for (int step = 0; step < 4; step++)
@@ -219,7 +229,8 @@ public sealed class DecoderFusedBlockTests
         Assert.Single(live.Skip(1).Distinct());
     }
 
-    private static void AssertSame(MatrixLibrary library, string shape, int[][] batches, Action<CausalLM> prepare, ComputePlan? plan = null)
+    private static void AssertSame(MatrixLibrary library, string shape, int[][] batches, Action<CausalLM> prepare, ComputePlan? plan = null,
+        bool packs = false)
     {
         using var scope = NewDisposeScope();
         var (hidden, gradients) = Run(fused: false, MatrixLibrary.Default, ComputePlan.Default);
@@ -236,7 +247,7 @@ public sealed class DecoderFusedBlockTests
 
         (List<Tensor> Hidden, Dictionary<string, Tensor?> Gradients) Run(bool fused, MatrixLibrary with, ComputePlan plan)
         {
-            using var shortcuts = new Shortcuts(fused, with);
+            using var shortcuts = new Shortcuts(fused, with, fused && packs);
             using var model = Model(shape, plan);
             prepare(model);
             using var mode = model.InMode(training: true);
@@ -272,7 +283,7 @@ public sealed class DecoderFusedBlockTests
         return empty(shape).normal_(0, 1, generator);
     }
 
-    private static CausalLM Model(string shape, ComputePlan plan) => Build(Shapes[shape], plan);
+    private static CausalLM Model(string shape, ComputePlan plan) => Build(Shapes.GetValueOrDefault(shape, shape), plan);
 
     private static CausalLM Build(string config, ComputePlan plan)
     {

@@ -24,7 +24,7 @@ internal sealed class DecoderFusedPass : IDisposable
             masks[window ?? 0] = pass.Mask(window) is { } seen
                 ? zeros(seen.shape, float32, seen.device).masked_fill_(seen.logical_not(), double.NegativeInfinity).DetachFromDisposeScope() : null;
         (this.batch, heads) = (batch, shape.Sizes.KeyValueHeads);
-        PacksAttention = batch is not null && PackedAttention.Supports(shape, batch.RowCount);
+        PacksAttention = batch is not null && PackedAttention.Supports(shape, batch);
     }
 
     /// <summary>B.</summary>

@@ -45,11 +45,16 @@ internal sealed unsafe class PackedAttention
         tasks = [.. Enumerable.Range(0, pass.Rows * keyHeads).Select(i => (i / keyHeads, i % keyHeads)).OrderByDescending(t => Length(t.Item1))];
     }
 
+    /// <summary>Numbers of a batch's queries, N · H · head size, from which on attention is computed this way: what is small costs little in
+    /// libtorch, too, and rounds there as in transformers. Tests set it.</summary>
+    internal static long FewestNumbers { get; set; } = 1 << 16;
+
     /// <summary>Is attention computed this way? What this says no to is libtorch's.</summary>
     /// <param name="shape">The model.</param>
-    /// <param name="rows">Rows of a batch.</param>
-    public static bool Supports(DecoderShape shape, int rows) =>
-        TileProduct.IsSupported && MatrixProduct.Library == MatrixLibrary.OneDnn && rows * shape.Sizes.KeyValueHeads >= get_num_threads();
+    /// <param name="batch">The rows.</param>
+    public static bool Supports(DecoderShape shape, PackedBatch batch) =>
+        TileProduct.IsSupported && MatrixProduct.Library == MatrixLibrary.OneDnn && batch.RowCount * shape.Sizes.KeyValueHeads >= get_num_threads()
+        && (long)batch.TokenCount * shape.Sizes.Heads * shape.Sizes.HeadSize >= FewestNumbers;
 
     /// <summary>From queries, keys and values [N, W], not turned yet: attention's output [N, H · head size], and what the backward pass needs
     /// besides, [N, H]. Keeps keys and values in a cache's [rows, longest, K · head size], float32.</summary>
@@ -122,13 +127,13 @@ internal sealed unsafe class PackedAttention
             {
                 int count = Math.Min(Queries, t - start);
                 var (from, seen) = Seen(start, count);
-                Gather(qkv + (long)(first + start) * width + h * size, q, first + start, count, scale, turns: true);
+                Gather(qkv + (long)(first + start) * width + h * size, q, first + start, count, 1, turns: true);
                 TileProduct.Multiply(q, padded, 1, turnedKeys + from, columns, room.Scores, room.Columns, count, Up(seen), padded);
                 for (int i = 0; i < count; i++)
                 {
                     float* scores = room.Scores + (long)i * room.Columns;
                     int visible = Hide(scores, start + i, from, Up(seen), float.NegativeInfinity);
-                    var (max, sum) = Exponentials(scores, visible);
+                    var (max, sum) = Exponentials(scores, visible, scale);
                     logSums[(long)(first + start + i) * heads + h] = max + MathF.Log(sum);
                     room.Sums[i] = sum;
                 }
@@ -164,7 +169,7 @@ internal sealed unsafe class PackedAttention
                 int count = Math.Min(Queries, t - start);
                 var (from, seen) = Seen(start, count);
                 long token = first + start;
-                Gather(qkv + token * width + h * size, q, first + start, count, scale, turns: true);
+                Gather(qkv + token * width + h * size, q, first + start, count, 1, turns: true);
                 Copy(dy + (token * heads + h) * size, heads * size, o, count);
                 TileProduct.Multiply(q, padded, 1, turnedKeys + from, columns, room.Scores, room.Columns, count, Up(seen), padded);
                 TileProduct.Multiply(o, padded, 1, turnedValues + from, columns, room.Gradients, room.Columns, count, Up(seen), padded);
@@ -172,14 +177,18 @@ internal sealed unsafe class PackedAttention
                 {
                     float* scores = room.Scores + (long)i * room.Columns, gradients = room.Gradients + (long)i * room.Columns;
                     int visible = Hide(scores, start + i, from, Up(seen), float.NegativeInfinity);
-                    float along = Dot(o + i * padded, output + ((token + i) * heads + h) * size);
-                    var (sum, shift) = (Vector512.Create(along), Vector512.Create(logSums[(token + i) * heads + h]));
+                    var shift = Vector512.Create(logSums[(token + i) * heads + h]);
+                    var sums = Vector512<float>.Zero;
                     for (int j = 0; j < visible; j += 16)
                     {
-                        var p = Vector512.Exp(Vector512.Load(scores + j) - shift);
+                        var p = Vector512.Exp(Vector512.Load(scores + j) * scale - shift);
                         Vector512.Store(p, scores + j);
-                        Vector512.Store(p * (Vector512.Load(gradients + j) - sum), gradients + j);
+                        sums = Vector512.FusedMultiplyAdd(p, Vector512.Load(gradients + j), sums);
                     }
+                    // The same as the output times its gradient, and closer to a sum of 0 over all keys.
+                    var sum = Vector512.Create(Vector512.Sum(sums));
+                    for (int j = 0; j < visible; j += 16)
+                        Vector512.Store(Vector512.Load(scores + j) * (Vector512.Load(gradients + j) - sum), gradients + j);
                     new Span<float>(scores + visible, Up(seen) - visible).Clear();
                     new Span<float>(gradients + visible, Up(seen) - visible).Clear();
                 }
@@ -188,7 +197,7 @@ internal sealed unsafe class PackedAttention
                 TileProduct.Multiply(room.Gradients, room.Columns, 1, keys + (long)from * padded, padded, dq, padded, count, padded, seen);
                 Scatter(dq, dx + token * width + h * size, first + start, count, scale, turns: true);
             }
-        Scatter(dk, dx + keyAt, first, t, 1, turns: true);
+        Scatter(dk, dx + keyAt, first, t, scale, turns: true);
         Scatter(dv, dx + valueAt, first, t, 1, turns: false);
     }
 
@@ -211,12 +220,16 @@ internal sealed unsafe class PackedAttention
         return visible;
     }
 
-    /// <summary>Makes exponentials of scores, less their maximum; returns that and their sum.</summary>
-    private static (float Max, float Sum) Exponentials(float* scores, int count)
+    /// <summary>Makes exponentials of scaled scores, less their maximum; returns that and their sum.</summary>
+    private static (float Max, float Sum) Exponentials(float* scores, int count, float scale)
     {
         Vector512<float> most = Vector512.Create(float.NegativeInfinity), sums = default;
         for (int j = 0; j < count; j += 16)
-            most = Vector512.Max(most, Vector512.Load(scores + j));
+        {
+            var scaled = Vector512.Load(scores + j) * scale;
+            most = Vector512.Max(most, scaled);
+            Vector512.Store(scaled, scores + j);
+        }
         float max = most[0];
         for (int lane = 1; lane < 16; lane++)
             max = Math.Max(max, most[lane]);
@@ -228,18 +241,6 @@ internal sealed unsafe class PackedAttention
             Vector512.Store(exps, scores + j);
         }
         return (max, Vector512.Sum(sums));
-    }
-
-    private float Dot(float* a, float* b)
-    {
-        float sum = 0;
-        var sums = Vector512<float>.Zero;
-        int d = 0;
-        for (; d <= size - 16; d += 16)
-            sums = Vector512.FusedMultiplyAdd(Vector512.Load(a + d), Vector512.Load(b + d), sums);
-        for (; d < size; d++)
-            sum += a[d] * b[d];
-        return sum + Vector512.Sum(sums);
     }
 
     private void Copy(float* from, int stride, float* to, int count)
