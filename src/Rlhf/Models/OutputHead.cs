@@ -236,6 +236,8 @@ public sealed class OutputHead(Linear layer)
     private static void AddWeightGradient(Tensor weight, Tensor dLogits, Tensor hidden)
     {
         var gradient = weight.grad ?? (weight.grad = zeros_like(weight));
+        if (WeightGradient.TryAdd(gradient!, dLogits, hidden))
+            return;
         foreach (var (start, count) in EqualParts(weight.shape[0], weight.numel() / WeightPartElements))
         {
             using var part = MatrixProduct.Of(dLogits.narrow(1, start, count).t(), hidden);

@@ -1,0 +1,90 @@
+using System.Runtime.InteropServices;
+using Rlhf.Runtime.Native;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Rlhf.Runtime.Operators;
+
+/// <summary>
+/// Gradients of large weights, aᵀ · b, added to where they belong: no second matrix of the weight's size is made, and the transposed
+/// product is as fast as any other, on processors with AVX-512. Its numbers do not depend on how many threads there are.
+/// </summary>
+/// <remarks>R rows, O outputs, I inputs.</remarks>
+internal static unsafe class WeightGradient
+{
+    // Outputs that a thread takes at a time, and rows that are multiplied together: what they need stays in the second cache.
+    private const int Outputs = 96, Rows = 240;
+
+    /// <summary>Multiplications from which on the way is taken: what is small rounds as in transformers. Tests set it.</summary>
+    internal static long FewestProducts { get; set; } = 1L << 26;
+
+    /// <summary>sum [O, I] += a [R, O]ᵀ · b [R, I] in float32, without gradient; false, and nothing is done, where this is not the way.</summary>
+    /// <param name="sum">[O, I], contiguous.</param>
+    /// <param name="a">[R, O], the numbers of a row side by side: gradients of a layer's output.</param>
+    /// <param name="b">[R, I], in the same way: what the layer was given.</param>
+    /// <param name="adds">Add to what the sum holds; otherwise its memory may hold anything.</param>
+    public static bool TryAdd(Tensor sum, Tensor a, Tensor b, bool adds = true)
+    {
+        if (!TileProduct.IsSupported || MatrixProduct.Library != MatrixLibrary.OneDnn || MatrixProduct.Precision != MatrixPrecision.Float32)
+            return false;
+        Tensor[] all = [sum, a, b];
+        long rows = a.shape[0], outputs = a.shape[1], inputs = b.shape[1];
+        if (all.Any(t => t.device_type != DeviceType.CPU || t.dtype != ScalarType.Float32 || t.stride(1) != 1) || !sum.is_contiguous()
+            || inputs % TileProduct.Columns != 0 || rows * outputs * inputs < FewestProducts)
+            return false;
+        Add((float*)Start(sum), (float*)Start(a), (nint)a.stride(0), (float*)Start(b), (nint)b.stride(0), (int)rows, (int)outputs, (int)inputs, adds);
+        return true;
+    }
+
+    // Of a view, the memory that its first number is in: `bytes` is for contiguous tensors alone.
+    private static void* Start(Tensor tensor)
+    {
+        using var first = tensor.narrow(0, 0, 1).narrow(1, 0, 1);
+        return RowProduct.Pointer(first);
+    }
+
+    private static void Add(float* sum, float* a, nint aRow, float* b, nint bRow, int rows, int outputs, int inputs, bool adds)
+    {
+        // b in panels of up to 64 columns, each of them row by row.
+        float* panels = (float*)NativeMemory.AlignedAlloc((nuint)((long)rows * inputs) * sizeof(float), 64);
+        try
+        {
+            for (int j = 0, width; j < inputs; j += width)
+            {
+                width = Width(inputs - j);
+                for (int r = 0; r < rows; r++)
+                    new ReadOnlySpan<float>(b + r * bRow + j, width).CopyTo(new Span<float>(panels + (long)j * rows + (long)r * width, width));
+            }
+            int next = -1, blocks = (outputs + Outputs - 1) / Outputs, threads = Math.Min(get_num_threads(), blocks);
+            nint s = (nint)sum, x = (nint)a, y = (nint)panels;
+            void Work(int thread)
+            {
+                float* packed = (float*)NativeMemory.AlignedAlloc((nuint)((long)rows * Outputs) * sizeof(float), 64);
+                for (int i; (i = Interlocked.Increment(ref next)) < blocks;)
+                    AddBlock((float*)s, (float*)x + i * Outputs, aRow, (float*)y, packed, i * Outputs, Math.Min(Outputs, outputs - i * Outputs), rows, inputs, adds);
+                NativeMemory.AlignedFree(packed);
+            }
+            if (!OpenMp.TryRun(threads, Work))
+                ThreadTeam.Run(threads, (_, member) => Work(member));
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(panels);
+        }
+    }
+
+    private static void AddBlock(float* sum, float* a, nint aRow, float* panels, float* packed, int first, int count, int rows, int inputs, bool adds)
+    {
+        for (int r = 0; r < rows; r++)
+            new ReadOnlySpan<float>(a + r * aRow, count).CopyTo(new Span<float>(packed + (long)r * Outputs, count));
+        for (int r = 0; r < rows; r += Rows)
+            for (int j = 0, width; j < inputs; j += width)
+            {
+                width = Width(inputs - j);
+                TileProduct.Multiply(packed + (long)r * Outputs, 1, Outputs, panels + (long)j * rows + (long)r * width, width,
+                    sum + (long)first * inputs + j, inputs, count, width, Math.Min(Rows, rows - r), adds || r > 0);
+            }
+    }
+
+    private static int Width(int left) => left >= 64 ? 64 : TileProduct.Columns;
+}
