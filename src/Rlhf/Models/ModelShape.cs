@@ -85,8 +85,8 @@ public sealed record ModelShape
         long d = Width, f = InnerWidth, inner = (IsGated ? 4 : 2) * f;
         bool drops = training && DropsAttention;
         long floats = HasFusedLayers && !drops && device.type == DeviceType.CPU
-            // Two of the residual stream and two within the feed-forward layer; queries, keys, values and attention's output are padded.
-            ? n * (2 * d + inner) + padded * (4 * d + Heads)
+            // Two of the residual stream and two within the feed-forward layer; queries, keys, values and attention's output may be padded.
+            ? n * (2 * d + 2 * f) + padded * (2L * Heads * HeadSize + 2 * KeyValueWidth + Heads)
             // What autograd keeps of each operator; dropout also keeps attention's weights. The factors are fitted to measured peaks.
             : IsCausal ? n * (11 * d + inner) + padded * (8 * d + (drops ? 3L * Heads * longest : Heads))
             : n * (9 * d + inner) + padded * (6 * d + (drops ? Heads * longest : Heads));

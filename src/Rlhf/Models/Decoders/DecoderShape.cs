@@ -116,6 +116,10 @@ internal sealed record DecoderShape
 
     public double InitializerRange { get; init; } = 0.02;
 
+    /// <summary>The CPU has a backward pass of its own for blocks of this shape (<see cref="DecoderFusedBlock"/>), as long as nothing drops out.</summary>
+    public bool HasFusedBlocks =>
+        Activation is "silu" or "swish" or "gelu" or "gelu_new" or "gelu_pytorch_tanh" && AttentionCap is null;
+
     /// <summary>The shape with the numbers of weights that follow from it.</summary>
     public DecoderShape Counted()
     {
@@ -130,6 +134,7 @@ internal sealed record DecoderShape
         {
             Sizes = Sizes with
             {
+                HasFusedLayers = HasFusedBlocks && ResidualDropout == 0,
                 LayerParameters = layer,
                 OutputParameters = output,
                 Parameters = Sizes.VocabSize * d + output + Sizes.Layers * layer + norm,

@@ -17,6 +17,8 @@ public sealed class MemoryPlanTests
 
     private static readonly ModelShape Gpt2WithoutDropout = new Gpt2Config { AttnPdrop = 0 }.Shape;
 
+    private static readonly ModelShape SmolLM2 = ModelShape.Of(KnownShapes.Find("smollm2-135m")!);
+
     private static readonly ModelShape DistilBert = new DistilBertConfig { NumHiddenLayers = 6 }.Shape;
 
     /// <summary>Peaks of resident memory of the command with one thread, in MiB.</summary>
@@ -30,6 +32,7 @@ public sealed class MemoryPlanTests
         { "sft, 4 rows of 256, dropout", 3944, Sft(Gpt2Small, 4, 256) },
         { "sft, 4 rows of 256", 2856, Sft(Gpt2WithoutDropout, 4, 256) },
         { "sft, 1 row of 1,024, dropout", 5195, Sft(Gpt2Small, 1, 1024) },
+        { "sft, SmolLM2-135M, 4 rows of 256 (rlhf bench)", 3196, Sft(SmolLM2, 4, 256) },
         { "reward, 16 rows of 128, dropout", 3314, Reward(16, 128) },
         { "reward, 4 rows of 512, dropout", 3348, Reward(4, 512) },
     };

@@ -19,8 +19,7 @@ internal static class DecoderFusedBlock
     {
         var weight = blocks[0].Linears[0].Weight;
         return FusedBlocks.Enabled && weight.device_type == DeviceType.CPU && weight.dtype is ScalarType.Float32 or ScalarType.BFloat16
-            && shape.Activation is "silu" or "swish" or "gelu" or "gelu_new" or "gelu_pytorch_tanh"
-            && shape.AttentionCap is null && !(training && (shape.AttentionDropout > 0 || shape.ResidualDropout > 0))
+            && shape.HasFusedBlocks && !(training && (shape.AttentionDropout > 0 || shape.ResidualDropout > 0))
             && (weight.dtype == ScalarType.Float32 || blocks.All(b => b.Linears.All(l => !l.Weight.requires_grad)))
             && blocks.All(b => b.Linears.All(l => l.Adapter is null || l.Adapter.Magnitude is null && !(training && l.Adapter.Dropout > 0)));
     }
