@@ -147,6 +147,12 @@ internal sealed record PartResult
     /// <summary>Largest resident memory of the process up to the end of the part.</summary>
     public double PeakMemoryMib { get; init; }
 
+    /// <summary>Rate of the product that the models take, around the part.</summary>
+    public double FastestMatmulGflops { get; init; }
+
+    /// <summary>Rate at which memory is read, around the part.</summary>
+    public double MemoryGigabytesPerSecond { get; init; }
+
     /// <summary>Live tensors after each step.</summary>
     public IReadOnlyList<long> LiveTensors { get; init; } = [];
 }

@@ -1,6 +1,6 @@
 namespace Rlhf.Cli.Benchmarks;
 
-/// <summary>Parts one after another in this process, between two measurements of what the machine can do.</summary>
+/// <summary>Parts one after another in this process, each between two measurements of what the machine can do: that changes within minutes.</summary>
 internal sealed class PartsBenchmark
 {
     /// <summary>The sizes.</summary>
@@ -20,18 +20,25 @@ internal sealed class PartsBenchmark
     /// <param name="cancellation">Stops between steps.</param>
     public PartsBenchmarkResult Run(Action<int>? progress = null, CancellationToken cancellation = default)
     {
-        var before = Measure();
+        List<(double Matmul, double Fastest, double Memory)> rates = [Measure()];
         int done = 0;
         List<PartResult> results = [];
         foreach (var part in Parts)
-            results.Add(part.Measure(Workload, () => progress?.Invoke(++done), cancellation));
-        var after = Measure();
+        {
+            var result = part.Measure(Workload, () => progress?.Invoke(++done), cancellation);
+            rates.Add(Measure());
+            results.Add(result with
+            {
+                FastestMatmulGflops = (rates[^2].Fastest + rates[^1].Fastest) / 2,
+                MemoryGigabytesPerSecond = (rates[^2].Memory + rates[^1].Memory) / 2,
+            });
+        }
         return new PartsBenchmarkResult
         {
             Parts = results,
-            MatmulGflops = (before.Matmul + after.Matmul) / 2,
-            FastestMatmulGflops = (before.Fastest + after.Fastest) / 2,
-            MemoryGigabytesPerSecond = (before.Memory + after.Memory) / 2,
+            MatmulGflops = rates.Average(r => r.Matmul),
+            FastestMatmulGflops = rates.Average(r => r.Fastest),
+            MemoryGigabytesPerSecond = rates.Average(r => r.Memory),
         };
     }
 
@@ -39,7 +46,7 @@ internal sealed class PartsBenchmark
         (Rates.MatmulGflops(), Rates.FastestMatmulGflops(), Rates.MemoryGigabytesPerSecond());
 }
 
-/// <summary>What <see cref="PartsBenchmark"/> measured; rates are means of before and after.</summary>
+/// <summary>What <see cref="PartsBenchmark"/> measured; rates are means over the run, those of a part of before and after it.</summary>
 internal sealed record PartsBenchmarkResult
 {
     /// <summary>The parts, in order.</summary>
@@ -58,10 +65,10 @@ internal sealed record PartsBenchmarkResult
     public double PeakMemoryMib => Parts.Max(p => p.PeakMemoryMib);
 
     /// <summary>Useful arithmetic per second, over the rate of the models' own product; null where arithmetic says nothing.</summary>
-    public double? FractionOfFastest(PartResult part) => part.Gflop / part.Seconds / FastestMatmulGflops;
+    public double? FractionOfFastest(PartResult part) => part.Gflop / part.Seconds / part.FastestMatmulGflops;
 
     /// <summary>Bytes that have to be read per second, over the rate of memory; null where that says nothing.</summary>
-    public double? FractionOfMemoryRate(PartResult part) => part.Gigabytes / part.Seconds / MemoryGigabytesPerSecond;
+    public double? FractionOfMemoryRate(PartResult part) => part.Gigabytes / part.Seconds / part.MemoryGigabytesPerSecond;
 
     /// <summary>The numbers under their names, as JSON has them.</summary>
     public IReadOnlyDictionary<string, object> Numbers()
@@ -80,6 +87,8 @@ internal sealed record PartsBenchmarkResult
             Add("gflop", part.Gflop);
             Add("fraction_of_fastest", FractionOfFastest(part));
             Add("fraction_of_memory_rate", FractionOfMemoryRate(part));
+            Add("fastest_matmul_gflops", part.FastestMatmulGflops);
+            Add("memory_gb_per_second", part.MemoryGigabytesPerSecond);
             Add("peak_memory_mib", part.PeakMemoryMib);
             Add("live_tensors", part.LiveTensors);
         }
