@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Rlhf.Runtime.Native;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -46,31 +45,23 @@ internal static unsafe class WeightGradient
     private static void Add(float* sum, float* a, nint aRow, float* b, nint bRow, int rows, int outputs, int inputs, bool adds)
     {
         // b in panels of up to 64 columns, each of them row by row.
-        float* panels = (float*)NativeMemory.AlignedAlloc((nuint)((long)rows * inputs) * sizeof(float), 64);
-        try
+        float* panels = ThreadRoom.Of(0, (long)rows * inputs);
+        for (int j = 0, width; j < inputs; j += width)
         {
-            for (int j = 0, width; j < inputs; j += width)
-            {
-                width = Width(inputs - j);
-                for (int r = 0; r < rows; r++)
-                    new ReadOnlySpan<float>(b + r * bRow + j, width).CopyTo(new Span<float>(panels + (long)j * rows + (long)r * width, width));
-            }
-            int next = -1, blocks = (outputs + Outputs - 1) / Outputs, threads = Math.Min(get_num_threads(), blocks);
-            nint s = (nint)sum, x = (nint)a, y = (nint)panels;
-            void Work(int thread)
-            {
-                float* packed = (float*)NativeMemory.AlignedAlloc((nuint)((long)rows * Outputs) * sizeof(float), 64);
-                for (int i; (i = Interlocked.Increment(ref next)) < blocks;)
-                    AddBlock((float*)s, (float*)x + i * Outputs, aRow, (float*)y, packed, i * Outputs, Math.Min(Outputs, outputs - i * Outputs), rows, inputs, adds);
-                NativeMemory.AlignedFree(packed);
-            }
-            if (!OpenMp.TryRun(threads, Work))
-                ThreadTeam.Run(threads, (_, member) => Work(member));
+            width = Width(inputs - j);
+            for (int r = 0; r < rows; r++)
+                new ReadOnlySpan<float>(b + r * bRow + j, width).CopyTo(new Span<float>(panels + (long)j * rows + (long)r * width, width));
         }
-        finally
+        int next = -1, blocks = (outputs + Outputs - 1) / Outputs, threads = Math.Min(get_num_threads(), blocks);
+        nint s = (nint)sum, x = (nint)a, y = (nint)panels;
+        void Work(int thread)
         {
-            NativeMemory.AlignedFree(panels);
+            float* packed = ThreadRoom.Of(1, (long)rows * Outputs);
+            for (int i; (i = Interlocked.Increment(ref next)) < blocks;)
+                AddBlock((float*)s, (float*)x + i * Outputs, aRow, (float*)y, packed, i * Outputs, Math.Min(Outputs, outputs - i * Outputs), rows, inputs, adds);
         }
+        if (!OpenMp.TryRun(threads, Work))
+            ThreadTeam.Run(threads, (_, member) => Work(member));
     }
 
     private static void AddBlock(float* sum, float* a, nint aRow, float* panels, float* packed, int first, int count, int rows, int inputs, bool adds)

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Operators;
@@ -100,7 +99,7 @@ internal sealed unsafe class PackedAttention
         int next = -1, threads = Math.Min(get_num_threads(), tasks.Length);
         void Work(int thread)
         {
-            using var room = new Room(this, whole, some);
+            var room = new Room(this, whole, some);
             for (int i; (i = Interlocked.Increment(ref next)) < tasks.Length;)
                 task(tasks[i].Row, tasks[i].Head, room);
         }
@@ -313,7 +312,7 @@ internal sealed unsafe class PackedAttention
     }
 
     /// <summary>What a thread works with.</summary>
-    private sealed class Room : IDisposable
+    private sealed class Room
     {
         private readonly float* memory;
         private readonly long each, some;
@@ -324,7 +323,7 @@ internal sealed unsafe class PackedAttention
             Columns = Up(attention.longest);
             (this.whole, each, this.some) = (whole, (long)Columns * attention.padded, (long)Queries * attention.padded);
             long scores = (long)Queries * Columns;
-            memory = (float*)NativeMemory.AlignedAlloc((nuint)(whole * each + some * this.some + 2 * scores + Queries) * sizeof(float), 64);
+            memory = ThreadRoom.Of(1, whole * each + some * this.some + 2 * scores + Queries);
             Scores = memory + whole * each + some * this.some;
             Gradients = Scores + scores;
             Sums = Gradients + scores;
@@ -343,7 +342,5 @@ internal sealed unsafe class PackedAttention
 
         /// <summary>A matrix of some queries.</summary>
         public float* Some(int index) => memory + whole * each + index * some;
-
-        public void Dispose() => NativeMemory.AlignedFree(memory);
     }
 }
