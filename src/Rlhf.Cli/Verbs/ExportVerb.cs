@@ -48,10 +48,11 @@ internal static class ExportVerb
     {
         var (options, output) = (context.Settings.Get<ExportFlags>(), context.Settings.Get<OutputFlags>());
         string source = ModelFolders.Resolve(context, "--model", options.Model);
+        var tokenizer = AutoTokenizer.FromPretrained(source);
+        TokenizerOf.RequireFit(source, tokenizer, ModelShape.Of(source).VocabSize);
         string target = output.Required("exported model");
 
         LibTorch.Initialize();
-        var tokenizer = AutoTokenizer.FromPretrained(source);
         var (architecture, parameters) = Save(source, target, options);
         tokenizer.SavePretrained(target);
         if (RegularFile.Exists(Path.Combine(source, "README.md")))

@@ -137,7 +137,7 @@ internal static class GroupVerb
             .. folder.Facts(context, device),
         ]);
 
-        var template = context.Settings.Get<PromptFlags>().ChatTemplate is { } chat ? ChatTemplates.Of(chat, policyFolder) : null;
+        var template = ChatTemplates.TryOf(context.Settings.Get<PromptFlags>().ChatTemplate, policyFolder);
         var saved = new SavedModel((path, type) => policy.SavePretrained(path, type), tokenizer, template);
         var inputs = Fingerprint.OfRollouts(policyFolder, refFolder, judgeFolder, train, heldOut, ("--reward", rewards.Fingerprinted));
         var session = new CommandSession(context, folder, policyFolder, trainer, saved.Save, inputs);

@@ -34,7 +34,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
         Source = ModelFolders.Resolve(context, "--model", flags.Model);
         RefFolder = flags.RefModel is { } named ? ModelFolders.Resolve(context, "--ref-model", named) : null;
         Device = context.Settings.Get<ComputeFlags>().Start();
-        CheckMemory(null, referenceStays: true);
+        CheckMemory(null, referenceStays: config is not DpoConfig { UsesReference: false });
         template = ChatTemplates.TryOf(context.Settings.Get<PairColumnFlags>().ChatTemplate, Source);
         Tokenizer = AutoTokenizer.FromPretrained(Source);
         Policy = AutoModelForCausalLM.FromPretrained(Source, Device);

@@ -164,7 +164,7 @@ internal static class StudioVerb
             string missing = Directory.Exists(options.RunsFolder) ? "" : " (does not exist yet)";
             context.Screen.Line($"The studio is at [bold]{Screen.Safe(address.AbsoluteUri)}[/] and shows the runs in "
                 + $"{Screen.Safe(options.RunsFolder)}{missing}.{(options.Token is null ? "" : " It asks for the token.")} Ctrl-C ends it; "
-                + "runs go on.");
+                + "trainings that it started continue.");
         }
         if (opens)
             OpenBrowser(address);

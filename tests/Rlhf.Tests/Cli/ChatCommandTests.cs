@@ -77,6 +77,10 @@ public sealed class ChatCommandTests : IDisposable
         var chat = Chat("Hi\n");
         Assert.Equal(1, chat.ExitCode);
         Assert.Contains("their files do not belong together.", chat.Error);
+        var export = RlhfCommand.Run(folder.Path, "export", "--model", "chatty", "--output", "exported");
+        Assert.Equal(1, export.ExitCode);
+        Assert.Contains("their files do not belong together.", export.Error);
+        Assert.False(Directory.Exists(Path.Combine(folder.Path, "exported")));
         Assert.Throws<InvalidDataException>(() => Rlhf.Generation.TextCompleter.FromPretrained(Path.Combine(folder.Path, "chatty")));
     }
 

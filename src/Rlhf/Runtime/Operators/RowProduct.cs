@@ -26,7 +26,14 @@ internal static unsafe class RowProduct
     public static bool IsSupported => Avx512F.IsSupported;
 
     /// <summary>Memory of a contiguous tensor on the CPU; the tensor must outlive its use.</summary>
-    public static void* Pointer(Tensor tensor) => Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
+    public static void* Pointer(Tensor tensor)
+    {
+        if (tensor.numel() * tensor.ElementSize <= int.MaxValue)
+            return Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
+        // A span cannot be longer than that.
+        using var first = tensor.detach().view(-1).narrow(0, 0, 1);
+        return Unsafe.AsPointer(ref MemoryMarshal.GetReference(first.bytes));
+    }
 
     /// <summary>x [M, I] · weightᵀ [I, O] in float32, without gradient and on all threads; null where this is not the way.</summary>
     /// <param name="x">[M, I].</param>

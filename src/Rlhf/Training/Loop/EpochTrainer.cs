@@ -232,8 +232,11 @@ public class EpochTrainer<TExample> : IResumable, IDisposable
     }
 
     /// <summary>Means of what has a count; the count of all examples where it has none of its own.</summary>
-    private static Dictionary<string, double> Means(Dictionary<string, double> sums, Dictionary<string, double> counts, double weight) =>
-        sums.Where(s => counts.GetValueOrDefault(s.Key, weight) > 0).ToDictionary(s => s.Key, s => s.Value / counts.GetValueOrDefault(s.Key, weight));
+    private Dictionary<string, double> Means(Dictionary<string, double> sums, Dictionary<string, double> counts, double weight)
+    {
+        var means = sums.Where(s => counts.GetValueOrDefault(s.Key, weight) > 0).ToDictionary(s => s.Key, s => s.Value / counts.GetValueOrDefault(s.Key, weight));
+        return new(means.Concat(objective.Derived(means)));
+    }
 
     private static TrainProgress NoStep(long totalSteps) => new()
     {

@@ -58,6 +58,10 @@ public interface IObjective<TExample>
     /// <summary>The same sums without gradient and without dropout.</summary>
     /// <param name="minibatch">At least one example.</param>
     Part Evaluate(IReadOnlyList<TExample> minibatch);
+
+    /// <summary>Metrics that follow from the means of a step or an evaluation, such as the difference of two; by default none.</summary>
+    /// <param name="means">Means of <see cref="Part.Sums"/>, by name.</param>
+    IEnumerable<KeyValuePair<string, double>> Derived(IReadOnlyDictionary<string, double> means) => [];
 }
 
 /// <summary>What a minibatch contributes to a step or to an evaluation.</summary>

@@ -83,6 +83,11 @@ public sealed class KtoObjective(CausalLM policy, Reference reference, KtoConfig
         return Forward(minibatch, rows).ToPart(rows.Batch.TokenCount);
     }
 
+    /// <summary>rewards/margins, as TRL has it: the mean reward of good answers less that of bad ones, where there are both.</summary>
+    public IEnumerable<KeyValuePair<string, double>> Derived(IReadOnlyDictionary<string, double> means) =>
+        means.TryGetValue("rewards/chosen", out double chosen) && means.TryGetValue("rewards/rejected", out double rejected)
+            ? [new("rewards/margins", chosen - rejected)] : [];
+
     internal AnswerLoss Forward(IReadOnlyList<AnswerExample> minibatch, ScoredRows rows)
     {
         double kl = Kl(minibatch);

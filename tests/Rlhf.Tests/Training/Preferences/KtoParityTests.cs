@@ -67,7 +67,12 @@ public sealed class KtoParityTests
             var progress = trainer.Step(answers, steps.Length);
             Close("loss", steps[i].GetProperty("loss").GetDouble(), progress.Loss, Tolerance("losses"));
             Close("grad_norm", steps[i].GetProperty("grad_norm").GetDouble(), progress.GradNorm, 5 * Tolerance("losses"));
-            foreach (var metric in steps[i].GetProperty("metrics").EnumerateObject())
+            var metrics = steps[i].GetProperty("metrics");
+            Assert.Equal(metrics.TryGetProperty("rewards/chosen_mean", out var chosen) & metrics.TryGetProperty("rewards/rejected_mean", out var rejected),
+                progress.Metrics.TryGetValue("rewards/margins", out double margin));
+            if (progress.Metrics.ContainsKey("rewards/margins"))
+                Close("margin", chosen.GetDouble() - rejected.GetDouble(), margin, 2 * Tolerance("losses"));
+            foreach (var metric in metrics.EnumerateObject())
                 if (progress.Metrics.TryGetValue(metric.Name.Replace("_mean", "", StringComparison.Ordinal), out double actual))
                     Close(metric.Name, metric.Value.GetDouble(), actual, Tolerance("losses"));
                 else
