@@ -30,6 +30,7 @@ public sealed class LiveTensorTests
         Assert.True(model.Parameters["transformer.wte.weight"].numel() >= 16 << 20 && OutputHead.ChunkRows(Vocabulary) < 120);
         using var trainer = new SftTrainer(model, new SftConfig { BatchSize = 1, GradientAccumulationSteps = 2, MaxSteps = 4 });
         List<long> live = [];
+        TestSetup.CollectGarbage();
         trainer.Train([.. Enumerable.Range(0, 4).Select(i => new SftExample([.. Enumerable.Range(i, 128)]))], [],
             _ => live.Add(Tensor.TotalCount));
         Assert.Equal(live[1], live[^1]);
@@ -45,6 +46,7 @@ public sealed class LiveTensorTests
         PairExample[] pairs = [.. Enumerable.Range(0, 8).Select(i => new PairExample([1, 2], [.. Enumerable.Range(9, 70 + i)], [.. Enumerable.Range(500, 80)]))];
         using var trainer = new DpoTrainer(model, new DpoConfig { BatchSize = 1, GradientAccumulationSteps = 2, MaxSteps = 4, Loss = loss, EvalSteps = 1 }, reference);
         List<long> live = [];
+        TestSetup.CollectGarbage();
         trainer.Train(pairs, pairs[..2], _ => live.Add(Tensor.TotalCount));
         trainer.Rewards(pairs);
         live.Add(Tensor.TotalCount);
@@ -74,6 +76,7 @@ public sealed class LiveTensorTests
         };
         using var trainer = new PpoTrainer(model, config);
         List<long> live = [];
+        TestSetup.CollectGarbage();
         for (int step = 0; step < 3; step++)
         {
             trainer.Step([[1, 2], [3]], [[.. Enumerable.Range(9, 110)], [.. Enumerable.Range(500, 120)]], [1, -1]);
@@ -90,6 +93,7 @@ public sealed class LiveTensorTests
         model.Initialize(1);
         using var trainer = new SftTrainer(model, new SftConfig { BatchSize = 2, MaxSteps = 4 });
         List<long> live = [];
+        TestSetup.CollectGarbage();
         trainer.Train([.. Enumerable.Range(0, 8).Select(i => new SftExample([.. Enumerable.Range(i, 20 + i)]))], [],
             _ => live.Add(Tensor.TotalCount));
         Assert.Equal(live[1], live[^1]);

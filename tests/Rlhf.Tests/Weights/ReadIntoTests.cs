@@ -94,6 +94,7 @@ public sealed class ReadIntoTests : IDisposable
         using var file = Saved(rand(10, 10));
         var destination = empty(10, 10, float64);
         var transposed = destination.t();
+        TestSetup.CollectGarbage();
         var before = Tensor.TotalCount;
 
         file.ReadInto("w", destination);

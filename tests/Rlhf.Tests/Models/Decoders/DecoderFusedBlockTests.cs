@@ -214,6 +214,7 @@ public sealed class DecoderFusedBlockTests
         using var shortcuts = new Shortcuts(fusedBlocks: true, Shortcuts.Libraries[^1], packsAttention: true);
         using var model = Model("qwen3", ComputePlan.Default);
         List<long> live = [];
+        TestSetup.CollectGarbage();
         for (int step = 0; step < 4; step++)
         {
             using (NewDisposeScope())

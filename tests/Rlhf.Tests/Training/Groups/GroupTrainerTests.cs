@@ -94,6 +94,7 @@ public sealed class GroupTrainerTests
         using var trainer = new GrpoTrainer(policy, Config with { NumIterations = 2, TopEntropyQuantile = 0.5 });
         using var reward = new DelegateReward("length", (Completion c) => c.Response.Length % 5);
         List<long> live = [];
+        TestSetup.CollectGarbage();
         Run(trainer, reward).Train(30, _ => live.Add(torch.Tensor.TotalCount));
         Assert.Single(live.Skip(5).Distinct());
     }
@@ -234,7 +235,8 @@ public sealed class GroupTrainerTests
 
     private static float[] All(CausalLM policy) => [.. policy.Parameters.SelectMany(p =>
     {
-        using var host = p.Value.detach().cpu();
+        using var values = p.Value.detach();
+        using var host = values.cpu();
         return host.data<float>().ToArray();
     })];
 
