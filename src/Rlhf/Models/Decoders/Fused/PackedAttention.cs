@@ -14,6 +14,7 @@ namespace Rlhf.Models.Decoders;
 /// N packed tokens, rows of T of them, H heads of queries, K of keys and values, W = (H + 2 K) · head size: the queries, keys and values of a
 /// token one after another. Queries are taken some at a time; their probabilities are computed anew in the backward pass, from the
 /// logarithm of the sum of exponentials (Dao et al. 2022, "FlashAttention"). A row's numbers do not depend on other rows or threads.
+/// The file has over 300 lines, so that the forward pass stands near the backward pass that undoes it.
 /// </remarks>
 internal sealed unsafe class PackedAttention
 {
