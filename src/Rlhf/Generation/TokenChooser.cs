@@ -1,5 +1,4 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 
 namespace Rlhf.Generation;
@@ -26,7 +25,7 @@ internal sealed class TokenChooser(GenerationConfig config, int[] endTokens)
         var host = logits.to(float32).cpu().contiguous();
         int vocabSize = (int)host.shape[1];
         // Memory of the tensor, which does not move; a span could not enter the parallel loop.
-        var start = (float*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(host.bytes));
+        var start = (float*)TensorPointer.Of(host);
         void ChooseRow(int b) =>
             tokens[b] = Choose(new ReadOnlySpan<float>(start + (long)b * vocabSize, vocabSize), rows[b], out logprobs[b]);
         if ((long)rows.Count * vocabSize < ParallelFrom)

@@ -3,6 +3,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Rlhf.Runtime.Files;
 using Rlhf.Runtime.Native;
+using Rlhf.Runtime.Operators;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -108,7 +109,7 @@ public static class SafeTensors
             return $"empty {tensor.Handle}";
         // TorchSharp shows a CUDA tensor's address for some types only; there, one tensor object under two names is recognized.
         var address = tensor.device_type == DeviceType.CPU
-            ? (nint)TensorMemory.Address(tensor.as_strided([1], [1], tensor.storage_offset()))
+            ? (nint)TensorPointer.Of(tensor)
             : tensor.dtype == ScalarType.Float32 ? tensor.storage<float>().data_ptr() : tensor.Handle;
         return $"{tensor.device} {address} {tensor.storage_offset()} {tensor.dtype} " +
             $"{Untrusted.Format<long>(tensor.shape)} {Untrusted.Format<long>(tensor.stride())}";

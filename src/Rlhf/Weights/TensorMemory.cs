@@ -1,6 +1,5 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
+using Rlhf.Runtime.Operators;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -62,7 +61,7 @@ internal static class TensorMemory
     /// <summary>Reads as many bytes as a contiguous CPU tensor holds.</summary>
     public static unsafe void ReadBytes(SafeFileHandle file, string path, string name, long offset, Tensor flat)
     {
-        var address = Address(flat);
+        var address = (byte*)TensorPointer.Of(flat);
         for (long done = 0, length = flat.numel() * flat.ElementSize; done < length;)
         {
             var piece = new Span<byte>(address + done, (int)Math.Min(length - done, ReadBytesAtOnce));
@@ -123,15 +122,6 @@ internal static class TensorMemory
     {
         var infinite = converted.isinf();
         return infinite.any().item<bool>() && infinite.logical_and(source.isfinite()).any().item<bool>();
-    }
-
-    /// <summary>Where a contiguous CPU tensor begins; null for one without elements.</summary>
-    public static unsafe byte* Address(Tensor tensor)
-    {
-        if (tensor.numel() == 0)
-            return null;
-        using var first = tensor.detach().view(-1).narrow(0, 0, 1);
-        return (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(first.bytes));
     }
 
     private static bool IsFloatingPoint(ScalarType type) =>

@@ -69,14 +69,14 @@ public sealed class RowProductTests
         foreach (var stored in new[] { both, both.to(bfloat16) })
         {
             var actual = empty(rows, size);
-            RowProduct.Combine((float*)RowProduct.Pointer(weights), rows, new StoredMatrix
+            RowProduct.Combine((float*)TensorPointer.Of(weights), rows, new StoredMatrix
             {
-                Weight = RowProduct.Pointer(stored),
+                Weight = TensorPointer.Of(stored),
                 Inputs = size,
                 Outputs = count,
                 Stride = 2 * size,
                 IsBfloat16 = stored.dtype == ScalarType.BFloat16,
-            }, (float*)RowProduct.Pointer(actual));
+            }, (float*)TensorPointer.Of(actual));
             var expected = weights.to(float64).mm(stored.narrow(1, 0, size).to(float64));
             Assert.True((expected - actual).abs().max().ToDouble() < 1e-4);
         }

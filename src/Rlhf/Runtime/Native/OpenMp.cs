@@ -9,25 +9,24 @@ namespace Rlhf.Runtime.Native;
 internal static unsafe class OpenMp
 {
     private static readonly Lazy<nint> Library = new(Load);
-    private static readonly Lazy<(nint Parallel, nint ThreadNumber)> Functions = new(() =>
-        Library.Value != 0 && NativeLibrary.TryGetExport(Library.Value, "GOMP_parallel", out nint parallel)
-            && NativeLibrary.TryGetExport(Library.Value, "omp_get_thread_num", out nint number) ? (parallel, number) : default);
+    private static readonly Lazy<nint> Parallel = new(() =>
+        Library.Value != 0 && NativeLibrary.TryGetExport(Library.Value, "GOMP_parallel", out nint parallel) ? parallel : 0);
 
     /// <summary>The library that libtorch has loaded, libgomp; 0 where it uses another one.</summary>
     public static nint Handle => Library.Value;
 
     /// <summary>Runs work on up to so many threads and waits for all; false, and nothing is run, where libgomp is not used.</summary>
     /// <param name="threads">Most threads; there may be fewer, so that the work has to be shared out as it goes.</param>
-    /// <param name="work">Given the number of the thread, from 0.</param>
-    public static bool TryRun(int threads, Action<int> work)
+    /// <param name="work">What each thread does.</param>
+    public static bool TryRun(int threads, Action work)
     {
-        if (Functions.Value is not (not 0, not 0) functions)
+        if (Parallel.Value == 0)
             return false;
         var region = new Region(work);
         var handle = GCHandle.Alloc(region);
         try
         {
-            ((delegate* unmanaged<nint, nint, uint, uint, void>)functions.Parallel)(
+            ((delegate* unmanaged<nint, nint, uint, uint, void>)Parallel.Value)(
                 (nint)(delegate* unmanaged<nint, void>)&Enter, GCHandle.ToIntPtr(handle), (uint)threads, 0);
         }
         finally
@@ -45,7 +44,7 @@ internal static unsafe class OpenMp
         var region = (Region)GCHandle.FromIntPtr(handle).Target!;
         try
         {
-            region.Work(((delegate* unmanaged<int>)Functions.Value.ThreadNumber)());
+            region.Work();
         }
         catch (Exception error)
         {
@@ -70,9 +69,9 @@ internal static unsafe class OpenMp
         }
     }
 
-    private sealed class Region(Action<int> work)
+    private sealed class Region(Action work)
     {
-        public Action<int> Work { get; } = work;
+        public Action Work { get; } = work;
 
         public Exception? Failure { get; set; }
     }

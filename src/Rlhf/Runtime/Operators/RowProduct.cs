@@ -1,5 +1,3 @@
-using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -25,16 +23,6 @@ internal static unsafe class RowProduct
     /// <summary>Can this processor do it?</summary>
     public static bool IsSupported => Avx512F.IsSupported;
 
-    /// <summary>Memory of a contiguous tensor on the CPU; the tensor must outlive its use.</summary>
-    public static void* Pointer(Tensor tensor)
-    {
-        if (tensor.numel() * tensor.ElementSize <= int.MaxValue)
-            return Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
-        // A span cannot be longer than that.
-        using var first = tensor.detach().view(-1).narrow(0, 0, 1);
-        return Unsafe.AsPointer(ref MemoryMarshal.GetReference(first.bytes));
-    }
-
     /// <summary>x [M, I] · weightᵀ [I, O] in float32, without gradient and on all threads; null where this is not the way.</summary>
     /// <param name="x">[M, I].</param>
     /// <param name="weight">[O, I], float32 or bfloat16.</param>
@@ -49,12 +37,12 @@ internal static unsafe class RowProduct
         int count = (int)x.shape[0], outputs = (int)weight.shape[0];
         var matrix = new StoredMatrix
         {
-            Weight = Pointer(weight),
+            Weight = TensorPointer.Of(weight),
             Inputs = (int)weight.shape[1],
             Outputs = outputs,
             IsBfloat16 = weight.dtype == ScalarType.BFloat16,
         };
-        nint from = (nint)Pointer(rows), to = (nint)Pointer(y);
+        nint from = (nint)TensorPointer.Of(rows), to = (nint)TensorPointer.Of(y);
         ThreadTeam.Run(get_num_threads(), (team, member) =>
         {
             var (start, end) = team.Part(outputs, member, 4);

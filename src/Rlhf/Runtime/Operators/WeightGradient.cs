@@ -1,4 +1,3 @@
-using Rlhf.Runtime.Native;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -21,8 +20,7 @@ internal static unsafe class WeightGradient
     /// <param name="sum">[O, I], contiguous.</param>
     /// <param name="a">[R, O], the numbers of a row side by side: gradients of a layer's output.</param>
     /// <param name="b">[R, I], in the same way: what the layer was given.</param>
-    /// <param name="adds">Add to what the sum holds; otherwise its memory may hold anything.</param>
-    public static bool TryAdd(Tensor sum, Tensor a, Tensor b, bool adds = true)
+    public static bool TryAdd(Tensor sum, Tensor a, Tensor b)
     {
         if (!TileProduct.IsSupported || MatrixProduct.Library != MatrixLibrary.OneDnn || MatrixProduct.Precision != MatrixPrecision.Float32)
             return false;
@@ -31,18 +29,11 @@ internal static unsafe class WeightGradient
         if (all.Any(t => t.device_type != DeviceType.CPU || t.dtype != ScalarType.Float32 || t.stride(1) != 1) || !sum.is_contiguous()
             || inputs % TileProduct.Columns != 0 || rows * outputs * inputs < FewestProducts)
             return false;
-        Add((float*)Start(sum), (float*)Start(a), (nint)a.stride(0), (float*)Start(b), (nint)b.stride(0), (int)rows, (int)outputs, (int)inputs, adds);
+        Add((float*)TensorPointer.Of(sum), (float*)TensorPointer.Of(a), (nint)a.stride(0), (float*)TensorPointer.Of(b), (nint)b.stride(0), (int)rows, (int)outputs, (int)inputs);
         return true;
     }
 
-    // Of a view, the memory that its first number is in: `bytes` is for contiguous tensors alone.
-    private static void* Start(Tensor tensor)
-    {
-        using var first = tensor.narrow(0, 0, 1).narrow(1, 0, 1);
-        return RowProduct.Pointer(first);
-    }
-
-    private static void Add(float* sum, float* a, nint aRow, float* b, nint bRow, int rows, int outputs, int inputs, bool adds)
+    private static void Add(float* sum, float* a, nint aRow, float* b, nint bRow, int rows, int outputs, int inputs)
     {
         // b in panels of up to 64 columns, each of them row by row.
         float* panels = ThreadRoom.Of(0, (long)rows * inputs);
@@ -52,19 +43,15 @@ internal static unsafe class WeightGradient
             for (int r = 0; r < rows; r++)
                 new ReadOnlySpan<float>(b + r * bRow + j, width).CopyTo(new Span<float>(panels + (long)j * rows + (long)r * width, width));
         }
-        int next = -1, blocks = (outputs + Outputs - 1) / Outputs, threads = Math.Min(get_num_threads(), blocks);
         nint s = (nint)sum, x = (nint)a, y = (nint)panels;
-        void Work(int thread)
+        SharedWork.Run((outputs + Outputs - 1) / Outputs, () =>
         {
-            float* packed = ThreadRoom.Of(1, (long)rows * Outputs);
-            for (int i; (i = Interlocked.Increment(ref next)) < blocks;)
-                AddBlock((float*)s, (float*)x + i * Outputs, aRow, (float*)y, packed, i * Outputs, Math.Min(Outputs, outputs - i * Outputs), rows, inputs, adds);
-        }
-        if (!OpenMp.TryRun(threads, Work))
-            ThreadTeam.Run(threads, (_, member) => Work(member));
+            nint packed = (nint)ThreadRoom.Of(1, (long)rows * Outputs);
+            return i => AddBlock((float*)s, (float*)x + i * Outputs, aRow, (float*)y, (float*)packed, i * Outputs, Math.Min(Outputs, outputs - i * Outputs), rows, inputs);
+        });
     }
 
-    private static void AddBlock(float* sum, float* a, nint aRow, float* panels, float* packed, int first, int count, int rows, int inputs, bool adds)
+    private static void AddBlock(float* sum, float* a, nint aRow, float* panels, float* packed, int first, int count, int rows, int inputs)
     {
         for (int r = 0; r < rows; r++)
             new ReadOnlySpan<float>(a + r * aRow, count).CopyTo(new Span<float>(packed + (long)r * Outputs, count));
@@ -73,7 +60,7 @@ internal static unsafe class WeightGradient
             {
                 width = Width(inputs - j);
                 TileProduct.Multiply(packed + (long)r * Outputs, 1, Outputs, panels + (long)j * rows + (long)r * width, width,
-                    sum + (long)first * inputs + j, inputs, count, width, Math.Min(Rows, rows - r), adds || r > 0);
+                    sum + (long)first * inputs + j, inputs, count, width, Math.Min(Rows, rows - r), adds: true);
             }
     }
 

@@ -47,7 +47,7 @@ internal sealed unsafe class DecoderRows : IDisposable
             scores[i] = Buffer(heads / keyHeads * longest);
         }
         turns = [.. step.Turns.Select(t => t is var (cos, sin)
-            ? ((nint)RowProduct.Pointer(cos.to(float32).contiguous()), (nint)RowProduct.Pointer(sin.to(float32).contiguous()), (int)cos.shape[2]) : ((nint, nint, int)?)null)];
+            ? ((nint)TensorPointer.Of(cos.to(float32).contiguous()), (nint)TensorPointer.Of(sin.to(float32).contiguous()), (int)cos.shape[2]) : ((nint, nint, int)?)null)];
     }
 
     /// <summary>Can a step be taken this way? What this says no to goes through <see cref="DecoderFusedBlock"/>, if that can.</summary>
@@ -66,9 +66,9 @@ internal sealed unsafe class DecoderRows : IDisposable
         var y = hidden.to(float32, copy: true).contiguous();
         using var rows = new DecoderRows(shape, step, cache, positions, get_num_threads());
         long count = y.numel();
-        float* memory = (float*)RowProduct.Pointer(y);
+        float* memory = (float*)TensorPointer.Of(y);
         new ReadOnlySpan<float>(memory, (int)count).CopyTo(new Span<float>(rows.x, (int)count));
-        Layer[] layers = [.. blocks.Select((b, i) => new Layer(StoredBlock.Of(b), (nint)RowProduct.Pointer(cache.Keys[i]), (nint)RowProduct.Pointer(cache.Values[i])))];
+        Layer[] layers = [.. blocks.Select((b, i) => new Layer(StoredBlock.Of(b), (nint)TensorPointer.Of(cache.Keys[i]), (nint)TensorPointer.Of(cache.Values[i])))];
         ThreadTeam.Run(rows.threads, (team, member) =>
         {
             for (int i = 0; i < layers.Length; i++)

@@ -1,5 +1,4 @@
 using System.Runtime.Intrinsics;
-using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Operators;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -36,8 +35,8 @@ internal sealed unsafe class PackedAttention
         scale = (float)(shape.AttentionScale ?? 1 / Math.Sqrt(size));
         if (pass.Turn(settings.Rope) is ({ } c, { } s))
         {
-            cos = (float*)RowProduct.Pointer(c);
-            sin = (float*)RowProduct.Pointer(s);
+            cos = (float*)TensorPointer.Of(c);
+            sin = (float*)TensorPointer.Of(s);
             half = (int)s.shape[2];
         }
         longest = Enumerable.Range(0, pass.Rows).Max(Length);
@@ -63,8 +62,8 @@ internal sealed unsafe class PackedAttention
     {
         var attention = new PackedAttention(shape, pass, settings);
         Tensor output = empty([qkv.shape[0], attention.heads * attention.size]), logSums = empty([qkv.shape[0], attention.heads]);
-        nint from = (nint)RowProduct.Pointer(qkv), to = (nint)RowProduct.Pointer(output), sums = (nint)RowProduct.Pointer(logSums);
-        var (keys, values) = cache is var (k, v) ? ((nint)RowProduct.Pointer(k), (nint)RowProduct.Pointer(v)) : default;
+        nint from = (nint)TensorPointer.Of(qkv), to = (nint)TensorPointer.Of(output), sums = (nint)TensorPointer.Of(logSums);
+        var (keys, values) = cache is var (k, v) ? ((nint)TensorPointer.Of(k), (nint)TensorPointer.Of(v)) : default;
         int capacity = cache is null ? 0 : (int)cache.Value.Keys.shape[1];
         attention.Run(3, 2, (row, head, room) =>
             attention.Forward(row, head, (float*)from, (float*)to, (float*)sums, (float*)keys, (float*)values, capacity, room));
@@ -79,8 +78,8 @@ internal sealed unsafe class PackedAttention
     {
         var attention = new PackedAttention(shape, pass, settings);
         var gradient = empty_like(qkv);
-        nint dy = (nint)RowProduct.Pointer(outputGradient), x = (nint)RowProduct.Pointer(qkv), y = (nint)RowProduct.Pointer(output),
-            sums = (nint)RowProduct.Pointer(logSums), dx = (nint)RowProduct.Pointer(gradient);
+        nint dy = (nint)TensorPointer.Of(outputGradient), x = (nint)TensorPointer.Of(qkv), y = (nint)TensorPointer.Of(output),
+            sums = (nint)TensorPointer.Of(logSums), dx = (nint)TensorPointer.Of(gradient);
         attention.Run(5, 5, (row, head, room) =>
             attention.Backward(row, head, (float*)dy, (float*)x, (float*)y, (float*)sums, (float*)dx, room));
         GC.KeepAlive(pass);
@@ -95,26 +94,20 @@ internal sealed unsafe class PackedAttention
     /// <param name="whole">Matrices of all tokens of a row that it needs,</param>
     /// <param name="some">and of some queries.</param>
     /// <param name="task">Given row, head of keys and the room.</param>
-    private void Run(int whole, int some, Action<int, int, Room> task)
-    {
-        int next = -1, threads = Math.Min(get_num_threads(), tasks.Length);
-        void Work(int thread)
+    private void Run(int whole, int some, Action<int, int, Room> task) =>
+        SharedWork.Run(tasks.Length, () =>
         {
             var room = new Room(this, whole, some);
-            for (int i; (i = Interlocked.Increment(ref next)) < tasks.Length;)
-                task(tasks[i].Row, tasks[i].Head, room);
-        }
-        if (!OpenMp.TryRun(threads, Work))
-            ThreadTeam.Run(threads, (_, member) => Work(member));
-    }
+            return i => task(tasks[i].Row, tasks[i].Head, room);
+        });
 
     private void Forward(int row, int head, float* qkv, float* output, float* logSums, float* cachedKeys, float* cachedValues, int capacity, Room room)
     {
         int first = offsets[row], t = Length(row), columns = Up(t), group = heads / keyHeads;
         float* keys = room.Whole(0), values = room.Whole(1), turnedKeys = room.Whole(2), q = room.Some(0);
         float* k = qkv + (long)first * width + (heads + head) * size, v = k + (long)keyHeads * size;
-        Gather(k, keys, first, t, 1, turns: true);
-        Gather(v, values, first, t, 1, turns: false);
+        Gather(k, keys, first, t, turns: true);
+        Gather(v, values, first, t, turns: false);
         Transpose(keys, turnedKeys, t, columns);
         for (int i = 0; i < t && cachedKeys is not null; i++)
         {
@@ -127,12 +120,12 @@ internal sealed unsafe class PackedAttention
             {
                 int count = Math.Min(Queries, t - start);
                 var (from, seen) = Seen(start, count);
-                Gather(qkv + (long)(first + start) * width + h * size, q, first + start, count, 1, turns: true);
+                Gather(qkv + (long)(first + start) * width + h * size, q, first + start, count, turns: true);
                 TileProduct.Multiply(q, padded, 1, turnedKeys + from, columns, room.Scores, room.Columns, count, Up(seen), padded);
                 for (int i = 0; i < count; i++)
                 {
                     float* scores = room.Scores + (long)i * room.Columns;
-                    int visible = Hide(scores, start + i, from, Up(seen), float.NegativeInfinity);
+                    int visible = Hide(scores, start + i, from, Up(seen));
                     var (max, sum) = Exponentials(scores, visible, scale);
                     logSums[(long)(first + start + i) * heads + h] = max + MathF.Log(sum);
                     room.Sums[i] = sum;
@@ -157,9 +150,9 @@ internal sealed unsafe class PackedAttention
         float* keys = room.Whole(0), turnedKeys = room.Whole(1), turnedValues = room.Whole(2), dk = room.Whole(3), dv = room.Whole(4);
         float* q = room.Some(0), dq = room.Some(1), o = room.Some(2);
         long keyAt = (long)first * width + (heads + head) * size, valueAt = keyAt + (long)keyHeads * size;
-        Gather(qkv + valueAt, keys, first, t, 1, turns: false);
+        Gather(qkv + valueAt, keys, first, t, turns: false);
         Transpose(keys, turnedValues, t, columns);
-        Gather(qkv + keyAt, keys, first, t, 1, turns: true);
+        Gather(qkv + keyAt, keys, first, t, turns: true);
         Transpose(keys, turnedKeys, t, columns);
         new Span<float>(dk, t * padded).Clear();
         new Span<float>(dv, t * padded).Clear();
@@ -169,14 +162,14 @@ internal sealed unsafe class PackedAttention
                 int count = Math.Min(Queries, t - start);
                 var (from, seen) = Seen(start, count);
                 long token = first + start;
-                Gather(qkv + token * width + h * size, q, first + start, count, 1, turns: true);
+                Gather(qkv + token * width + h * size, q, first + start, count, turns: true);
                 Copy(dy + (token * heads + h) * size, heads * size, o, count);
                 TileProduct.Multiply(q, padded, 1, turnedKeys + from, columns, room.Scores, room.Columns, count, Up(seen), padded);
                 TileProduct.Multiply(o, padded, 1, turnedValues + from, columns, room.Gradients, room.Columns, count, Up(seen), padded);
                 for (int i = 0; i < count; i++)
                 {
                     float* scores = room.Scores + (long)i * room.Columns, gradients = room.Gradients + (long)i * room.Columns;
-                    int visible = Hide(scores, start + i, from, Up(seen), float.NegativeInfinity);
+                    int visible = Hide(scores, start + i, from, Up(seen));
                     var shift = Vector512.Create(logSums[(token + i) * heads + h]);
                     var sums = Vector512<float>.Zero;
                     for (int j = 0; j < visible; j += 16)
@@ -209,13 +202,13 @@ internal sealed unsafe class PackedAttention
     }
 
     /// <summary>Hides from a query what it may not see; returns how many scores, a multiple of 16, hold one that it may, and clears the others.</summary>
-    private int Hide(float* scores, int query, int from, int count, float hidden)
+    private int Hide(float* scores, int query, int from, int count)
     {
         int end = query + 1 - from, visible = (end + 15) / 16 * 16;
         for (int j = end; j < visible; j++)
-            scores[j] = hidden;
+            scores[j] = float.NegativeInfinity;
         for (int j = 0; j < query + 1 - window - from; j++)
-            scores[j] = hidden;
+            scores[j] = float.NegativeInfinity;
         new Span<float>(scores + visible, count - visible).Clear();
         return visible;
     }
@@ -252,20 +245,15 @@ internal sealed unsafe class PackedAttention
         }
     }
 
-    /// <summary>A head's numbers of some tokens, one token after another, turned by the angles of their positions and scaled.</summary>
-    private void Gather(float* from, float* to, int token, int count, float factor, bool turns)
+    /// <summary>A head's numbers of some tokens, one token after another, turned by the angles of their positions.</summary>
+    private void Gather(float* from, float* to, int token, int count, bool turns)
     {
         Copy(from, width, to, count);
-        for (int i = 0; i < count; i++, to += padded)
-        {
-            if (turns && cos is not null)
-                Turn(to, token + i, 1);
-            if (factor != 1)
-                Scale(to, factor);
-        }
+        for (int i = 0; i < count && turns && cos is not null; i++)
+            Turn(to + (long)i * padded, token + i, 1);
     }
 
-    /// <summary>The way back of <see cref="Gather"/>, for gradients.</summary>
+    /// <summary>The way back of <see cref="Gather"/>, for gradients, which are scaled on it.</summary>
     private void Scatter(float* from, float* to, int token, int count, float factor, bool turns)
     {
         for (int i = 0; i < count; i++, from += padded, to += width)

@@ -29,14 +29,14 @@ internal sealed unsafe class StoredBlock
         {
             var small = tensors[weights.IndexOf(name)];
             alive.Add(stays ? small : small.to(float32));
-            return (float*)RowProduct.Pointer(alive[^1]);
+            return (float*)TensorPointer.Of(alive[^1]);
         }
         StoredMatrix Matrix(string name)
         {
             var weight = tensors[weights.IndexOf(name)];
             return new StoredMatrix
             {
-                Weight = RowProduct.Pointer(weight),
+                Weight = TensorPointer.Of(weight),
                 Bias = weights.Has(name + ".bias") ? Small(name + ".bias") : null,
                 Inputs = (int)weight.shape[1],
                 Outputs = (int)weight.shape[0],
