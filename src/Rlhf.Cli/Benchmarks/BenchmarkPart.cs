@@ -153,6 +153,12 @@ internal sealed record PartResult
     /// <summary>Rate at which memory is read, around the part.</summary>
     public double MemoryGigabytesPerSecond { get; init; }
 
+    /// <summary>Useful arithmetic per second, over the rate of the models' own product; null where arithmetic says nothing.</summary>
+    public double? FractionOfFastest => Gflop / Seconds / FastestMatmulGflops;
+
+    /// <summary>Bytes that have to be read per second, over the rate of memory; null where that says nothing.</summary>
+    public double? FractionOfMemoryRate => Gigabytes / Seconds / MemoryGigabytesPerSecond;
+
     /// <summary>Live tensors after each step.</summary>
     public IReadOnlyList<long> LiveTensors { get; init; } = [];
 }

@@ -64,12 +64,6 @@ internal sealed record PartsBenchmarkResult
     /// <summary>Largest resident memory of the process.</summary>
     public double PeakMemoryMib => Parts.Max(p => p.PeakMemoryMib);
 
-    /// <summary>Useful arithmetic per second, over the rate of the models' own product; null where arithmetic says nothing.</summary>
-    public double? FractionOfFastest(PartResult part) => part.Gflop / part.Seconds / part.FastestMatmulGflops;
-
-    /// <summary>Bytes that have to be read per second, over the rate of memory; null where that says nothing.</summary>
-    public double? FractionOfMemoryRate(PartResult part) => part.Gigabytes / part.Seconds / part.MemoryGigabytesPerSecond;
-
     /// <summary>The numbers under their names, as JSON has them.</summary>
     public IReadOnlyDictionary<string, object> Numbers()
     {
@@ -85,8 +79,8 @@ internal sealed record PartsBenchmarkResult
             Add("s", part.Seconds);
             Add("tokens_per_second", part.Tokens / part.Seconds);
             Add("gflop", part.Gflop);
-            Add("fraction_of_fastest", FractionOfFastest(part));
-            Add("fraction_of_memory_rate", FractionOfMemoryRate(part));
+            Add("fraction_of_fastest", part.FractionOfFastest);
+            Add("fraction_of_memory_rate", part.FractionOfMemoryRate);
             Add("fastest_matmul_gflops", part.FastestMatmulGflops);
             Add("memory_gb_per_second", part.MemoryGigabytesPerSecond);
             Add("peak_memory_mib", part.PeakMemoryMib);

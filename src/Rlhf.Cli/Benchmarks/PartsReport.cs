@@ -34,7 +34,7 @@ internal static class PartsReport
         table.Number("seconds").Number("tokens/s").Number("GFLOP").Number("of fastest product").Number("of memory rate").Number("MiB at most");
         foreach (var part in result.Parts)
             table.AddRow(part.Part.Name, Number(part.Seconds, "F2"), Number(part.Tokens / part.Seconds, "N0"), Number(part.Gflop, "N0"),
-                Percent(result.FractionOfFastest(part)), Percent(result.FractionOfMemoryRate(part)), Number(part.PeakMemoryMib, "N0"));
+                Percent(part.FractionOfFastest), Percent(part.FractionOfMemoryRate), Number(part.PeakMemoryMib, "N0"));
         return table;
     }
 }

@@ -155,11 +155,7 @@ internal sealed class RunFolder : IDisposable
     {
         if (File.Exists(path))
             throw new ConfigurationException([$"--output {path} is a file; name a folder."]);
-        if (overwrite || !Directory.Exists(path))
-            return;
-        var held = Directory.EnumerateFileSystemEntries(path).Select(e => System.IO.Path.GetFileName(e))
-            .Where(e => e is not (RunFiles.Lock or RunFiles.LockOwner) && !AtomicFile.IsUnfinished(e));
-        if (held.Any())
+        if (!overwrite && Directory.Exists(path) && RunFiles.IsTaken(path))
             throw new ConfigurationException([$"--output {path} already holds files; choose another folder or add --overwrite"
                 + (File.Exists(System.IO.Path.Combine(path, RunFiles.Config)) ? $", or resume that run: --resume {path}." : ".")]);
     }

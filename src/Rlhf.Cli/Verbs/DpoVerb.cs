@@ -38,7 +38,7 @@ internal static class DpoVerb
     private static int Run(VerbContext context)
     {
         var (options, config) = (context.Settings.Get<DpoFlags>(), context.Settings.Get<DpoConfig>());
-        using var run = new PreferenceRun<PairExample>(context, options, config);
+        using var run = new PreferenceRun<PairExample>(context, options, config, config.UsesReference);
         var (pairs, heldOutPairs) = context.Settings.Get<PairColumnFlags>().LoadSplit(context, options.Pairs!, config.Seed, run.Source);
         const string why = "teach nothing: an answer does not fit, or both are the same";
         var train = run.Encode(pairs, run.Tokens.Encode, "pair", why, isTrained: true);
@@ -53,7 +53,7 @@ internal static class DpoVerb
             return ExitCode.Success;
         context.Screen.Facts($"Preference optimization ({SettingValue.Format(config.Loss)})",
         [
-            .. run.Facts("pairs", train, heldOut, config.UsesReference), .. folder.Facts(context, run.Device),
+            .. run.Facts("pairs", train, heldOut), .. folder.Facts(context, run.Device),
         ]);
 
         var inputs = new Dictionary<string, string>(run.Inputs) { ["--pairs"] = OfPairs(train), [Fingerprint.HeldOut] = OfPairs(heldOut) };

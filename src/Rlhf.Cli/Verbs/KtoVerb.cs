@@ -38,7 +38,7 @@ internal static class KtoVerb
     private static int Run(VerbContext context)
     {
         var (options, config) = (context.Settings.Get<KtoFlags>(), context.Settings.Get<KtoConfig>());
-        using var run = new PreferenceRun<AnswerExample>(context, options, config);
+        using var run = new PreferenceRun<AnswerExample>(context, options, config, usesReference: true);
         var (answers, heldOutAnswers) = LabeledAnswers(context, options, config.Seed, run.Source);
         var train = run.Encode(answers, run.Tokens.Encode, "answer", "do not fit", isTrained: true);
         var heldOut = run.Encode(heldOutAnswers, run.Tokens.Encode, "answer", "do not fit", isTrained: false);
@@ -52,7 +52,7 @@ internal static class KtoVerb
         int good = train.Count(e => e.IsDesirable);
         context.Screen.Facts("Optimization from single answers",
         [
-            .. run.Facts("answers", train, heldOut, usesReference: true), ("labels", $"{good:N0} liked, {train.Count - good:N0} not"),
+            .. run.Facts("answers", train, heldOut), ("labels", $"{good:N0} liked, {train.Count - good:N0} not"),
             .. folder.Facts(context, run.Device),
         ]);
         WarnOfImbalance(context, config, good, train.Count - good);

@@ -25,16 +25,21 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     private readonly PreferenceFlags flags;
     private readonly PreferenceConfig config;
     private readonly ChatTemplate? template;
+    private readonly bool usesReference;
 
     /// <summary>Opens the policy.</summary>
-    public PreferenceRun(VerbContext context, PreferenceFlags flags, PreferenceConfig config)
+    /// <param name="context">What the verb runs with.</param>
+    /// <param name="flags">What to train.</param>
+    /// <param name="config">How.</param>
+    /// <param name="usesReference">Is the policy compared with a reference?</param>
+    public PreferenceRun(VerbContext context, PreferenceFlags flags, PreferenceConfig config, bool usesReference)
     {
-        (this.context, this.flags, this.config) = (context, flags, config);
+        (this.context, this.flags, this.config, this.usesReference) = (context, flags, config, usesReference);
         HubFlags.CheckPush(context);
         Source = ModelFolders.Resolve(context, "--model", flags.Model);
         RefFolder = flags.RefModel is { } named ? ModelFolders.Resolve(context, "--ref-model", named) : null;
         Device = context.Settings.Get<ComputeFlags>().Start();
-        CheckMemory(null, referenceStays: config is not DpoConfig { UsesReference: false });
+        CheckMemory(null, usesReference);
         template = ChatTemplates.TryOf(context.Settings.Get<PairColumnFlags>().ChatTemplate, Source);
         Tokenizer = AutoTokenizer.FromPretrained(Source);
         Policy = AutoModelForCausalLM.FromPretrained(Source, Device);
@@ -124,8 +129,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     /// <param name="rows">What an example is called, in the plural.</param>
     /// <param name="train">Examples to learn.</param>
     /// <param name="heldOut">Examples that are only evaluated.</param>
-    /// <param name="usesReference">Is the policy compared with a reference?</param>
-    public IEnumerable<(string, string)> Facts(string rows, IReadOnlyList<TExample> train, IReadOnlyList<TExample> heldOut, bool usesReference) =>
+    public IEnumerable<(string, string)> Facts(string rows, IReadOnlyList<TExample> train, IReadOnlyList<TExample> heldOut) =>
     [
         ("model", $"{ModelFolders.PlaceOf(Source)}, {LoraFlags.Describe(Policy)}"),
         ("reference", !usesReference ? "none" : RefFolder is null ? "the policy before training" : ModelFolders.PlaceOf(RefFolder)),

@@ -45,6 +45,11 @@ internal static class RunFiles
     /// <summary>Folder of the trained model.</summary>
     public const string Model = "model";
 
+    /// <summary>Does a folder hold anything but a lock, and what processes left that were killed while they wrote a file?</summary>
+    /// <param name="folder">A folder that exists.</param>
+    public static bool IsTaken(string folder) => Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName)
+        .Any(name => name is not (Lock or LockOwner) && !AtomicFile.IsUnfinished(name!));
+
     /// <summary>
     /// Are all of a run's steps done? A run that is stopped writes its summary, too; only those of versions before checkpoints, which had
     /// no lock, end with it.

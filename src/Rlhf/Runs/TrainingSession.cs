@@ -96,9 +96,7 @@ public sealed class TrainingSession : IDisposable
             string config = Path.Combine(options.Folder, RunFiles.Config);
             var earlier = RunInfo.Load(options.Folder);
             bool exists = earlier is not null || File.Exists(config);
-            bool holds = Directory.EnumerateFileSystemEntries(options.Folder)
-                .Any(e => Path.GetFileName(e) is not (RunFiles.Lock or RunFiles.LockOwner) && !AtomicFile.IsUnfinished(Path.GetFileName(e)));
-            if (holds && !(options.Resume && exists))
+            if (RunFiles.IsTaken(options.Folder) && !(options.Resume && exists))
                 throw new ConfigurationException([$"{options.Folder} already holds {(exists ? "a run; resume it, or" : "files;")} choose another folder."]);
             if (exists && (earlier?.Verb ?? RunFiles.VerbOf(options.Folder)) is { Length: > 0 } verb && verb != kind.Verb)
                 throw new ConfigurationException([$"{options.Folder} is a run of {verb}, and cannot be resumed as {kind.Verb}."]);
