@@ -7,8 +7,14 @@ namespace Rlhf.Tests.Runtime;
 
 /// <summary>Gradients of large weights against libtorch's product in 64 bits.</summary>
 [Collection(ShortcutCollection.Name)]
-public sealed class WeightGradientTests
+public sealed class WeightGradientTests : IDisposable
 {
+    private readonly long fewestProducts = WeightGradient.FewestProducts;
+
+    public WeightGradientTests() => WeightGradient.FewestProducts = 1L << 26;
+
+    public void Dispose() => WeightGradient.FewestProducts = fewestProducts;
+
     [Theory]
     [InlineData(3000, 101, 256)]
     [InlineData(241, 4099, 96)]
