@@ -2,8 +2,9 @@
 //
 //   dotnet run -c Release --project samples/ScriptedLabeler -- label pairs.jsonl labelled.jsonl 1200
 //       judges up to 1200 pairs, with mistakes and ties
-//   dotnet run -c Release --project samples/ScriptedLabeler -- compare models/imdb-gpt2-tiny runs/ppo-labelled
-//       how often the second model's answers to 200 held-out queries win, by the same preference without mistakes, and by the judge
+//   dotnet run -c Release --project samples/ScriptedLabeler -- compare runs/reward-labelled models/imdb-gpt2-tiny runs/ppo-labelled runs/dpo-labelled
+//       how often the answers of the models after the first to 200 held-out queries win against the first's, by the same preference without
+//       mistakes, and by the judge; and those of the first when the reward model chooses among eight
 //
 // docs/labelling.md shows what comes of it.
 using System.Globalization;
@@ -26,11 +27,11 @@ switch (args)
     case ["label", var pairs, var labels, var count]:
         Label(Path.GetFullPath(pairs), Path.GetFullPath(labels), int.Parse(count));
         return 0;
-    case ["compare", var before, var after]:
-        Compare(before, after);
+    case ["compare", var reward, var before, .. var after]:
+        Compare(reward, before, after);
         return 0;
     default:
-        Console.Error.WriteLine("label PAIRS LABELS COUNT, or compare MODEL MODEL");
+        Console.Error.WriteLine("label PAIRS LABELS COUNT, or compare REWARD-MODEL MODEL MODEL...");
         return 1;
 }
 
@@ -65,7 +66,7 @@ void Label(string pairs, string labels, int count)
 }
 
 // The queries that rlhf ppo and rlhf pairs sample leave out, their lengths, and the sampling of rlhf evaluate --policies.
-void Compare(string before, string after)
+void Compare(string rewardModel, string before, string[] after)
 {
     const int queries = 200, seed = 0;
     var tokenizer = AutoTokenizer.FromPretrained(before);
@@ -73,36 +74,41 @@ void Compare(string before, string after)
     int[][] heldOut = [.. QueryDataset.FromTexts([.. all.Select(q => q.Text)], tokenizer, new LengthSampler(2, 8), seed)
         .Take(queries).Select(q => q.TokenIds)];
     using var bert = TextClassificationPipeline.FromPretrained(Path.Combine(models, "imdb-bert-tiny"));
+    using var learned = AutoReward.FromPretrained(ModelOf(rewardModel), Devices.Resolve("cpu"));
     NamedScorer[] scorers =
     [
-        new("preference", preference), new("judge", new ClassifierReward(bert, "POSITIVE")),
+        new("learned reward", learned), new("preference", preference), new("judge", new ClassifierReward(bert, "POSITIVE")),
         new("sentiment", new ClassifierReward(sentiment, "POSITIVE")),
     ];
     var comparison = new PolicySideBySide(tokenizer, heldOut, scorers)
     {
         ResponseLengths = new LengthSampler(4, 16).Sample(new RandomStream(seed, "evaluation/response-length"), queries),
+        BestOf = 8,
         Seed = seed,
     };
-    string Policy(string folder) => Directory.Exists(Path.Combine(folder, "model")) ? Path.Combine(folder, "model") : folder;
-    (string, Func<CausalLM>) Opened(string folder) => (folder, () => AutoModelForCausalLM.FromPretrained(Policy(folder)));
-    var results = comparison.Compare([Opened(before), Opened(after)]);
-    foreach (var (old, now) in results[0].Scores.Zip(results[1].Scores))
+    string ModelOf(string folder) => Directory.Exists(Path.Combine(folder, "model")) ? Path.Combine(folder, "model") : folder;
+    var results = comparison.Compare([.. after.Prepend(before).Select(folder =>
+        (Path.GetFileName(folder), (Func<CausalLM>)(() => AutoModelForCausalLM.FromPretrained(ModelOf(folder)))))]);
+    foreach (var result in results)
     {
-        var (low, high) = Wilson(now.WinRate!.Value, queries);
-        Console.WriteLine($"{now.Scorer,-12} wins {now.WinRate:P1} ({low:P1} to {high:P1})   "
-            + $"mean {old.Score.Mean:F2} -> {now.Score.Mean:F2}");
-    }
-    foreach (var (name, samples) in results.Select(r => (r.Policy, r.Samples)))
-    {
-        string[] answers = [.. samples.Completions.Select(c => c.Response)];
-        Console.WriteLine($"{name}: {answers.Average(a => a.Trim().Length):F1} letters, "
-            + $"{answers.Average(a => Diversity.Words(a).Length):F1} words, "
-            + $"rude or shouting {answers.Count(a => Preference.Rudeness(a) > 0)}, "
-            + $"penalty for length {answers.Average(Preference.Length):F2}");
+        Console.WriteLine($"{result.Policy}: KL {(result.BestOf is null ? "" : "at most ")}{result.Kl:F2}, distinct-2 {result.Samples.Distinct2:F3}, "
+            + $"perplexity under {results[0].Policy} {result.Samples.RefPerplexity:F1}");
+        foreach (var score in result.Scores)
+        {
+            Console.Write($"  {score.Scorer,-14} mean {score.Score.Mean:F2} ({score.Score.MeanCi95.Low:F2} to {score.Score.MeanCi95.High:F2})");
+            var (low, high) = Wilson(score.WinRate ?? 0, queries);
+            Console.WriteLine(score.WinRate is { } wins ? $"   wins {wins:P1} ({low:P1} to {high:P1})" : "");
+        }
+        string[] answers = [.. result.Samples.Completions.Select(c => c.Response)];
+        Console.WriteLine($"  {answers.Average(a => a.Trim().Length):F1} letters, {answers.Average(a => Diversity.Words(a).Length):F1} words, "
+            + $"rude or shouting {answers.Count(a => Preference.Rudeness(a) > 0)}, penalty for length {answers.Average(Preference.Length):F2}");
     }
     for (int i = 0; i < 8; i++)
-        Console.WriteLine($"\n{results[0].Samples.Completions[i].Query}\n  before {results[0].Samples.Completions[i].Response}"
-            + $"\n  after  {results[1].Samples.Completions[i].Response}");
+    {
+        Console.WriteLine($"\n{results[0].Samples.Completions[i].Query}");
+        foreach (var result in results)
+            Console.WriteLine($"  {result.Policy,-16} {result.Samples.Completions[i].Response}");
+    }
 }
 
 // 95 % interval of a share (Wilson 1927).

@@ -34,10 +34,6 @@ internal sealed record GroupFlags
     [Description("How often groups of answers with the same reward, from which nothing is learned, are replaced by answers to other prompts.")]
     public int ResampleRounds { get; init; }
 
-    [Description("Baseline of the comparison: the model before training answers each held-out prompt so often, and the reward keeps the best; 0: none.")]
-    [MayChange]
-    public int EvalBestOf { get; init; } = 8;
-
     [Description("Element type of the stored weights.")]
     [MayChange]
     public StorageType Storage { get; init; }
@@ -45,7 +41,6 @@ internal sealed record GroupFlags
     public IEnumerable<string> Validate()
     {
         if (Steps < 1) yield return $"Steps is {Steps}; it must be at least 1, or left out.";
-        if (EvalBestOf is < 0 or 1) yield return $"EvalBestOf is {EvalBestOf}; it must be 0, or at least 2.";
         if (ResampleRounds < 0) yield return $"ResampleRounds is {ResampleRounds}; it must be 0 or more.";
     }
 }

@@ -30,6 +30,10 @@ internal sealed record QueryFlags
     [ValueName("NAME")]
     public string? EvalSplit { get; init; }
 
+    [Description("Baseline of the comparison: the model before training answers each held-out query so often, and the reward keeps the best; 0: none.")]
+    [MayChange]
+    public int EvalBestOf { get; init; } = 8;
+
     public IEnumerable<string> Validate()
     {
         if (QueryMin < 1) yield return $"QueryMin is {QueryMin}; it must be at least 1.";
@@ -40,6 +44,7 @@ internal sealed record QueryFlags
             yield return $"ResponseMax is {ResponseMax}; lengths are drawn below it, so it must be above "
                 + $"ResponseMin {ResponseMin}.";
         if (EvalQueries < 1) yield return $"EvalQueries is {EvalQueries}; it must be at least 1.";
+        if (EvalBestOf is < 0 or 1) yield return $"EvalBestOf is {EvalBestOf}; it must be 0, or at least 2.";
     }
 
     /// <summary>Draws query lengths.</summary>

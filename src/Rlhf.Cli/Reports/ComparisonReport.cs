@@ -10,7 +10,7 @@ internal static class ComparisonReport
     private const int RowsShown = 10, LettersShown = 160;
 
     /// <summary>The comparison under summary.json's names.</summary>
-    public static object ToJson(EvaluationComparison comparison)
+    public static object ToJson(EvaluationComparison comparison, (int Answers, SampleStatistics Reward)? bestOf)
     {
         var s = RunSummary.Of(comparison, steps: 0, seconds: 0, modelDir: "");
         return new
@@ -25,6 +25,8 @@ internal static class ComparisonReport
             s.PerplexityAfter,
             s.JudgeBefore,
             s.JudgeAfter,
+            BestOfAnswers = bestOf?.Answers,
+            BestOfReward = bestOf is var (_, best) ? RewardSummary.Of(best) : null,
         };
     }
 
@@ -36,6 +38,11 @@ internal static class ComparisonReport
         screen.Line(Verdict(comparison));
         screen.Line();
     }
+
+    /// <summary>What needs no training, as a sentence.</summary>
+    public static string BestOf(int answers, SampleStatistics best) =>
+        $"For comparison, without any training: the best of {answers} answers of the model before has a reward of {ProgressDisplay.Number(best.Mean)} on "
+        + $"average (95 % interval {ProgressDisplay.Number(best.MeanCi95.Low)} to {ProgressDisplay.Number(best.MeanCi95.High)}).";
 
     private static ResultTable Samples(EvaluationComparison comparison)
     {

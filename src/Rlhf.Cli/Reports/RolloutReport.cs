@@ -52,13 +52,13 @@ internal sealed class RolloutReport(VerbContext context)
     /// What the policy before training reaches on the held-out queries when it answers each several times and the reward chooses: the baseline that
     /// needs no training. Null where it is not wanted, or when the run was interrupted.
     /// </summary>
-    public SampleStatistics? BestOf(BestOfN sampler, IReadOnlyList<Query> heldOut)
+    public (int Answers, SampleStatistics Reward)? BestOf(PolicyEvaluator evaluator, Reference before, int answers)
     {
-        if (context.Stop.IsCancellationRequested)
+        if (context.Stop.IsCancellationRequested || answers == 0)
             return null;
         try
         {
-            return SampleStatistics.Of([.. sampler.Sample(heldOut, context.Stop).Select(r => (double)r.BestReward)], sampler.Seed);
+            return (answers, SampleStatistics.Of([.. evaluator.BestOf(before, answers, context.Stop).Select(r => (double)r.BestReward)], evaluator.Seed));
         }
         catch (OperationCanceledException)
         {
@@ -89,8 +89,7 @@ internal sealed class RolloutReport(VerbContext context)
             ComparisonReport.Write(screen, comparison);
         }
         if (bestOf is var (answers, best))
-            screen.Line($"For comparison, without any training: the best of {answers} answers of the model before has a reward of "
-                + $"{ProgressDisplay.Number(best.Mean)} on average (95 % interval {ProgressDisplay.Number(best.MeanCi95.Low)} to {ProgressDisplay.Number(best.MeanCi95.High)}).\n");
+            screen.Line(ComparisonReport.BestOf(answers, best) + "\n");
         if (screen.Json)
             screen.WriteJson(summary);
         else

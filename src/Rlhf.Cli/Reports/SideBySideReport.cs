@@ -45,6 +45,7 @@ internal static class SideBySideReport
             {
                 Generation = context.Settings.Get<Generation.GenerationConfig>(),
                 ResponseLengths = lengths.EvalResponseLengths(queries.Length, options.Seed),
+                BestOf = lengths.EvalBestOf,
                 Seed = options.Seed,
             };
             CausalLM Open(string folder)
@@ -108,7 +109,7 @@ internal static class SideBySideReport
             Row($"{name}, better than {results[0].Policy}", r => r.Scores[scorer].WinRate is { } rate
                 ? ProgressDisplay.Number(100 * rate, 1) + " %" : "–");
         }
-        Row($"KL from {results[0].Policy}, nats per response", r => ProgressDisplay.Number(r.Samples.Kl));
+        Row($"KL from {results[0].Policy}, nats per response", r => (r.BestOf is null ? "" : "at most ") + ProgressDisplay.Number(r.Kl));
         Row($"perplexity under {results[0].Policy}", r => ProgressDisplay.Number(r.Samples.RefPerplexity, 1));
         Row("distinct-2", r => ProgressDisplay.Number(r.Samples.Distinct2, 3));
         Row("repeated bigrams", r => ProgressDisplay.Number(r.Samples.Repetition2, 3));
@@ -122,6 +123,7 @@ internal static class SideBySideReport
         Policies = results.Select(r => new
         {
             r.Policy,
+            r.BestOf,
             Scores = r.Scores.Select(s => new
             {
                 s.Scorer,
@@ -132,7 +134,7 @@ internal static class SideBySideReport
                 GainCi95 = s.Gain is null ? null : Interval(s.Gain),
                 s.WinRate,
             }),
-            r.Samples.Kl,
+            r.Kl,
             Perplexity = r.Samples.RefPerplexity,
             r.Samples.Distinct2,
             r.Samples.Repetition2,

@@ -94,15 +94,19 @@ internal static class EvaluateVerb
             ("queries", $"{queries.Length:N0} of {source}"),
             ("device", LanguageModels.DeviceName(device)),
         ]);
-        var comparison = new PolicyEvaluator(tokenizer, queries, reward, judge)
+        var evaluator = new PolicyEvaluator(tokenizer, queries, reward, judge)
         {
             Generation = context.Settings.Get<GenerationConfig>(),
             ResponseLengths = lengths.EvalResponseLengths(queries.Length, options.Seed),
             Seed = options.Seed,
-        }.Compare(before, after, context.Stop);
+        };
+        var comparison = evaluator.Compare(before, after, context.Stop);
+        var bestOf = new RolloutReport(context).BestOf(evaluator, before, lengths.EvalBestOf);
         ComparisonReport.Write(screen, comparison);
+        if (bestOf is var (answers, best))
+            screen.Line(ComparisonReport.BestOf(answers, best));
         if (screen.Json)
-            screen.WriteJson(ComparisonReport.ToJson(comparison));
+            screen.WriteJson(ComparisonReport.ToJson(comparison, bestOf));
     }
 
     private static void MeasurePairs(VerbContext context, string path)

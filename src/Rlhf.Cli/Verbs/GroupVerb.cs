@@ -154,14 +154,9 @@ internal static class GroupVerb
         // A policy with its adapter off cannot answer beside the policy with it on.
         using var before = trainer.Reference is null or { IsPolicy: true } || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, device) : null;
         var comparison = report.Compare(evaluator, before ?? trainer.Reference!.Model, policy);
-        var bestOf = comparison is null || options.EvalBestOf == 0 ? null : report.BestOf(new(before ?? trainer.Reference!.Model, tokenizer, reward)
-        {
-            Answers = options.EvalBestOf,
-            Generation = generation,
-            Seed = config.Seed,
-        }, heldOut);
+        var bestOf = comparison is null ? null : report.BestOf(evaluator, before ?? trainer.Reference!.Model, lengths.EvalBestOf);
         report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, Card(title, policyFolder, rewards, config, trainer.StepCount, policy),
-            bestOf is null ? null : (options.EvalBestOf, bestOf));
+            bestOf);
         session.Finish(comparison is not null);
         return HubFlags.Push(context, folder.Model);
     }

@@ -65,7 +65,7 @@ internal static class PairsSampleVerb
             .Add("Pairs", new PairSamplingConfig(), c => c.Validate())
             .Add("Texts to cut prompts from", new DatasetFlags(), o => o.Validate(), hide: nameof(DatasetFlags.LabelColumn))
             .Add("Lengths, and ppo's held-out queries, which are left out", new QueryFlags(), o => o.Validate(),
-                hide: nameof(QueryFlags.EvalSplit))
+                hide: [nameof(QueryFlags.EvalSplit), nameof(QueryFlags.EvalBestOf)])
             .Add("Sampling", new GenerationConfig(), c => c.Validate(), hide: nameof(GenerationConfig.MaxNewTokens))
             .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
             .Add("Compute", new ComputeFlags(), o => o.Validate())

@@ -147,10 +147,12 @@ internal static class PpoVerb
         };
         // What the policy was before training is the reference, unless that is another model.
         using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
-        var comparison = report.Compare(evaluator, before is null ? trainer.Reference : before, trainer.Model.PretrainedModel);
+        Reference start = before is null ? trainer.Reference : before;
+        var comparison = report.Compare(evaluator, start, trainer.Model.PretrainedModel);
+        var bestOf = comparison is null ? null : report.BestOf(evaluator, start, lengths.EvalBestOf);
         string goal = isSingle ? (Scorers.LabelOf(reward) is { } label ? $"the label {label} of " : "") + $"the reward model {rewards.Names}"
             : $"the reward {rewards.Names}";
-        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, PpoFacts.Card(policyFolder, goal, trainer));
+        report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, PpoFacts.Card(policyFolder, goal, trainer), bestOf);
         session.Finish(comparison is not null);
         return HubFlags.Push(context, folder.Model);
     }

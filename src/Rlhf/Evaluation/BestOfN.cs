@@ -11,7 +11,10 @@ namespace Rlhf.Evaluation;
 /// <param name="Query">The prompt.</param>
 /// <param name="Answers">The answers.</param>
 /// <param name="Rewards">The reward of each.</param>
-public sealed record RankedAnswers(Query Query, IReadOnlyList<Completion> Answers, IReadOnlyList<float> Rewards)
+/// <param name="Responses">Token ids of each, the end token included when one was sampled.</param>
+/// <param name="Logprobs">For each token of each, its logprob under the policy, in nats.</param>
+public sealed record RankedAnswers(
+    Query Query, IReadOnlyList<Completion> Answers, IReadOnlyList<float> Rewards, IReadOnlyList<int[]> Responses, IReadOnlyList<float[]> Logprobs)
 {
     /// <summary>Index of the best answer; of equal ones the first.</summary>
     public int BestIndex => Enumerable.Range(0, Rewards.Count).MaxBy(i => Rewards[i]);
@@ -44,18 +47,31 @@ public sealed class BestOfN(CausalLM policy, ITokenizer tokenizer, IRewardFuncti
     /// <summary>Answers that are sampled and scored together; 64 by default.</summary>
     public int BatchSize { get; init; } = 64;
 
+    /// <summary>Most tokens of the answers to each prompt; null takes <see cref="GenerationConfig.MaxNewTokens"/> for all.</summary>
+    public IReadOnlyList<int>? ResponseLengths { get; init; }
+
     /// <summary>Seed of the answers.</summary>
     public long Seed { get; init; }
+
+    /// <summary>
+    /// Bound of the divergence of the best of n answers from the policy that wrote them, in nats per answer: log n - (n - 1) / n
+    /// (Beirami et al. 2024, Theoretical guarantees on the best-of-n alignment policy). It is reached where no two answers are the same.
+    /// </summary>
+    /// <param name="answers">n, at least 1.</param>
+    public static double KlBound(int answers) => Math.Log(answers) - (answers - 1.0) / answers;
 
     /// <summary>Answers prompts, one batch after another, in their order.</summary>
     /// <param name="queries">The prompts.</param>
     /// <param name="cancellation">Stops between two tokens, and while the reward is waited for.</param>
-    /// <exception cref="ArgumentException">There are fewer than 2 answers to choose from, or a prompt does not fit the model.</exception>
+    /// <exception cref="ArgumentException">There are fewer than 2 answers to choose from, a prompt does not fit the model, or there is not one
+    /// length per prompt.</exception>
     /// <exception cref="RewardException">The reward failed, or gave a score that is not finite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public IEnumerable<RankedAnswers> Sample(IReadOnlyList<Query> queries, CancellationToken cancellation = default)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(Answers, 2);
+        if (ResponseLengths is { } given && given.Count != queries.Count)
+            throw new ArgumentException($"There are {given.Count} response lengths for {queries.Count} prompts; give one each.");
         return Batches();
 
         IEnumerable<RankedAnswers> Batches()
@@ -67,12 +83,14 @@ public sealed class BestOfN(CausalLM policy, ITokenizer tokenizer, IRewardFuncti
             {
                 Query[] batch = [.. queries.Skip(start).Take(together)];
                 Query[] rows = [.. batch.SelectMany(q => Enumerable.Repeat(q, Answers))];
-                var generated = generator.Generate([.. rows.Select(q => q.TokenIds)], Generation, null, random, (long)start * Answers, cancellation: cancellation);
+                int[]? lengths = ResponseLengths is null ? null : [.. ResponseLengths.Skip(start).Take(together).SelectMany(n => Enumerable.Repeat(n, Answers))];
+                var generated = generator.Generate([.. rows.Select(q => q.TokenIds)], Generation, lengths, random, (long)start * Answers, cancellation: cancellation);
                 Completion[] completions = [.. rows.Zip(generated.Responses, (q, r) =>
                     new Completion(q.Text, tokenizer.TextOfContinuation(r)) { Fields = q.Fields, Messages = q.Messages })];
                 var scores = reward.ScoreChecked(completions, cancellation);
                 for (int i = 0; i < batch.Length; i++)
-                    yield return new(batch[i], completions[(i * Answers)..((i + 1) * Answers)], [.. scores.Skip(i * Answers).Take(Answers)]);
+                    yield return new(batch[i], completions[(i * Answers)..((i + 1) * Answers)], [.. scores.Skip(i * Answers).Take(Answers)],
+                        [.. generated.Responses.Skip(i * Answers).Take(Answers)], [.. generated.Logprobs.Skip(i * Answers).Take(Answers)]);
             }
         }
     }

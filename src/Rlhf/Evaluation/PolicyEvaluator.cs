@@ -51,8 +51,7 @@ public sealed class PolicyEvaluator(
     /// <inheritdoc cref="Sample(CausalLM, CausalLM, CancellationToken)"/>
     public PolicySamples Sample(CausalLM policy, Reference reference, CancellationToken cancellation = default)
     {
-        if (queries.Count == 0)
-            throw new ArgumentException("There is no held-out query; evaluation needs at least one.");
+        RequireQueries();
         GenerationResult generated;
         using (policy.Adapter?.Merged())
             generated = new TextGenerator(policy).Generate([.. queries.Select(q => q.TokenIds)], Generation, ResponseLengths,
@@ -70,6 +69,28 @@ public sealed class PolicyEvaluator(
         }).ToArray();
         return new(completions, responses, reward.ScoreChecked(completions, cancellation), judge?.ScoreChecked(completions, cancellation),
             generated.Logprobs, refLogprobs);
+    }
+
+    /// <summary>
+    /// Lets a policy answer each query several times, and the reward choose: what needs no training, as a baseline of what was trained.
+    /// </summary>
+    /// <param name="policy">The policy; with its adapter off where the reference is that.</param>
+    /// <param name="answers">Answers to each query, at least 2.</param>
+    /// <param name="cancellation">Stops between two tokens or batches.</param>
+    /// <exception cref="ArgumentException">There is no query, one does not fit the model, or there are fewer than 2 answers.</exception>
+    /// <exception cref="RewardException">The reward failed, or gave a score that is not finite.</exception>
+    /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+    public IReadOnlyList<RankedAnswers> BestOf(Reference policy, int answers, CancellationToken cancellation = default)
+    {
+        RequireQueries();
+        using (policy.AsReference())
+            return [.. new BestOfN(policy.Model, tokenizer, reward)
+            {
+                Answers = answers,
+                Generation = Generation,
+                ResponseLengths = ResponseLengths,
+                Seed = Seed,
+            }.Sample(queries, cancellation)];
     }
 
     /// <summary>Compares a policy with what it was before training.</summary>
@@ -94,5 +115,11 @@ public sealed class PolicyEvaluator(
         using (before.AsReference())
             first = Sample(before.Model, before.Model, cancellation);
         return EvaluationComparison.Of(first, Sample(after, before, cancellation), Seed);
+    }
+
+    private void RequireQueries()
+    {
+        if (queries.Count == 0)
+            throw new ArgumentException("There is no held-out query; evaluation needs at least one.");
     }
 }

@@ -19,7 +19,14 @@ public sealed record ScorerResult(string Scorer, SampleStatistics Score, SampleS
 /// <param name="Policy">The policy's name.</param>
 /// <param name="Scores">One result per scorer, in their order.</param>
 /// <param name="Samples">Its responses; <see cref="PolicySamples.Rewards"/> are the first scorer's.</param>
-public sealed record PolicyResult(string Policy, IReadOnlyList<ScorerResult> Scores, PolicySamples Samples);
+public sealed record PolicyResult(string Policy, IReadOnlyList<ScorerResult> Scores, PolicySamples Samples)
+{
+    /// <summary>How many answers of the first policy the first scorer chose each response from; null where there was no choice.</summary>
+    public int? BestOf { get; init; }
+
+    /// <summary>Divergence from the first policy in nats per response; of the best of n answers a bound (<see cref="BestOfN.KlBound"/>).</summary>
+    public double Kl => BestOf is { } answers ? BestOfN.KlBound(answers) : Samples.Kl;
+}
 
 /// <summary>
 /// Several policies answer the same held-out queries with the same random numbers and response lengths, and several scorers
@@ -36,6 +43,12 @@ public sealed class PolicySideBySide(ITokenizer tokenizer, IReadOnlyList<int[]> 
     /// <summary>Most response tokens of each query; null takes <see cref="GenerationConfig.MaxNewTokens"/> for all.</summary>
     public IReadOnlyList<int>? ResponseLengths { get; init; }
 
+    /// <summary>
+    /// The first policy comes a second time, in the end: it answers each query so often, and the first scorer chooses. It is what no training is needed
+    /// for; 0, the default, leaves it out.
+    /// </summary>
+    public int BestOf { get; init; }
+
     /// <summary>Seed of the responses and of the bootstrap intervals.</summary>
     public long Seed { get; init; }
 
@@ -46,8 +59,8 @@ public sealed class PolicySideBySide(ITokenizer tokenizer, IReadOnlyList<int[]> 
     /// </param>
     /// <param name="done">Called after each policy with how many are done.</param>
     /// <param name="cancellation">Stops between two tokens or batches.</param>
-    /// <exception cref="ArgumentException">There is no policy, scorer or query, a query does not fit a model, or the models have
-    /// different vocabularies.</exception>
+    /// <exception cref="ArgumentException">There is no policy, scorer or query, a query does not fit a model, the models have
+    /// different vocabularies, or <see cref="BestOf"/> is 1 or negative.</exception>
     /// <exception cref="RewardException">A scorer failed, or gave a score that is not finite.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     public IReadOnlyList<PolicyResult> Compare(
@@ -57,6 +70,8 @@ public sealed class PolicySideBySide(ITokenizer tokenizer, IReadOnlyList<int[]> 
         if (policies.Count == 0 || scorers.Count == 0)
             throw new ArgumentException(
                 $"There are {policies.Count} policies and {scorers.Count} scorers; name at least one each.");
+        if (BestOf is 1 or < 0)
+            throw new ArgumentException($"BestOf is {BestOf}; it must be 0, or at least 2.");
         var evaluator = new PolicyEvaluator(tokenizer, queries, scorers[0].Reward)
         {
             Generation = Generation,
@@ -73,8 +88,21 @@ public sealed class PolicySideBySide(ITokenizer tokenizer, IReadOnlyList<int[]> 
                 [samples.Rewards, .. scorers.Skip(1).Select(s => s.Reward.ScoreChecked(samples.Completions))]));
             done?.Invoke(p + 1);
         }
-        return [.. results.Select((r, p) => new PolicyResult(policies[p].Name,
-            [.. scorers.Select((s, i) => Result(s.Name, r.Scores[i], p == 0 ? null : results[0].Scores[i]))], r.Samples))];
+        PolicyResult Of(string name, PolicySamples samples, IReadOnlyList<IReadOnlyList<float>> scores, bool isFirst) => new(
+            name, [.. scorers.Select((s, i) => Result(s.Name, scores[i], isFirst ? null : results[0].Scores[i]))], samples);
+        PolicyResult[] trained = [.. results.Select((r, p) => Of(policies[p].Name, r.Samples, r.Scores, p == 0))];
+        if (BestOf == 0)
+            return trained;
+        var best = Best(evaluator.BestOf(reference, BestOf, cancellation));
+        return [.. trained, Of($"best of {BestOf}", best,
+            [best.Rewards, .. scorers.Skip(1).Select(s => s.Reward.ScoreChecked(best.Completions))], isFirst: false) with { BestOf = BestOf }];
+    }
+
+    private static PolicySamples Best(IReadOnlyList<RankedAnswers> ranked)
+    {
+        float[][] logprobs = [.. ranked.Select(r => r.Logprobs[r.BestIndex])];
+        return new([.. ranked.Select(r => r.Best)], [.. ranked.Select(r => r.Responses[r.BestIndex])], [.. ranked.Select(r => r.BestReward)], null,
+            logprobs, logprobs);
     }
 
     private static PolicySamples Sample(

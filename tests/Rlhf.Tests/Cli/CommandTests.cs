@@ -33,7 +33,7 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
         var ppo = toys.Succeed(["ppo", .. PpoFlags, "--model", "sft", "--reward-model", "reward", "--judge", "classifier",
             "--steps", "2", "--output", "ppo", "--log-with", "tensorboard,wandb", "--storage", "bfloat16", "--json"]);
         string[] keys = ["steps", "seconds", "queries", "reward_before", "reward_after", "kl", "distinct2_before",
-            "distinct2_after", "perplexity_before", "perplexity_after", "judge_before", "judge_after", "model_dir"];
+            "distinct2_after", "perplexity_before", "perplexity_after", "judge_before", "judge_after", "best_of_answers", "best_of_reward", "model_dir"];
         Assert.Equal(keys, ppo.Json.EnumerateObject().Select(p => p.Name));
         Assert.Equal(["mean", "median", "ci95"], ppo.Json.GetProperty("reward_after").EnumerateObject().Select(p => p.Name));
         Assert.Equal(2, ppo.Json.GetProperty("steps").GetInt32());

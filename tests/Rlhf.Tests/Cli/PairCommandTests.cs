@@ -50,7 +50,9 @@ public sealed class PairCommandTests(ToyModels toys) : IClassFixture<ToyModels>
 
         var table = toys.Succeed(["evaluate", "--policies", "policy,ppo", "--scorers", "classifier, reward", .. Data, .. Cheap]);
         var policies = table.Json.GetProperty("policies").EnumerateArray().ToArray();
-        Assert.Equal(["policy", "ppo"], policies.Select(p => p.GetProperty("policy").GetString()));
+        Assert.Equal(["policy", "ppo", "best of 8"], policies.Select(p => p.GetProperty("policy").GetString()));
+        Assert.Equal(8, policies[2].GetProperty("best_of").GetInt32());
+        Assert.True(policies[2].GetProperty("scores")[0].GetProperty("mean").GetDouble() > policies[0].GetProperty("scores")[0].GetProperty("mean").GetDouble());
         Assert.Equal(["classifier", "reward"], policies[1].GetProperty("scores").EnumerateArray()
             .Select(s => s.GetProperty("scorer").GetString()));
         Assert.Equal(JsonValueKind.Null, policies[0].GetProperty("scores")[0].GetProperty("gain").ValueKind);

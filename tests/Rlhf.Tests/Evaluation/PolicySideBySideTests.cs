@@ -52,8 +52,42 @@ public class PolicySideBySideTests
     }
 
     [Fact]
+    public void The_best_of_several_answers_of_the_first_policy_comes_last()
+    {
+        var sides = SideBySide(Letters, Ones);
+        var plain = sides.Compare([("sft", Policy), ("other", Sharper)]);
+        var results = new PolicySideBySide(new NumberTokenizer(512), Queries, [Letters, Ones])
+        {
+            Generation = sides.Generation,
+            ResponseLengths = [2, 6, 1, 4],
+            BestOf = 40,
+            Seed = 5,
+        }.Compare([("sft", Policy), ("other", Sharper)]);
+        Assert.Equal(["sft", "other", "best of 40"], results.Select(r => r.Policy));
+        var best = results[^1];
+        Assert.Equal([2, 6, 1, 4], best.Samples.Responses.Select(r => r.Length));
+        Assert.Equal(Queries.Length, best.Samples.Count);
+        Assert.Equal(best.Samples.Completions.Average(c => c.Response.Count(x => x == '1')), best.Scores[1].Score.Mean, 9);
+        // Of forty answers the longest has three digits at nearly every place.
+        Assert.True(best.Scores[0].Gain!.Mean >= 0);
+        Assert.Equal(2.71388, best.Kl, 5); // ln 40 - 39/40
+        Assert.Null(results[1].BestOf);
+        Assert.Equal(results[1].Samples.Kl, results[1].Kl);
+        Assert.Equal(2, plain.Count);
+    }
+
+    [Theory]
+    [InlineData(1, 0)]
+    [InlineData(2, 0.193147)]  // ln 2 - 1/2
+    [InlineData(8, 1.204442)]  // ln 8 - 7/8
+    public void Divergence_of_the_best_answer_is_bounded_as_in_the_paper(int answers, double bound) =>
+        Assert.Equal(bound, BestOfN.KlBound(answers), 6);
+
+    [Fact]
     public void What_cannot_be_compared_is_refused()
     {
+        Assert.Contains("BestOf is 1", Assert.Throws<ArgumentException>(() =>
+            new PolicySideBySide(new NumberTokenizer(512), Queries, [Letters]) { BestOf = 1 }.Compare([("sft", Policy)])).Message);
         Assert.Throws<ArgumentException>(() => SideBySide().Compare([("sft", Policy)]));
         Assert.Throws<ArgumentException>(() => SideBySide(Letters).Compare([]));
         var error = Assert.Throws<ArgumentException>(() => SideBySide(Letters).Compare([("sft", Policy), ("small", Small)]));
