@@ -59,6 +59,24 @@
     button.click();
   });
 
+  // A message is sent by Enter; Shift makes a new line of it, and an input method's Enter ends a word.
+  document.addEventListener('keydown', event => {
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || !event.target.matches?.('textarea[data-enter=submit]')) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  });
+
+  // A conversation that grows stays in sight, unless its reader has scrolled up.
+  let follows = true, wasWriting = false;
+  const toEnd = () => document.documentElement.scrollHeight - innerHeight - scrollY;
+  document.addEventListener('scroll', () => { follows = toEnd() < 120; }, { passive: true });
+  document.addEventListener('submit', event => { if (event.target.matches('.composer')) follows = true; }, true);
+  new MutationObserver(() => {
+    const isWriting = document.querySelector('.turns[data-writing=true]') !== null;
+    if (follows && (isWriting || wasWriting) && toEnd() > 0) scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' });
+    wasWriting = isWriting; // the scores come last
+  }).observe(document.body, { childList: true, subtree: true, characterData: true });
+
   // Charts: a line at the pointer on every chart of the page, and the values beside it.
   let tip;
   const parsed = new WeakMap();

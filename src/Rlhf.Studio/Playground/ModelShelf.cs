@@ -63,15 +63,16 @@ public sealed class ModelShelf(StudioOptions options) : IDisposable
         TokenizerOf.RequireFit(folder, tokenizer, trunk?.Model.VocabSize ?? ModelShape.Of(folder).VocabSize);
         var loaded = new LoadedModel(
             trunk is null ? AutoModelForCausalLM.FromPretrained(folder, Device) : LoraAdapter.LoadBeside(trunk.Model, folder),
-            tokenizer, ChatTemplate.TryFromFolder(folder) ?? trunk?.Template ?? TemplateOf(folder));
+            tokenizer, TemplateOf(folder));
         models[folder] = (loaded, baseFolder, written, Environment.TickCount64);
         return loaded;
     }
 
-    /// <summary>The chat template of a folder, or the one for models without; null where there is none.</summary>
+    /// <summary>The chat template of a folder, of an adapter that has none its base's, or the one for models without; null where there is none.</summary>
     /// <exception cref="ChatTemplateException">What is named for models without one is not a template.</exception>
     /// <exception cref="InvalidDataException">A tokenizer file is damaged.</exception>
     public ChatTemplate? TemplateOf(string folder) => ChatTemplate.TryFromFolder(folder)
+        ?? (AdapterFolder.IsAdapter(folder) && AdapterFolder.GivenBase(folder) is { } trunk ? ChatTemplate.TryFromFolder(trunk) : null)
         ?? (options.ChatTemplate is { } file ? ChatTemplate.FromFile(file, folder) : null);
 
     /// <summary>The reward of a folder.</summary>

@@ -1,10 +1,12 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Rlhf.Generation;
+using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Studio.Playground;
 
@@ -15,52 +17,62 @@ namespace Rlhf.Studio.Playground;
 /// <param name="Seed">Both models draw the same random numbers, so that they differ where their distributions do.</param>
 public sealed record Question(string Prompt, ModelChoice Models, GenerationConfig Sampling, long Seed);
 
-/// <summary>Which model answers.</summary>
-public enum Side
-{
-    /// <summary>The one that training began with.</summary>
-    Base,
+/// <summary>What the two models are to answer as assistants, each in its own chat template.</summary>
+/// <param name="Base">The conversation with the base model, in which the user spoke last.</param>
+/// <param name="Aligned">The conversation with the aligned model, in which the user spoke last.</param>
+/// <param name="Models">The models.</param>
+/// <param name="Sampling">How tokens are chosen. An answer has at most half of the positions that a model has, whatever length this asks for.</param>
+/// <param name="Seed">Both models draw the same random numbers.</param>
+public sealed record ChatQuestion(
+    IReadOnlyList<ChatMessage> Base, IReadOnlyList<ChatMessage> Aligned, ModelChoice Models, GenerationConfig Sampling, long Seed);
 
-    /// <summary>The one that training made.</summary>
-    Aligned,
-}
-
-/// <summary>Something that happens while the models answer.</summary>
-public abstract record AnswerEvent;
-
-/// <summary>What is waited for.</summary>
-/// <param name="Text">One sentence.</param>
-public sealed record Waiting(string Text) : AnswerEvent;
-
-/// <summary>A token was chosen.</summary>
-/// <param name="Side">By which model.</param>
-/// <param name="Text">Its text; empty for a token that ends the text or is part of a character.</param>
-/// <param name="LogRatio">ln of its probability under the aligned model over that under the base model.</param>
-public sealed record TokenChosen(Side Side, string Text, double LogRatio) : AnswerEvent;
-
-/// <summary>An answer is whole.</summary>
-/// <param name="Side">Whose.</param>
-/// <param name="Tokens">How many tokens it has.</param>
-/// <param name="LogRatio">Sum over its tokens: how much likelier the aligned model finds it than the base model.</param>
-/// <param name="Reward">Its reward, or null.</param>
-/// <param name="Judge">The second scorer's score, or null.</param>
-public sealed record Answered(Side Side, int Tokens, double LogRatio, float? Reward, float? Judge) : AnswerEvent;
-
-/// <summary>Lets two models answer the same beginning, token by token in turns.</summary>
+/// <summary>Lets two models answer the same beginning or message, token by token in turns.</summary>
 public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
 {
-    /// <summary>Answers; the events come as they happen.</summary>
+    /// <summary>Continues a text; the events come as they happen.</summary>
     /// <param name="question">What is asked.</param>
     /// <param name="cancellation">Stops between two tokens.</param>
     /// <exception cref="ConfigurationException">A setting is impossible.</exception>
     /// <exception cref="InvalidDataException">A model cannot be read, or the two do not fit together.</exception>
-    public async IAsyncEnumerable<AnswerEvent> Answer(
-        Question question, [EnumeratorCancellation] CancellationToken cancellation = default)
+    public IAsyncEnumerable<AnswerEvent> Answer(Question question, CancellationToken cancellation = default) =>
+        Events(question.Models, question.Sampling, question.Seed, Begin(question), cancellation);
+
+    /// <summary>Answers a message in two conversations; the events come as they happen.</summary>
+    /// <param name="question">What is asked.</param>
+    /// <param name="cancellation">Stops between two tokens.</param>
+    /// <exception cref="ConfigurationException">A setting is impossible.</exception>
+    /// <exception cref="InvalidDataException">A model cannot be read, or has no chat template.</exception>
+    /// <exception cref="ChatTemplateException">A template refuses the conversation.</exception>
+    /// <exception cref="ChatTooLongException">The last message leaves no room for an answer.</exception>
+    public IAsyncEnumerable<AnswerEvent> Answer(ChatQuestion question, CancellationToken cancellation = default) =>
+        Events(question.Models, question.Sampling, question.Seed, BeginChat(question), cancellation);
+
+    /// <summary>Why the models of a choice cannot chat, and what to do about it, in one or two sentences; null: they can.</summary>
+    public string? WhyNoChat(ModelChoice models)
     {
-        ConfigurationException.ThrowIfAny([.. question.Sampling.Validate()]);
+        if (models.Base is null)
+            return $"Chat needs the model that {models.Title} began with, which is not known here. Name it: rlhf studio --base-model DIR";
+        try
+        {
+            string[] without = [.. new[] { (models.BaseTitle, Folder: models.Base), (models.Title, Folder: models.Aligned) }
+                .Where(m => shelf.TemplateOf(m.Folder) is null).Select(m => m.Item1).Distinct()];
+            return without.Length == 0 ? null
+                : $"Chat needs models with a chat template, and {string.Join(" and ", without)} {(without.Length == 1 ? "has" : "have")} none. "
+                    + "Give one to models without: rlhf studio --chat-template chatml";
+        }
+        catch (Exception e) when (e is ChatTemplateException or InvalidDataException or IOException)
+        {
+            return $"No chat: {e.Message}";
+        }
+    }
+
+    private async IAsyncEnumerable<AnswerEvent> Events(ModelChoice models, GenerationConfig sampling, long seed, Beginner begin,
+        [EnumeratorCancellation] CancellationToken cancellation)
+    {
+        ConfigurationException.ThrowIfAny([.. sampling.Validate()]);
         var events = Channel.CreateUnbounded<AnswerEvent>(new() { SingleReader = true, SingleWriter = true });
         using var leaving = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var writing = WriteInTurn(question, events.Writer, leaving.Token);
+        var writing = WriteInTurn(models, new(seed, "playground"), begin, events.Writer, leaving.Token);
         try
         {
             await foreach (var happened in events.Reader.ReadAllAsync(cancellation))
@@ -73,7 +85,8 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         }
     }
 
-    private async Task WriteInTurn(Question question, ChannelWriter<AnswerEvent> events, CancellationToken cancellation)
+    private async Task WriteInTurn(
+        ModelChoice models, RandomStream random, Beginner begin, ChannelWriter<AnswerEvent> events, CancellationToken cancellation)
     {
         try
         {
@@ -82,7 +95,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
                 events.TryWrite(new Waiting("Another answer is being written; this one is next."));
             using var turn = await taking;
             // libtorch keeps much per thread: one thread writes both answers.
-            await Task.Run(() => WriteBoth(question, events, cancellation), CancellationToken.None);
+            await Task.Run(() => WriteBoth(models, random, begin, events, cancellation), CancellationToken.None);
             events.Complete();
         }
         catch (Exception problem)
@@ -91,27 +104,21 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         }
     }
 
-    private void WriteBoth(Question question, ChannelWriter<AnswerEvent> events, CancellationToken cancellation)
+    private void WriteBoth(
+        ModelChoice models, RandomStream random, Beginner begin, ChannelWriter<AnswerEvent> events, CancellationToken cancellation)
     {
-        string baseFolder = question.Models.Base ?? throw new InvalidDataException(
+        string baseFolder = models.Base ?? throw new InvalidDataException(
             "What this run began with is neither in the runs folder nor the shipped model. Name it: rlhf studio --base-model DIR");
-        if (!shelf.Has(baseFolder) || !shelf.Has(question.Models.Aligned))
+        if (!shelf.Has(baseFolder) || !shelf.Has(models.Aligned))
             events.TryWrite(new Waiting("Loading the models …"));
-        var (before, after) = (shelf.Model(baseFolder), shelf.Model(question.Models.Aligned));
-        if (before.Model.VocabSize != after.Model.VocabSize)
-            throw new InvalidDataException(
-                $"{question.Models.BaseTitle} has {before.Model.VocabSize:N0} tokens and {question.Models.Title} "
-                + $"{after.Model.VocabSize:N0}: one did not come from the other. Name the right one: rlhf studio --base-model DIR");
-        int[] query = Query(question.Prompt, after.Tokenizer, question.Sampling.MaxNewTokens, after.Model.MaxPositions);
-        var random = new RandomStream(question.Seed, "playground");
-        var sampling = question.Sampling;
-        var answers = new[]
-        {
-            new OneAnswer(Side.Base, before.Tokenizer, before.Model.EosTokenIds,
-                new TextGenerator(before.Model).StreamScored(query, sampling, random, after.Model)),
-            new OneAnswer(Side.Aligned, after.Tokenizer, after.Model.EosTokenIds,
-                new TextGenerator(after.Model).StreamScored(query, sampling, random, before.Model)),
-        };
+        var (before, after) = (shelf.Model(baseFolder), shelf.Model(models.Aligned));
+        bool isScored = before.Model.VocabSize == after.Model.VocabSize;
+        var beginnings = begin(models, before, after, events);
+        OneAnswer[] answers =
+        [
+            new(Side.Base, before, beginnings[0], random, isScored ? after.Model : null),
+            new(Side.Aligned, after, beginnings[1], random, isScored ? before.Model : null),
+        ];
         try
         {
             for (bool more = true; more;)
@@ -130,13 +137,50 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
             foreach (var answer in answers)
                 answer.Dispose();
         }
-        foreach (var answer in answers)
+        foreach (var (answer, beginning) in answers.Zip(beginnings))
         {
             cancellation.ThrowIfCancellationRequested();
+            var completion = beginning.Completion with { Response = answer.Text };
             events.TryWrite(new Answered(answer.Side, answer.Tokens, answer.LogRatio,
-                Score(options.RewardModel, question.Prompt, answer.Text), Score(options.Judge, question.Prompt, answer.Text)));
+                Score(options.RewardModel, completion), Score(options.Judge, completion)));
         }
     }
+
+    /// <summary>What each of the two models continues, the base model first.</summary>
+    private delegate Beginning[] Beginner(ModelChoice models, LoadedModel before, LoadedModel after, ChannelWriter<AnswerEvent> events);
+
+    /// <param name="Ids">Token ids.</param>
+    /// <param name="Options">How tokens are chosen, and what ends the answer besides the model's end tokens.</param>
+    /// <param name="Completion">What a reward scores, without the answer.</param>
+    private sealed record Beginning(int[] Ids, CompletionOptions Options, Completion Completion);
+
+    private static Beginner Begin(Question question) => (models, before, after, _) =>
+    {
+        if (before.Model.VocabSize != after.Model.VocabSize)
+            throw new InvalidDataException(
+                $"{models.BaseTitle} has {before.Model.VocabSize:N0} tokens and {models.Title} "
+                + $"{after.Model.VocabSize:N0}: one did not come from the other. Name the right one: rlhf studio --base-model DIR");
+        Beginning both = new(Query(question.Prompt, after.Tokenizer, question.Sampling.MaxNewTokens, after.Model.MaxPositions),
+            new() { Sampling = question.Sampling }, new(question.Prompt, ""));
+        return [both, both];
+    };
+
+    private static Beginner BeginChat(ChatQuestion question) => (models, before, after, events) =>
+    {
+        return [Of(Side.Base, before, models.BaseTitle, question.Base), Of(Side.Aligned, after, models.Title, question.Aligned)];
+
+        Beginning Of(Side side, LoadedModel loaded, string title, IReadOnlyList<ChatMessage> messages)
+        {
+            var template = loaded.Template
+                ?? throw new InvalidDataException($"{title} has no chat template. Give one to models without: rlhf studio --chat-template chatml");
+            using var chat = new ChatCompleter(new(loaded.Model, loaded.Tokenizer), template) { LongHistory = LongHistory.DropOldest };
+            int most = Math.Min(question.Sampling.MaxNewTokens, Math.Max(1, loaded.Model.MaxPositions / 2));
+            var prompt = chat.Prepare(messages, new() { Sampling = question.Sampling }, most);
+            if (messages.Count > prompt.Messages.Count)
+                events.TryWrite(new Forgotten(side, messages.Count - prompt.Messages.Count));
+            return new(prompt.Ids, prompt.Options, new(loaded.Tokenizer.TextOfPrompt(prompt.Ids), "") { Messages = prompt.Messages });
+        }
+    };
 
     /// <summary>Token ids of a beginning; one that leaves no room for the answer is refused.</summary>
     internal static int[] Query(string prompt, ITokenizer tokenizer, int length, int mostPositions)
@@ -147,13 +191,33 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
                 + "Shorten one of them.");
     }
 
-    private float? Score(string? folder, string prompt, string answer) =>
-        folder is null || (prompt + answer).Trim().Length == 0 ? null : shelf.Reward(folder).Score([new Completion(prompt, answer)])[0];
+    private float? Score(string? folder, Completion completion) =>
+        folder is null || completion.Text.Trim().Length == 0 ? null : shelf.Reward(folder).Score([completion])[0];
 
-    private sealed class OneAnswer(Side side, ITokenizer tokenizer, IReadOnlyList<int> ends, IEnumerable<ScoredToken> tokens) : IDisposable
+    private sealed class OneAnswer : IDisposable
     {
-        private readonly IEnumerator<ScoredToken> tokens = tokens.GetEnumerator();
+        private readonly Side side;
+        private readonly ITokenizer tokenizer;
+        private readonly HashSet<int> ends;
+        private readonly int most;
+        private readonly PendingText pending;
+        private readonly IEnumerator<(int Id, double? LogRatio)> tokens;
         private readonly List<int> ids = [];
+        private bool isOver;
+
+        public OneAnswer(Side side, LoadedModel loaded, Beginning beginning, RandomStream random, CausalLM? other)
+        {
+            (this.side, tokenizer, most) = (side, loaded.Tokenizer, beginning.Options.Sampling.MaxNewTokens);
+            ends = [.. loaded.Model.EosTokenIds, .. beginning.Options.StopTokenIds];
+            pending = new(beginning.Options.Stop);
+            LogRatio = other is null ? null : 0;
+            var generator = new TextGenerator(loaded.Model) { StopTokenIds = beginning.Options.StopTokenIds };
+            double sign = side == Side.Aligned ? 1 : -1;
+            tokens = (other is null
+                ? generator.Stream(beginning.Ids, beginning.Options.Sampling, random).Select(id => (id, (double?)null))
+                : generator.StreamScored(beginning.Ids, beginning.Options.Sampling, random, other).Select(t => (t.Id, (double?)(sign * t.LogRatio))))
+                .GetEnumerator();
+        }
 
         public Side Side => side;
 
@@ -161,21 +225,19 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
 
         public int Tokens { get; private set; }
 
-        public double LogRatio { get; private set; }
+        public double? LogRatio { get; private set; }
 
         public TokenChosen? Next()
         {
-            if (!tokens.MoveNext())
+            if (isOver || !tokens.MoveNext())
                 return null;
-            var token = tokens.Current;
-            double ratio = side == Side.Aligned ? token.LogRatio : -token.LogRatio;
+            var (id, ratio) = tokens.Current;
             (Tokens, LogRatio) = (Tokens + 1, LogRatio + ratio);
-            if (ends.Contains(token.Id))
-                return new(side, "", ratio);
-            ids.Add(token.Id);
-            // A token may end within a character: then it waits for the rest.
-            string whole = tokenizer.TextOfContinuation(ids).TrimEnd('\uFFFD');
-            string added = whole.Length > Text.Length ? whole[Text.Length..] : "";
+            bool isEnd = ends.Contains(id);
+            if (!isEnd)
+                ids.Add(id);
+            // A token may end within a character, or begin a text that ends the answer: then it waits for the rest.
+            string added = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: isEnd || Tokens == most, out isOver);
             Text += added;
             return new(side, added, ratio);
         }

@@ -90,7 +90,7 @@ public sealed class PlaygroundPageTests(Chromium chromium, ToyModels toys)
         });
         var answered = await models.Answer(question).OfType<Answered>().ToListAsync();
         Assert.Equal([Side.Base, Side.Aligned], answered.Select(a => a.Side));
-        Assert.All(answered, a => Assert.Equal(0, a.LogRatio, 4));
+        Assert.All(answered, a => Assert.Equal(0, a.LogRatio!.Value, 4));
         // Somebody who leaves in the middle without a word does not keep the models either.
         await foreach (var happened in models.Answer(question))
             if (happened is TokenChosen)
