@@ -11,5 +11,6 @@ internal static class TrainingFlags
         .Add("Checkpoints", new CheckpointFlags(), o => o.Validate())
         .Add("Tracking", new TrackingFlags(), o => o.Validate())
         .Add("Hub", new HubFlags(), o => o.Validate())
+        .Add("Memory", new MemoryFlags())
         .Add("Compute", new ComputeFlags(), o => o.Validate());
 }

@@ -103,7 +103,10 @@ internal static class BenchVerb
         ],
         new SettingsBinder()
             .Add("Workload", new BenchFlags(), o => o.Validate())
-            .Add("Compute", new ComputeFlags(), o => o.Validate(), nameof(ComputeFlags.IgnoreMemory)),
+            .Add("Memory", new MemoryFlags())
+            .Add("Compute", new ComputeFlags(), o => o.Validate(), nameof(ComputeFlags.IgnoreMemory))
+            .Check(s => s.Get<BenchFlags>().Parts is null && s.Get<MemoryFlags>() != new MemoryFlags()
+                ? ["--recompute-activations is for --parts; leave it out."] : []),
         Run);
 
     private static int Run(VerbContext context)
@@ -111,7 +114,7 @@ internal static class BenchVerb
         var (options, screen) = (context.Settings.Get<BenchFlags>(), context.Screen);
         var device = context.Settings.Get<ComputeFlags>().Start();
         if (options.Parts is not null)
-            return RunParts(context, options, BenchmarkParts.Find(options.Parts)!, device);
+            return RunParts(context, options, BenchmarkParts.Find(options.Parts)!, context.Settings.Get<MemoryFlags>().On(device));
         var benchmark = new PpoBenchmark
         {
             Policy = Policy(context, options.Model),

@@ -95,7 +95,7 @@ internal static class GroupVerb
         string source = context.Settings.Get<PromptFlags>().Prompts ?? QueryFlags.Source(dataset);
 
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var shape = ModelShape.Of(policyFolder);
+        var (shape, plan) = (ModelShape.Of(policyFolder), context.Settings.Get<MemoryFlags>().On(device));
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         int perStep = config.BatchSize / config.NumGenerations;
         var (train, heldOut) = PromptFlags.Load(context, dataset, source, tokenizer, policyFolder,
@@ -103,9 +103,9 @@ internal static class GroupVerb
         rewards.CheckColumns(train.Concat(heldOut), source);
         context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, GroupMemory.Plan($"{title} on {policyFolder}", config, shape,
             refFolder is null ? null : ModelShape.Of(refFolder), [.. rewards.Folders.Concat(judgeFolder is null ? [] : [judgeFolder]).Select(ModelShape.Of)],
-            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), device), ownsReference: refFolder is null, samples: true), device);
+            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), plan), ownsReference: refFolder is null, samples: true), device);
 
-        using var policy = AutoModelForCausalLM.FromPretrained(policyFolder, device);
+        using var policy = AutoModelForCausalLM.FromPretrained(policyFolder, plan);
         LoraFlags.Attach(context, policy, policyFolder, config.Seed);
         LanguageModels.EndToken(policyFolder, policy, tokenizer);
         using var reward = rewards.Load(device);

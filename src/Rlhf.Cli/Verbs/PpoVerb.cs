@@ -77,11 +77,11 @@ internal static class PpoVerb
         string source = prompts.Prompts ?? QueryFlags.Source(dataset);
 
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var shape = ModelShape.Of(policyFolder);
+        var (shape, plan) = (ModelShape.Of(policyFolder), context.Settings.Get<MemoryFlags>().On(device));
         void CheckMemory(LengthSampler queryLengths) => context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, PpoMemory.Plan(
             $"PPO on {policyFolder}", config, shape, refFolder is null ? null : ModelShape.Of(refFolder),
             [.. rewards.Folders.Append(judgeFolder).OfType<string>().Select(ModelShape.Of)], queryLengths,
-            lengths.ResponseLengths, device), ownsReference: refFolder is null, samples: true),
+            lengths.ResponseLengths, plan), ownsReference: refFolder is null, samples: true),
             device);
         CheckMemory(lengths.QueryLengths);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
@@ -91,7 +91,7 @@ internal static class PpoVerb
         if (prompts.Prompts is not null)
             CheckMemory(new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1));
 
-        using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, device, config.Seed);
+        using var policy = CausalLMWithValueHead.FromPretrained(policyFolder, plan, config.Seed);
         LoraFlags.Attach(context, policy.PretrainedModel, policyFolder, config.Seed);
         LanguageModels.EndToken(policyFolder, policy.PretrainedModel, tokenizer);
         using var reward = rewards.Load(device);

@@ -39,10 +39,11 @@ internal sealed class PreferenceRun<TExample> : IDisposable
         Source = ModelFolders.Resolve(context, "--model", flags.Model);
         RefFolder = flags.RefModel is { } named ? ModelFolders.Resolve(context, "--ref-model", named) : null;
         Device = context.Settings.Get<ComputeFlags>().Start();
+        Plan = context.Settings.Get<MemoryFlags>().On(Device);
         CheckMemory(null, usesReference);
         template = ChatTemplates.TryOf(context.Settings.Get<PairColumnFlags>().ChatTemplate, Source);
         Tokenizer = AutoTokenizer.FromPretrained(Source);
-        Policy = AutoModelForCausalLM.FromPretrained(Source, Device);
+        Policy = AutoModelForCausalLM.FromPretrained(Source, Plan);
         LoraFlags.Attach(context, Policy, Source, config.Seed);
         int end = LanguageModels.EndToken(Source, Policy, Tokenizer);
         Tokens = new(Tokenizer, [end, .. Policy.EosTokenIds.Where(id => id != end)], config, Policy.MaxPositions);
@@ -53,6 +54,9 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     public string? RefFolder { get; }
 
     public torch.Device Device { get; }
+
+    /// <summary>Where and how the policy computes.</summary>
+    public ComputePlan Plan { get; }
 
     public ITokenizer Tokenizer { get; }
 
@@ -65,7 +69,7 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     /// <param name="referenceStays">Is the reference in memory during training?</param>
     public void CheckMemory(int[]? rowLengths, bool referenceStays)
     {
-        var plan = MemoryPlan.ForTraining($"Training {Source}", ModelShape.Of(Source), config.BatchSize, rowLengths, Device, predictsTokens: true);
+        var plan = MemoryPlan.ForTraining($"Training {Source}", ModelShape.Of(Source), config.BatchSize, rowLengths, Plan, predictsTokens: true);
         if (referenceStays)
             plan = plan with { Items = [MemoryPlan.Weights("reference", ModelShape.Of(RefFolder ?? Source).Parameters), .. plan.Items] };
         context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, plan, ownsReference: RefFolder is null), Device);

@@ -11,7 +11,6 @@ using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 using Rlhf.Training.Memory;
 using Rlhf.Training.RewardModeling;
-using TorchSharp;
 
 namespace Rlhf.Cli.Verbs;
 
@@ -45,14 +44,16 @@ internal static class RewardVerb
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         var data = RewardData.Load(context, source);
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var size = ModelShape.Of(source);
+        var (size, memory) = (ModelShape.Of(source), context.Settings.Get<MemoryFlags>());
+        memory.RequireFor(size, source);
+        var plan = memory.On(device);
         void CheckMemory(int[]? longest) => context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(
-            $"Training the reward model {source}", size, config.BatchSize, longest, device, predictsTokens: false)), device);
+            $"Training the reward model {source}", size, config.BatchSize, longest, plan, predictsTokens: false)), device);
         CheckMemory(null);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         TokenizerOf.RequireFit(source, tokenizer, size.VocabSize);
         CheckMemory(data.LongestRows(tokenizer, config, size.MaxPositions));
-        using var model = Open(source, options, config, device);
+        using var model = Open(source, options, config, plan);
         LoraFlags.Attach(context, model, source, config.Seed);
         if (options.NormalizeReward == true && !model.CanShiftLogits)
             throw new ConfigurationException(["--normalize-reward shifts the bias of the model's last norm, which this model or adapter does not have; leave it out, and let PPO "
@@ -99,12 +100,12 @@ internal static class RewardVerb
     }
 
     /// <summary>The classifier; pairs need one label, so another head is replaced.</summary>
-    private static SequenceClassifier Open(string folder, RewardFlags options, RewardConfig config, torch.Device device)
+    private static SequenceClassifier Open(string folder, RewardFlags options, RewardConfig config, ComputePlan plan)
     {
         if (options.NewHeadLabels is { } labels)
-            return AutoModelForSequenceClassification.FromPretrained(folder, device, new NewHead(labels, config.Seed));
+            return AutoModelForSequenceClassification.FromPretrained(folder, plan, new NewHead(labels, config.Seed));
         if (options.Pairs is not null && AutoModelForSequenceClassification.Labels(folder).Count != 1)
-            return AutoModelForSequenceClassification.FromPretrained(folder, device, NewHead.Scalar(config.Seed));
-        return AutoModelForSequenceClassification.FromPretrained(folder, device);
+            return AutoModelForSequenceClassification.FromPretrained(folder, plan, NewHead.Scalar(config.Seed));
+        return AutoModelForSequenceClassification.FromPretrained(folder, plan);
     }
 }

@@ -1,3 +1,4 @@
+using Rlhf.Runtime;
 using TorchSharp;
 
 namespace Rlhf.Models;
@@ -76,15 +77,18 @@ public sealed record ModelShape
 
     /// <summary>Bytes that a forward pass keeps for the backward pass, in float32.</summary>
     /// <param name="rowLengths">Tokens of each row.</param>
-    /// <param name="device">Where the model computes.</param>
+    /// <param name="plan">Where and how the model computes.</param>
     /// <param name="training">Dropout is on.</param>
     /// <param name="layers">Layers that are trained; null: all.</param>
-    public long ActivationBytes(IReadOnlyCollection<int> rowLengths, torch.Device device, bool training, int? layers = null)
+    public long ActivationBytes(IReadOnlyCollection<int> rowLengths, ComputePlan plan, bool training, int? layers = null)
     {
+        if (plan.RecomputesActivations)
+            return sizeof(float) * rowLengths.Sum(l => (long)l) * Width * (layers ?? Layers)
+                + ActivationBytes(rowLengths, plan with { RecomputesActivations = false }, training, 1);
         long n = rowLengths.Sum(l => (long)l), longest = rowLengths.Max(), padded = longest * rowLengths.Count;
         long d = Width, f = InnerWidth, inner = (IsGated ? 4 : 2) * f;
         bool drops = training && DropsAttention;
-        long floats = HasFusedLayers && !drops && device.type == DeviceType.CPU
+        long floats = HasFusedLayers && !drops && plan.Device.type == DeviceType.CPU
             // Two of the residual stream and two within the feed-forward layer; queries, keys, values and attention's output may be padded.
             ? n * (2 * d + 2 * f) + padded * (2L * Heads * HeadSize + 2 * KeyValueWidth + Heads)
             // What autograd keeps of each operator; dropout also keeps attention's weights. The factors are fitted to measured peaks.

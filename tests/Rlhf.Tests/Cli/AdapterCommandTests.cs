@@ -51,6 +51,36 @@ public sealed class AdapterCommandTests(ToyModels toys) : IClassFixture<ToyModel
         Assert.Contains("library_name: peft", File.ReadAllText(toys.PathOf(whole, "model", "README.md")));
     }
 
+    /// <summary>In every trainer of decoders, with and without an adapter; a run may also go on the other way.</summary>
+    [Theory]
+    [InlineData("sft")]
+    [InlineData("dpo")]
+    [InlineData("kto")]
+    [InlineData("ppo")]
+    [InlineData("grpo")]
+    [InlineData("rloo")]
+    public void Activations_that_are_computed_again_give_the_same_model_to_the_last_bit(string verb)
+    {
+        foreach (string[] adapter in (string[][])[[], ["--lora", "--lora-r", "2"]])
+        {
+            string kept = $"{verb}-kept-{adapter.Length}", again = $"{verb}-recomputed-{adapter.Length}", file = adapter.Length > 0 ? "adapter_model.safetensors" : "model.safetensors";
+            string[] command = [.. ResumableRuns.Command(verb, steps: 4, saveEvery: 2), .. adapter];
+            toys.Succeed([.. command, "--output", kept]);
+            toys.Succeed([.. command, "--recompute-activations", "--output", again]);
+            Assert.Contains("recompute_activations: true", File.ReadAllText(toys.PathOf(again, "config.yaml")));
+            var expected = File.ReadAllBytes(toys.PathOf(kept, "model", file));
+            Assert.Equal(expected, File.ReadAllBytes(toys.PathOf(again, "model", file)));
+
+            if (verb is not ("sft" or "ppo"))
+                continue;
+            File.Delete(toys.PathOf(again, ".finished"));
+            Directory.Delete(toys.PathOf(again, "checkpoints", "checkpoint-4"), recursive: true);
+            Directory.Delete(toys.PathOf(again, "model"), recursive: true);
+            Assert.Contains("Resuming after step 2", toys.Succeed(verb, "--resume", again, "--recompute-activations", "false").Output);
+            Assert.Equal(expected, File.ReadAllBytes(toys.PathOf(again, "model", file)));
+        }
+    }
+
     [Fact]
     public void An_adapter_folder_is_a_model_wherever_one_is_named()
     {

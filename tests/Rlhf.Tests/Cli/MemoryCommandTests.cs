@@ -32,6 +32,15 @@ public sealed class MemoryCommandTests : IDisposable
         Assert.NotEqual(0, tried.ExitCode);
     }
 
+    [Fact]
+    public void EncodersCannotRecomputeTheirActivations()
+    {
+        File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(folder.Path, "encoder")).FullName, "config.json"), """{"model_type":"distilbert"}""");
+        File.WriteAllText(Path.Combine(folder.Path, "pairs.jsonl"), """{"prompt":"a","chosen":"b","rejected":"c"}""");
+        var result = RlhfCommand.Run(folder.Path, "reward", "--model", "encoder", "--pairs", "pairs.jsonl", "--eval-fraction", "0", "--recompute-activations");
+        Assert.Equal((2, "rlhf: --recompute-activations is for decoders, and encoder is an encoder; leave it out.\n"), (result.ExitCode, result.Error.ReplaceLineEndings("\n")));
+    }
+
     public void Dispose() => folder.Dispose();
 
     private void Model(string name, int width, int layers) => File.WriteAllText(

@@ -1,3 +1,4 @@
+using Rlhf.Models.Fused;
 using Rlhf.Models.Layers;
 using Rlhf.Runtime;
 using TorchSharp;
@@ -130,7 +131,8 @@ internal sealed class DecoderForCausalLM : CausalLM
         if (CanFuse && (cache is null || !is_grad_enabled()))
             return Final(Fused(x.to(float32), new DecoderFusedPass(shape, pass, batch), cache)).MoveToOuterDisposeScope();
         for (int i = 0; i < blocks.Length; i++)
-            x = blocks[i].Forward(x, batch, pass, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
+            x = cache is null && Plan.RecomputesActivations ? Recomputed(blocks[i], x, batch)
+                : blocks[i].Forward(x, batch, pass, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
         return norm.Apply(x).MoveToOuterDisposeScope();
     }
 
@@ -143,9 +145,21 @@ internal sealed class DecoderForCausalLM : CausalLM
     private Tensor Fused(Tensor x, DecoderFusedPass pass, KeyValueCache? cache)
     {
         if (cache is null)
-            return DecoderFusedTrunk.Apply(x, blocks, pass, Plan.RecomputesActivations && Training);
+            return DecoderFusedTrunk.Apply(x, blocks, pass, Plan.RecomputesActivations);
         using (pass)
             return DecoderFusedTrunk.Run(x, blocks, pass, cache);
+    }
+
+    private Tensor Recomputed(DecoderBlock block, Tensor x, PackedBatch batch)
+    {
+        bool training = Training;
+        return RecomputedBlock.Apply(x, input =>
+        {
+            using var scope = NewDisposeScope();
+            // What the blocks share does not outlive the forward pass.
+            var pass = DecoderPass.Over(shape, batch, embedding.dtype);
+            return block.Forward(input, batch, pass, null, training).MoveToOuterDisposeScope();
+        }, block.Weights().AnyTrained, training && (shape.AttentionDropout > 0 || shape.ResidualDropout > 0 || block.Linears.Any(l => l.Adapter is { Dropout: > 0 })));
     }
 
     /// <summary>The fused blocks compute in float32 whatever the weights' type is.</summary>

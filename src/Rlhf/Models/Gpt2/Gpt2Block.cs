@@ -50,6 +50,10 @@ internal sealed class Gpt2Block
     /// <summary>Is an adapter's update beside one of the layers?</summary>
     public bool HasAdapter => Linears.Any(l => l.Adapter is not null);
 
+    /// <summary>Does anything need a gradient, an adapter's update included?</summary>
+    public bool AnyTrained =>
+        Parameters.Any(p => p.requires_grad) || Linears.Any(l => l.Adapter is { } adapter && adapter.Parameters.Any(p => p.requires_grad));
+
     /// <summary>What the products of queries and keys are multiplied with.</summary>
     public double AttentionScale => queryScale / Math.Sqrt(headSize);
 

@@ -1,3 +1,4 @@
+using Rlhf.Models.Fused;
 using Rlhf.Models.Layers;
 using Rlhf.Runtime;
 using static TorchSharp.torch;
@@ -40,6 +41,8 @@ public sealed class Gpt2LMHeadModel : CausalLM
 
     /// <summary>The configuration.</summary>
     public Gpt2Config Config { get; private set; }
+
+    private protected override bool CanRecompute => true;
 
     /// <inheritdoc/>
     public override string Architecture => "GPT2LMHeadModel";
@@ -154,10 +157,18 @@ public sealed class Gpt2LMHeadModel : CausalLM
         var x = Embed(batch);
         bool drops = Training && (Config.ResidPdrop > 0 || Config.AttnPdrop > 0);
         if (!drops && CanFuse && (cache is null || !is_grad_enabled()))
-            return FinalNorm(cache is null ? Gpt2FusedTrunk.Apply(x, blocks, batch) : Prefill(x, batch, cache));
+            return FinalNorm(cache is null ? Gpt2FusedTrunk.Apply(x, blocks, batch, Plan.RecomputesActivations) : Prefill(x, batch, cache));
         for (int i = 0; i < blocks.Length; i++)
-            x = blocks[i].Forward(x, batch, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
+            x = cache is null && Plan.RecomputesActivations ? Recomputed(blocks[i], x, batch)
+                : blocks[i].Forward(x, batch, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
         return FinalNorm(x);
+    }
+
+    private Tensor Recomputed(Gpt2Block block, Tensor x, PackedBatch batch)
+    {
+        bool training = Training;
+        return RecomputedBlock.Apply(x, input => block.Forward(input, batch, null, training), block.AnyTrained,
+            training && (Config.ResidPdrop > 0 || Config.AttnPdrop > 0 || block.Linears.Any(l => l.Adapter is { Dropout: > 0 })));
     }
 
     private Tensor Prefill(Tensor x, PackedBatch batch, KeyValueCache cache)

@@ -1,5 +1,6 @@
 using Rlhf.Data.Batching;
 using Rlhf.Models;
+using Rlhf.Runtime;
 using Rlhf.Training.Memory;
 using TorchSharp;
 
@@ -15,12 +16,12 @@ internal static class GroupMemory
     /// <param name="reference">The reference, where it is another model.</param>
     /// <param name="scorers">Reward models and judge, where they are models of this process.</param>
     /// <param name="promptLengths">Lengths of prompts.</param>
-    /// <param name="device">Where the run computes.</param>
+    /// <param name="plan">Where and how the policy computes.</param>
     public static MemoryPlan Plan(string task, GroupConfig config, ModelShape policy, ModelShape? reference, IReadOnlyList<ModelShape> scorers,
-        LengthSampler promptLengths, torch.Device device) =>
+        LengthSampler promptLengths, ComputePlan plan) =>
         new RolloutMemory(config.BatchSize, config.MiniBatchSize, policy.Layers, policy.Parameters,
             config.Beta == 0 ? 0 : (reference ?? policy).Parameters)
-        .Plan(task, policy, scorers, promptLengths, new(config.MaxCompletionLength, config.MaxCompletionLength + 1), device,
+        .Plan(task, policy, scorers, promptLengths, new(config.MaxCompletionLength, config.MaxCompletionLength + 1), plan,
             $"Lower MiniBatchSize (now {config.MiniBatchSize}), BatchSize (now {config.BatchSize}) or MaxCompletionLength (now {config.MaxCompletionLength}), "
             + "or take a smaller model.");
 }

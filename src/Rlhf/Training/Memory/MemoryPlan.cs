@@ -33,25 +33,25 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
     /// <param name="model">The model.</param>
     /// <param name="batchSize">Rows of a minibatch, for the advice.</param>
     /// <param name="rowLengths">Tokens of the rows of the largest minibatch; null where they are not known yet: then without them.</param>
-    /// <param name="device">Where the run computes.</param>
+    /// <param name="plan">Where and how the model computes.</param>
     /// <param name="predictsTokens">The loss is over the vocabulary.</param>
     public static MemoryPlan ForTraining(
-        string task, ModelShape model, int batchSize, IReadOnlyCollection<int>? rowLengths, torch.Device device, bool predictsTokens)
+        string task, ModelShape model, int batchSize, IReadOnlyCollection<int>? rowLengths, ComputePlan plan, bool predictsTokens)
     {
         List<MemoryItem> items = [Weights("weights", model.Parameters), Weights("gradients", model.Parameters), Moments(model.Parameters)];
         if (rowLengths is not null)
         {
-            var activations = Activations(model, rowLengths, device, training: true, model.Layers);
+            var activations = Activations(model, rowLengths, plan, training: true, model.Layers);
             items.AddRange([activations, Backward(model, rowLengths)]);
             if (predictsTokens)
                 items.Add(Logits(model, rowLengths.Sum(l => (long)l)));
-            else if (device.type == DeviceType.CPU)
+            else if (plan.Device.type == DeviceType.CPU)
                 items.Add(new("holes in the heap", "texts of different lengths; nearly as much as the activations",
                     activations.Bytes / 10 * 9));
         }
         items.Add(Program);
-        return new(task, items, $"Lower BatchSize (now {batchSize}; raise GradientAccumulationSteps by as much) or MaxLength, or take a "
-            + "smaller model.");
+        return new(task, items, $"Lower BatchSize (now {batchSize}; raise GradientAccumulationSteps by as much) or MaxLength, "
+            + (model.IsCausal && !plan.RecomputesActivations ? "set RecomputeActivations, " : "") + "or take a smaller model.");
     }
 
     /// <summary>Models that are only read.</summary>
@@ -97,9 +97,9 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
 
     internal static MemoryItem Moments(long count) => new("Adam's moments", $"{count:N0} × 2 × {FloatBytes} bytes", 2 * count * FloatBytes);
 
-    internal static MemoryItem Activations(ModelShape model, IReadOnlyCollection<int> rows, torch.Device device, bool training, int layers) =>
+    internal static MemoryItem Activations(ModelShape model, IReadOnlyCollection<int> rows, ComputePlan plan, bool training, int layers) =>
         new("activations", $"{rows.Count:N0} rows, {rows.Sum(l => (long)l):N0} tokens × {layers} layers of width {model.Width:N0}",
-            model.ActivationBytes(rows, device, training, layers));
+            model.ActivationBytes(rows, plan, training, layers));
 
     internal static MemoryItem Backward(ModelShape model, IReadOnlyCollection<int> rows) =>
         new("backward pass", "one layer's gradients", model.BackwardBytes(rows));

@@ -1,5 +1,6 @@
 using Rlhf.Data.Batching;
 using Rlhf.Models;
+using Rlhf.Runtime;
 using TorchSharp;
 
 namespace Rlhf.Training.Memory;
@@ -21,10 +22,10 @@ internal sealed record RolloutMemory(int BatchSize, int MiniBatchSize, int Train
     /// <param name="scorers">Reward model and judge, where they are models of this process.</param>
     /// <param name="queryLengths">Lengths of queries.</param>
     /// <param name="responseLengths">Lengths of responses.</param>
-    /// <param name="device">Where the run computes.</param>
+    /// <param name="plan">Where and how the policy computes.</param>
     /// <param name="remedies">What would need less: sentences that name settings.</param>
     public MemoryPlan Plan(string task, ModelShape policy, IReadOnlyList<ModelShape> scorers, LengthSampler queryLengths, LengthSampler responseLengths,
-        torch.Device device, string remedies)
+        ComputePlan plan, string remedies)
     {
         int[] rows = Rows(MiniBatchSize, queryLengths, responseLengths);
         long responses = (long)(MiniBatchSize * Mean(responseLengths));
@@ -32,7 +33,7 @@ internal sealed record RolloutMemory(int BatchSize, int MiniBatchSize, int Train
         long cache = Math.Min(CacheBytes, BatchSize * longest * policy.CacheBytesPerToken());
         MemoryItem[] update =
         [
-            MemoryPlan.Activations(policy, rows, device, training: false, TrainedLayers), MemoryPlan.Backward(policy, rows), MemoryPlan.Logits(policy, responses),
+            MemoryPlan.Activations(policy, rows, plan, training: false, TrainedLayers), MemoryPlan.Backward(policy, rows), MemoryPlan.Logits(policy, responses),
         ];
         MemoryItem[] rollout =
         [

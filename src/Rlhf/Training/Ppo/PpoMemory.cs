@@ -1,5 +1,6 @@
 using Rlhf.Data.Batching;
 using Rlhf.Models;
+using Rlhf.Runtime;
 using Rlhf.Training.Memory;
 using TorchSharp;
 
@@ -16,15 +17,15 @@ internal static class PpoMemory
     /// <param name="scorers">Reward model and judge, where they are models of this process.</param>
     /// <param name="queryLengths">Lengths of queries.</param>
     /// <param name="responseLengths">Lengths of responses.</param>
-    /// <param name="device">Where the run computes.</param>
+    /// <param name="plan">Where and how the policy computes.</param>
     public static MemoryPlan Plan(string task, PpoConfig config, ModelShape policy, ModelShape? reference, IReadOnlyList<ModelShape> scorers,
-        LengthSampler queryLengths, LengthSampler responseLengths, torch.Device device)
+        LengthSampler queryLengths, LengthSampler responseLengths, ComputePlan plan)
     {
         int trained = policy.Layers - Math.Min(policy.Layers, config.NumSharedLayers ?? 0);
         // Shared layers and the embeddings are frozen and the reference's, too.
         long trainable = config.NumSharedLayers is null ? policy.Parameters : trained * policy.LayerParameters + 2L * policy.Width;
         return new RolloutMemory(config.BatchSize, config.MiniBatchSize, trained, trainable, reference?.Parameters ?? trainable)
-            .Plan(task, policy, scorers, queryLengths, responseLengths, device,
+            .Plan(task, policy, scorers, queryLengths, responseLengths, plan,
                 $"Lower MiniBatchSize (now {config.MiniBatchSize}; raise GradientAccumulationSteps by as much), freeze and share lower layers with "
                 + "NumSharedLayers, ask for shorter responses, or take a smaller model.");
     }
