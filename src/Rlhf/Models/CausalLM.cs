@@ -41,6 +41,9 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     /// <summary>Is the output layer's weight the input embedding's?</summary>
     public bool IsTied => !Parameters.Contains(Head.Layer.Name + ".weight");
 
+    /// <summary>Does the model read rows with branches (<see cref="PackedBatch.Branches"/>), in passes that keep no keys and values?</summary>
+    internal virtual bool ReadsBranches(PackedBatch batch) => false;
+
     /// <summary>Hidden states after the final normalization: [N, D] for N packed tokens.</summary>
     public abstract Tensor Forward(PackedBatch batch);
 

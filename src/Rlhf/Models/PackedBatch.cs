@@ -49,6 +49,14 @@ public sealed class PackedBatch : IDisposable
     /// </summary>
     public bool[]? KeyMask { get; }
 
+    /// <summary>
+    /// Where the branches of each row begin, counted from the row's first token; null for a row of one text, and where all are that. A row with
+    /// branches is several texts: each token sees those before the first branch, and those of its own branch up to itself. Its positions
+    /// count from 0 before the first branch, and go on from there in each. Only models that say so read such rows
+    /// (<see cref="CausalLM.ReadsBranches"/>).
+    /// </summary>
+    internal IReadOnlyList<int[]?>? Branches { get; private init; }
+
     /// <summary>The token ids on the host.</summary>
     public long[] HostIds { get; }
 
@@ -90,6 +98,30 @@ public sealed class PackedBatch : IDisposable
         return new PackedBatch(offsets, ids, positions, null, null, device ?? CPU);
     }
 
+    /// <summary>Packs texts that begin with the same tokens; what they share is there once (<see cref="Branches"/>).</summary>
+    /// <param name="rows">What the texts of each row share, and how each goes on: no branch may be empty. A row of a single text may share nothing.</param>
+    /// <param name="device">Device of the tensors; null is the CPU.</param>
+    internal static PackedBatch FromBranches(IReadOnlyList<(int[] Shared, IReadOnlyList<int[]> Branches)> rows, Device? device)
+    {
+        var offsets = RowOffsets([.. rows.Select(row => row.Shared.Length + row.Branches.Sum(branch => branch.Length))]);
+        return new PackedBatch(offsets,
+            [.. rows.SelectMany(row => row.Branches.Prepend(row.Shared).SelectMany(ids => ids)).Select(id => (long)id)],
+            [.. rows.SelectMany(row => Enumerable.Range(0, row.Shared.Length)
+                .Concat(row.Branches.SelectMany(branch => Enumerable.Range(row.Shared.Length, branch.Length)))).Select(position => (long)position)],
+            null, null, device ?? CPU)
+        {
+            Branches = [.. rows.Select(row => row.Branches.Count == 1 ? null : Starts(row.Shared.Length, row.Branches))],
+        };
+
+        static int[] Starts(int shared, IReadOnlyList<int[]> rest)
+        {
+            var starts = new int[rest.Count];
+            for (int i = 0, at = shared; i < starts.Length; at += rest[i++].Length)
+                starts[i] = at;
+            return starts;
+        }
+    }
+
     /// <summary>Packs padded input as Hugging Face's models take it: every argument is [B][T].</summary>
     /// <param name="inputIds">Token ids, padding included.</param>
     /// <param name="attentionMask">1 for tokens, 0 for padding.</param>
@@ -115,7 +147,7 @@ public sealed class PackedBatch : IDisposable
     }
 
     /// <summary>Packed token of each padded position [B · T]: a row's padding is its last token. Null when there is no padding.</summary>
-    internal Tensor? PadIndex => padIndex ??= IsUniform ? null : Copy(
+    internal Tensor? PadIndex => padIndex ??= IsUniform && Branches is null ? null : Branches is not null ? throw HasBranches() : Copy(
         [.. Enumerable.Range(0, RowCount).SelectMany(b =>
             Enumerable.Range(0, MaxLength).Select(t => (long)Offsets[b] + Math.Min(t, Length(b) - 1)))], Device);
 
@@ -189,6 +221,8 @@ public sealed class PackedBatch : IDisposable
         padIndex?.Dispose();
         packIndex?.Dispose();
     }
+
+    private static InvalidOperationException HasBranches() => new("A batch with branches was given to a model that does not read it.");
 
     private static Tensor Copy(long[] values, Device device) => tensor(values, int64, device).DetachFromDisposeScope();
 

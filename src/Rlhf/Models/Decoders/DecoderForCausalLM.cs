@@ -55,6 +55,10 @@ internal sealed class DecoderForCausalLM : CausalLM
 
     public override Tensor Forward(PackedBatch batch) => Forward(batch, null);
 
+    /// <summary>No window may be shorter than a row, since windows count positions.</summary>
+    internal override bool ReadsBranches(PackedBatch batch) => CanFuse && PackedAttention.Supports(shape, batch)
+        && shape.AttentionCap is null && shape.Layers.All(l => l.Window is null || l.Window >= batch.MaxLength);
+
     /// <summary>
     /// Hidden states as transformers returns them: embeddings, then each block; the last after the final normalization. Each [N, D].
     /// </summary>
@@ -167,7 +171,9 @@ internal sealed class DecoderForCausalLM : CausalLM
 
     private Tensor Embed(PackedBatch batch)
     {
-        if (batch.MaxLength > MaxPositions)
+        if (batch.Branches is not null && !ReadsBranches(batch))
+            throw new InvalidOperationException("The model does not read rows with branches on this machine.");
+        if (batch.Branches is null && batch.MaxLength > MaxPositions)
             throw new ArgumentException($"A row has {batch.MaxLength} tokens, but the model reads at most {MaxPositions}. "
                 + "Shorten the text.");
         if (batch.KeyMask is not null)

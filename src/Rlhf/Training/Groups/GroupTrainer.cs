@@ -136,6 +136,8 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
                 rows.LeaveOut(b);
     }
 
+    private CausalLM[] Readers => Reference is null ? [Policy] : [Policy, Reference.Model];
+
     /// <summary>Logprobs [R] of the answers, where the rollout does not bring them, and of the reference.</summary>
     private AnswerLogprobs ForwardPasses(StepRows rows, Rollout rollout, CancellationToken cancellation)
     {
@@ -150,7 +152,7 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
         {
             cancellation.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            using var selected = rows.Select(chunk, Policy.Device);
+            using var selected = rows.Select(chunk, Readers);
             if (rollout.Logprobs is null)
                 selected.Scatter(head.Logprobs(selected.ResponseHidden(Policy.Forward(selected.Batch)), selected.Targets), before.Logprobs);
             if (Reference is { } reference)
@@ -213,7 +215,7 @@ public abstract partial class GroupTrainer : IPolicyTrainer, IDisposable
         StepRows rows, int[] miniBatch, AnswerLogprobs before, float[] advantages, UpdateSize size, StepWatch watch)
     {
         using var scope = NewDisposeScope();
-        using var selected = rows.Select(miniBatch, Policy.Device);
+        using var selected = rows.Select(miniBatch, Policy);
         float[] ofTokens = selected.Gather(advantages);
         Hooks.BeforeForward(StepCount + 1, ofTokens);
         watch.BeginPart();

@@ -86,10 +86,12 @@ internal sealed class StepRows
     public SelectedRows Select(int[] rows, Device device)
     {
         int longest = ids.Max(r => r.Length);
-        var scored = ScoredRows.Of([.. rows.Select(b => TokenRow.From(ids[b], queryLengths[b]))], device,
-            positionsCountPadding ? rows.Select(b => longest - ids[b].Length).ToArray() : null);
-        return new SelectedRows(scored, [.. rows.SelectMany(b => Enumerable.Range(Offsets[b], Offsets[b + 1] - Offsets[b]))]);
+        return Selected(rows, ScoredRows.Of(TokenRows(rows), device, positionsCountPadding ? rows.Select(b => longest - ids[b].Length).ToArray() : null));
     }
+
+    /// <summary>Some of the rows as one packed batch, in which a query that several have is there once, if all models read it so.</summary>
+    public SelectedRows Select(int[] rows, params IReadOnlyList<CausalLM> models) =>
+        Selected(rows, ScoredRows.Of(TokenRows(rows), [.. rows.Select(b => queryLengths[b])], models));
 
     /// <summary>Tokens of a row, query and response.</summary>
     public int Length(int row) => ids[row].Length;
@@ -102,6 +104,11 @@ internal sealed class StepRows
             count += m;
         return count;
     }
+
+    private TokenRow[] TokenRows(int[] rows) => [.. rows.Select(b => TokenRow.From(ids[b], queryLengths[b]))];
+
+    private SelectedRows Selected(int[] rows, ScoredRows scored) =>
+        new(scored, [.. rows.SelectMany(b => Enumerable.Range(Offsets[b], Offsets[b + 1] - Offsets[b]))]);
 
     private void CopyMasks(IReadOnlyList<int[]> masks, IReadOnlyList<int[]> responses)
     {

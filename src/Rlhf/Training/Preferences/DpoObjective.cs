@@ -65,7 +65,7 @@ public sealed class DpoObjective(CausalLM policy, Reference? reference, DpoConfi
             var logprobs = scores.Logprobs.detach().requires_grad_(true);
             var loss = Loss(minibatch, rows, logprobs, known);
             BackwardPass.Run(() => (loss.Sum * share).backward());
-            part = loss.ToPart(rows.Batch.TokenCount);
+            part = loss.ToPart(rows.TokenCount);
             return logprobs.grad;
         });
 
@@ -81,7 +81,7 @@ public sealed class DpoObjective(CausalLM policy, Reference? reference, DpoConfi
         using var scope = NewDisposeScope();
         using var mode = policy.InMode(training: false);
         using var rows = Rows(minibatch);
-        return Forward(minibatch, rows).ToPart(rows.Batch.TokenCount);
+        return Forward(minibatch, rows).ToPart(rows.TokenCount);
     }
 
     /// <summary>The rewards β · (log π(y) - log ρ(y)) of both answers of each pair, without gradient.</summary>
@@ -100,7 +100,7 @@ public sealed class DpoObjective(CausalLM policy, Reference? reference, DpoConfi
     {
         using var scope = NewDisposeScope();
         using var rows = ScoredRows.Of([.. minibatch.Select(e => TokenRow.Of(e.Prompt, e.Chosen)), .. minibatch.Select(e => TokenRow.Of(e.Prompt, e.Rejected))],
-            reference.Model.Device);
+            PromptLengths(minibatch), reference.Model);
         var sums = rows.SumPerRow(reference.Logprobs(rows)).cpu().data<float>().ToArray();
         return [.. minibatch.Select((_, b) => new ReferenceLogps(sums[b], sums[minibatch.Count + b]))];
     }
@@ -115,7 +115,10 @@ public sealed class DpoObjective(CausalLM policy, Reference? reference, DpoConfi
     [
         .. minibatch.Select(e => config.Loss == PreferenceLoss.Orpo ? TokenRow.From([.. e.Prompt, .. e.Chosen], 1) : TokenRow.Of(e.Prompt, e.Chosen)),
         .. minibatch.Select(e => TokenRow.Of(e.Prompt, e.Rejected)),
-    ], policy.Device);
+    ], PromptLengths(minibatch), [policy, .. reference is null || config.LearnsAlone ? [] : (CausalLM[])[reference.Model]]);
+
+    /// <summary>Both answers of a pair are of one prompt, which is read once.</summary>
+    private static int[] PromptLengths(IReadOnlyList<PairExample> minibatch) => [.. minibatch.Concat(minibatch).Select(e => e.Prompt.Length)];
 
     /// <summary>The reference's logprobs [2B] of the answers, summed; null where there is no reference to compare with.</summary>
     private Tensor? ReferenceLogprobs(IReadOnlyList<PairExample> minibatch, ScoredRows rows)

@@ -1,6 +1,8 @@
 using System.Text.Json;
 using Rlhf.Models;
 using Rlhf.Rewards;
+using Rlhf.Runtime.Operators;
+using Rlhf.Tests.Models;
 using Rlhf.Training.Groups;
 using Rlhf.Training.Grpo;
 using Rlhf.Training.Loop;
@@ -25,7 +27,19 @@ public sealed class GroupParityTests
 
     [Theory]
     [MemberData(nameof(Cases))]
-    public void EveryNumberOfAStepMatches(string name)
+    public void EveryNumberOfAStepMatches(string name) => Run(name);
+
+    /// <summary>So it is where the answers of a group follow one copy of their prompt.</summary>
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void SoItIsWherePromptsAreReadOnce(string name)
+    {
+        Assert.SkipUnless(TileProduct.IsSupported, "This processor has no AVX-512; prompts are read with each answer on it.");
+        using var shortcuts = new Shortcuts(fusedBlocks: true, MatrixLibrary.OneDnn, packsAttention: true);
+        Run(name);
+    }
+
+    private static void Run(string name)
     {
         using var scope = NewDisposeScope();
         using var json = JsonDocument.Parse(File.ReadAllBytes(Fixtures.Path(name, "case.json")));

@@ -1,5 +1,8 @@
 using System.Text.Json;
 using Rlhf.Models;
+using Rlhf.Models.Decoders;
+using Rlhf.Runtime.Operators;
+using Rlhf.Tests.Models;
 using Rlhf.Training.Optimization;
 using Rlhf.Training.Preferences;
 using static Rlhf.Tests.Training.Preferences.PreferenceCases;
@@ -21,7 +24,17 @@ public sealed class DpoParityTests
     [MemberData(nameof(Cases))]
     public void SoItIsWithReferencesComputedBefore(string name) => Run(name, precomputed: true);
 
-    private static void Run(string name, bool precomputed)
+    /// <summary>So it is where a pair's answers follow one copy of their prompt.</summary>
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void SoItIsWherePromptsAreReadOnce(string name)
+    {
+        Assert.SkipUnless(TileProduct.IsSupported, "This processor has no AVX-512; prompts are read with each answer on it.");
+        using var shortcuts = new Shortcuts(fusedBlocks: true, MatrixLibrary.OneDnn, packsAttention: true);
+        Run(name, precomputed: false, readOnce: true);
+    }
+
+    private static void Run(string name, bool precomputed, bool readOnce = false)
     {
         using var scope = NewDisposeScope();
         var (test, tensors) = Load("dpo", name);
@@ -47,6 +60,9 @@ public sealed class DpoParityTests
             using (var noGrad = no_grad())
             using (var rows = objective.Rows(pairs))
             {
+                Assert.Equal(pairs.Sum(p => 2 * p.Prompt.Length + p.Chosen.Length + p.Rejected.Length), rows.TokenCount);
+                if (readOnce && policy is DecoderForCausalLM)
+                    Assert.Equal(rows.TokenCount - pairs.Sum(p => p.Prompt.Length), rows.Batch.TokenCount);
                 var loss = objective.Forward(pairs, rows);
                 var logps = Floats(loss.Logps);
                 Close(prefix + "policy_chosen_logps", tensors.Floats(prefix + "policy_chosen_logps"), logps[..pairs.Count], Tolerance("policy_chosen_logps"));

@@ -33,6 +33,9 @@ internal sealed class DecoderFusedPass : IDisposable
     /// <summary>Start of each row, and N at the end.</summary>
     public int[] Offsets => batch?.Offsets ?? throw new InvalidOperationException("A decoding step has no rows of tokens.");
 
+    /// <summary><see cref="PackedBatch.Branches"/>.</summary>
+    public IReadOnlyList<int[]?>? Branches => batch?.Branches;
+
     /// <summary>Attention is <see cref="PackedAttention"/>, forward and backward.</summary>
     public bool PacksAttention { get; }
 

@@ -13,6 +13,8 @@ namespace Rlhf.Models.Decoders;
 /// N packed tokens, rows of T of them, H heads of queries, K of keys and values, W = (H + 2 K) · head size: the queries, keys and values of a
 /// token one after another. Queries are taken some at a time; their probabilities are computed anew in the backward pass, from the
 /// logarithm of the sum of exponentials (Dao et al. 2022, "FlashAttention"). A row's numbers do not depend on other rows or threads.
+/// A row with branches (<see cref="PackedBatch.Branches"/>) is several texts, which begin with the same tokens: queries, keys and values of those are
+/// there once, and their gradients are summed over the texts.
 /// The file has over 300 lines, so that the forward pass stands near the backward pass that undoes it.
 /// </remarks>
 internal sealed unsafe class PackedAttention
@@ -20,8 +22,7 @@ internal sealed unsafe class PackedAttention
     private const int Queries = 4 * TileProduct.Rows;
 
     private readonly int heads, keyHeads, size, padded, half, window, width, longest;
-    private readonly int[] offsets;
-    private readonly (int Row, int Head)[] tasks;
+    private readonly Text[][] rows;
     private readonly float scale;
     private readonly float* cos, sin;
 
@@ -31,7 +32,7 @@ internal sealed unsafe class PackedAttention
         padded = Up(size);
         width = (heads + 2 * keyHeads) * size;
         window = settings.Window ?? int.MaxValue;
-        offsets = pass.Offsets;
+        rows = [.. Enumerable.Range(0, pass.Rows).Select(row => Texts(pass.Offsets[row], pass.Offsets[row + 1], pass.Branches?[row]))];
         scale = (float)(shape.AttentionScale ?? 1 / Math.Sqrt(size));
         if (pass.Turn(settings.Rope) is ({ } c, { } s))
         {
@@ -39,10 +40,22 @@ internal sealed unsafe class PackedAttention
             sin = (float*)TensorPointer.Of(s);
             half = (int)s.shape[2];
         }
-        longest = Enumerable.Range(0, pass.Rows).Max(Length);
-        // The longest first, so that no thread is left with one in the end.
-        tasks = [.. Enumerable.Range(0, pass.Rows * keyHeads).Select(i => (i / keyHeads, i % keyHeads)).OrderByDescending(t => Length(t.Item1))];
+        longest = rows.Max(texts => texts.Max(text => text.Length));
     }
+
+    /// <summary>Tokens that see each other: those that its row's texts share, where it is not the first of them, and its own.</summary>
+    /// <param name="Start">The first token of the row.</param>
+    /// <param name="Shared">Tokens from there that are another text's, too, and are taken care of there.</param>
+    /// <param name="Own">The first of its own tokens,</param>
+    /// <param name="Count">and how many they are.</param>
+    private readonly record struct Text(int Start, int Shared, int Own, int Count)
+    {
+        public int Length => Shared + Count;
+    }
+
+    private static Text[] Texts(int start, int end, int[]? branches) => branches is null ? [new(start, 0, start, end - start)]
+        : [.. branches.Select((at, i) => (First: start + (i == 0 ? 0 : at), End: i == branches.Length - 1 ? end : start + branches[i + 1], Shared: i == 0 ? 0 : branches[0]))
+            .Select(t => new Text(start, t.Shared, t.First, t.End - t.First))];
 
     /// <summary>Numbers of a batch's queries, N · H · head size, from which on attention is computed this way: what is small costs little in
     /// libtorch, too, and rounds there as in transformers. Tests set it.</summary>
@@ -65,8 +78,8 @@ internal sealed unsafe class PackedAttention
         nint from = (nint)TensorPointer.Of(qkv), to = (nint)TensorPointer.Of(output), sums = (nint)TensorPointer.Of(logSums);
         var (keys, values) = cache is var (k, v) ? ((nint)TensorPointer.Of(k), (nint)TensorPointer.Of(v)) : default;
         int capacity = cache is null ? 0 : (int)cache.Value.Keys.shape[1];
-        attention.Run(3, 2, (row, head, room) =>
-            attention.Forward(row, head, (float*)from, (float*)to, (float*)sums, (float*)keys, (float*)values, capacity, room));
+        attention.Run([.. attention.rows.SelectMany((texts, row) => texts.Select(text => (row, (Text[])[text])))], 3, 2, (row, texts, head, room) =>
+            attention.Forward(row, texts[0], head, (float*)from, (float*)to, (float*)sums, (float*)keys, (float*)values, capacity, room));
         GC.KeepAlive(pass);
         return (output, logSums);
     }
@@ -78,36 +91,40 @@ internal sealed unsafe class PackedAttention
     {
         var attention = new PackedAttention(shape, pass, settings);
         var gradient = empty_like(qkv);
-        nint dy = (nint)TensorPointer.Of(outputGradient), x = (nint)TensorPointer.Of(qkv), y = (nint)TensorPointer.Of(output),
+        nint dy = (nint)TensorPointer.Of(outputGradient), x = (nint)TensorPointer.Of(qkv),
             sums = (nint)TensorPointer.Of(logSums), dx = (nint)TensorPointer.Of(gradient);
-        attention.Run(5, 5, (row, head, room) =>
-            attention.Backward(row, head, (float*)dy, (float*)x, (float*)y, (float*)sums, (float*)dx, room));
+        attention.Run([.. attention.rows.Select((texts, row) => (row, texts))], 5, 5, (_, texts, head, room) =>
+            attention.Backward(texts, head, (float*)dy, (float*)x, (float*)sums, (float*)dx, room));
         GC.KeepAlive(pass);
         return gradient;
     }
 
     private static int Up(int count) => (count + TileProduct.Columns - 1) / TileProduct.Columns * TileProduct.Columns;
 
-    private int Length(int row) => offsets[row + 1] - offsets[row];
-
-    /// <summary>Gives each row's head of keys to a thread that is free, with room of its own.</summary>
-    /// <param name="whole">Matrices of all tokens of a row that it needs,</param>
+    /// <summary>Gives each head of keys of some texts to a thread that is free, with room of its own.</summary>
+    /// <param name="groups">Texts of a row that a thread takes one after another.</param>
+    /// <param name="whole">Matrices of all tokens of a text that it needs,</param>
     /// <param name="some">and of some queries.</param>
-    /// <param name="task">Given row, head of keys and the room.</param>
-    private void Run(int whole, int some, Action<int, int, Room> task) =>
+    /// <param name="task">Given row, texts, head of keys and the room.</param>
+    private void Run((int Row, Text[] Texts)[] groups, int whole, int some, Action<int, Text[], int, Room> task)
+    {
+        // The longest first, so that no thread is left with one in the end.
+        (int Row, Text[] Texts, int Head)[] tasks = [.. groups.OrderByDescending(g => g.Texts.Sum(t => t.Length))
+            .SelectMany(g => Enumerable.Range(0, keyHeads).Select(head => (g.Row, g.Texts, head)))];
         SharedWork.Run(tasks.Length, () =>
         {
             var room = new Room(this, whole, some);
-            return i => task(tasks[i].Row, tasks[i].Head, room);
+            return i => task(tasks[i].Row, tasks[i].Texts, tasks[i].Head, room);
         });
+    }
 
-    private void Forward(int row, int head, float* qkv, float* output, float* logSums, float* cachedKeys, float* cachedValues, int capacity, Room room)
+    private void Forward(int row, Text text, int head, float* qkv, float* output, float* logSums, float* cachedKeys, float* cachedValues, int capacity, Room room)
     {
-        int first = offsets[row], t = Length(row), columns = Up(t), group = heads / keyHeads;
+        int t = text.Length, columns = Up(t), group = heads / keyHeads;
         float* keys = room.Whole(0), values = room.Whole(1), turnedKeys = room.Whole(2), q = room.Some(0);
-        float* k = qkv + (long)first * width + (heads + head) * size, v = k + (long)keyHeads * size;
-        Gather(k, keys, first, t, turns: true);
-        Gather(v, values, first, t, turns: false);
+        float* k = qkv + (heads + head) * size, v = k + (long)keyHeads * size;
+        Gather(k, keys, text, turns: true);
+        Gather(v, values, text, turns: false);
         Transpose(keys, turnedKeys, t, columns);
         for (int i = 0; i < t && cachedKeys is not null; i++)
         {
@@ -116,24 +133,24 @@ internal sealed unsafe class PackedAttention
             new ReadOnlySpan<float>(values + (long)i * padded, size).CopyTo(new Span<float>(cachedValues + at, size));
         }
         for (int h = head * group; h < (head + 1) * group; h++)
-            for (int start = 0; start < t; start += Queries)
+            for (int start = text.Shared; start < t; start += Queries)
             {
-                int count = Math.Min(Queries, t - start);
+                int count = Math.Min(Queries, t - start), token = text.Own + start - text.Shared;
                 var (from, seen) = Seen(start, count);
-                Gather(qkv + (long)(first + start) * width + h * size, q, first + start, count, turns: true);
+                Gather(qkv + (long)token * width + h * size, q, token, count, turns: true);
                 TileProduct.Multiply(q, padded, 1, turnedKeys + from, columns, room.Scores, room.Columns, count, Up(seen), padded);
                 for (int i = 0; i < count; i++)
                 {
                     float* scores = room.Scores + (long)i * room.Columns;
                     int visible = Hide(scores, start + i, from, Up(seen));
                     var (max, sum) = Exponentials(scores, visible, scale);
-                    logSums[(long)(first + start + i) * heads + h] = max + MathF.Log(sum);
+                    logSums[(long)(token + i) * heads + h] = max + MathF.Log(sum);
                     room.Sums[i] = sum;
                 }
                 TileProduct.Multiply(room.Scores, room.Columns, 1, values + (long)from * padded, padded, q, padded, count, padded, seen);
                 for (int i = 0; i < count; i++)
                 {
-                    float* to = output + ((long)(first + start + i) * heads + h) * size, o = q + i * padded;
+                    float* to = output + ((long)(token + i) * heads + h) * size, o = q + i * padded;
                     float sum = room.Sums[i];
                     int d = 0;
                     for (; d <= size - 16; d += 16)
@@ -144,25 +161,44 @@ internal sealed unsafe class PackedAttention
             }
     }
 
-    private void Backward(int row, int head, float* dy, float* qkv, float* output, float* logSums, float* dx, Room room)
+    private void Backward(Text[] texts, int head, float* dy, float* qkv, float* logSums, float* dx, Room room)
     {
-        int first = offsets[row], t = Length(row), columns = Up(t), group = heads / keyHeads;
-        float* keys = room.Whole(0), turnedKeys = room.Whole(1), turnedValues = room.Whole(2), dk = room.Whole(3), dv = room.Whole(4);
+        float* dk = room.Whole(3), dv = room.Whole(4);
+        int keyAt = (heads + head) * size, valueAt = keyAt + keyHeads * size, shared = texts[^1].Shared;
+        new Span<float>(dk, shared * padded).Clear();
+        new Span<float>(dv, shared * padded).Clear();
+        foreach (var text in texts)
+        {
+            int count = text.Length - shared, token = text.Own + shared - text.Shared;
+            new Span<float>(dk + (long)shared * padded, count * padded).Clear();
+            new Span<float>(dv + (long)shared * padded, count * padded).Clear();
+            Backward(text, head, dy, qkv, logSums, dx, dk, dv, room);
+            Scatter(dk + (long)shared * padded, dx + (long)token * width + keyAt, token, count, scale, turns: true);
+            Scatter(dv + (long)shared * padded, dx + (long)token * width + valueAt, token, count, 1, turns: false);
+        }
+        // What the texts share has by now the gradients of all of them.
+        int start = texts[0].Start;
+        Scatter(dk, dx + (long)start * width + keyAt, start, shared, scale, turns: true);
+        Scatter(dv, dx + (long)start * width + valueAt, start, shared, 1, turns: false);
+    }
+
+    /// <summary>Gradients of a text's own queries; those of its keys and values are added to <paramref name="dk"/> and <paramref name="dv"/>.</summary>
+    private void Backward(Text text, int head, float* dy, float* qkv, float* logSums, float* dx, float* dk, float* dv, Room room)
+    {
+        int t = text.Length, columns = Up(t), group = heads / keyHeads;
+        float* keys = room.Whole(0), turnedKeys = room.Whole(1), turnedValues = room.Whole(2);
         float* q = room.Some(0), dq = room.Some(1), o = room.Some(2);
-        long keyAt = (long)first * width + (heads + head) * size, valueAt = keyAt + (long)keyHeads * size;
-        Gather(qkv + valueAt, keys, first, t, turns: false);
+        Gather(qkv + (heads + keyHeads + head) * size, keys, text, turns: false);
         Transpose(keys, turnedValues, t, columns);
-        Gather(qkv + keyAt, keys, first, t, turns: true);
+        Gather(qkv + (heads + head) * size, keys, text, turns: true);
         Transpose(keys, turnedKeys, t, columns);
-        new Span<float>(dk, t * padded).Clear();
-        new Span<float>(dv, t * padded).Clear();
         for (int h = head * group; h < (head + 1) * group; h++)
-            for (int start = 0; start < t; start += Queries)
+            for (int start = text.Shared; start < t; start += Queries)
             {
-                int count = Math.Min(Queries, t - start);
+                int count = Math.Min(Queries, t - start), at = text.Own + start - text.Shared;
                 var (from, seen) = Seen(start, count);
-                long token = first + start;
-                Gather(qkv + token * width + h * size, q, first + start, count, turns: true);
+                long token = at;
+                Gather(qkv + token * width + h * size, q, at, count, turns: true);
                 Copy(dy + (token * heads + h) * size, heads * size, o, count);
                 TileProduct.Multiply(q, padded, 1, turnedKeys + from, columns, room.Scores, room.Columns, count, Up(seen), padded);
                 TileProduct.Multiply(o, padded, 1, turnedValues + from, columns, room.Gradients, room.Columns, count, Up(seen), padded);
@@ -188,10 +224,8 @@ internal sealed unsafe class PackedAttention
                 TileProduct.Multiply(room.Scores, 1, room.Columns, o, padded, dv + (long)from * padded, padded, seen, padded, count, adds: true);
                 TileProduct.Multiply(room.Gradients, 1, room.Columns, q, padded, dk + (long)from * padded, padded, seen, padded, count, adds: true);
                 TileProduct.Multiply(room.Gradients, room.Columns, 1, keys + (long)from * padded, padded, dq, padded, count, padded, seen);
-                Scatter(dq, dx + token * width + h * size, first + start, count, scale, turns: true);
+                Scatter(dq, dx + token * width + h * size, at, count, scale, turns: true);
             }
-        Scatter(dk, dx + keyAt, first, t, scale, turns: true);
-        Scatter(dv, dx + valueAt, first, t, 1, turns: false);
     }
 
     /// <summary>The keys, from a multiple of <see cref="TileProduct.Columns"/> on, that some queries together may see.</summary>
@@ -245,6 +279,13 @@ internal sealed unsafe class PackedAttention
         }
     }
 
+    /// <summary>A head's numbers of a text, one token after another.</summary>
+    private void Gather(float* from, float* to, Text text, bool turns)
+    {
+        Gather(from + (long)text.Start * width, to, text.Start, text.Shared, turns);
+        Gather(from + (long)text.Own * width, to + (long)text.Shared * padded, text.Own, text.Count, turns);
+    }
+
     /// <summary>A head's numbers of some tokens, one token after another, turned by the angles of their positions.</summary>
     private void Gather(float* from, float* to, int token, int count, bool turns)
     {
@@ -253,7 +294,7 @@ internal sealed unsafe class PackedAttention
             Turn(to + (long)i * padded, token + i, 1);
     }
 
-    /// <summary>The way back of <see cref="Gather"/>, for gradients, which are scaled on it.</summary>
+    /// <summary>The way back of <see cref="Gather(float*, float*, int, int, bool)"/>, for gradients, which are scaled on it.</summary>
     private void Scatter(float* from, float* to, int token, int count, float factor, bool turns)
     {
         for (int i = 0; i < count; i++, from += padded, to += width)
