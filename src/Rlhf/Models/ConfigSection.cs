@@ -8,6 +8,9 @@ namespace Rlhf.Models;
 /// </summary>
 public sealed class ConfigSection
 {
+    // What is wrong is a sentence of ours, in which what a file says is short.
+    private const int LongestSentence = 600;
+
     internal const int MaxVocabulary = 4_000_000, MaxWidth = 65_536, MaxLayers = 1_024, MaxLength = 1 << 24;
     private const int MaxList = 4_096;
 
@@ -102,7 +105,8 @@ public sealed class ConfigSection
     public string Text(string key, string fallback) => Json[key] is { } node ? Text(key, node) : fallback;
 
     /// <summary>The error of a value that cannot be used: file, place, and what is wrong.</summary>
-    public InvalidDataException Refuse(string key, string what) => new($"{path}: {place}{key}: {UntrustedText.Clean(what)}.");
+    public InvalidDataException Refuse(string key, string what) =>
+        new($"{path}: {UntrustedText.Clean(place + key)}: {UntrustedText.Clean(what, LongestSentence)}.");
 
     private JsonArray Bounded(string key, JsonArray list) =>
         list.Count <= MaxList ? list : throw Refuse(key, $"{list.Count} entries are more than {MaxList}");

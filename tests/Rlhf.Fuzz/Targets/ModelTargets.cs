@@ -1,12 +1,13 @@
 using System.Text;
 using System.Text.Json.Nodes;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Models.Gpt2;
 using Rlhf.Tokenizers;
 
 namespace Rlhf.Fuzz;
 
-/// <summary>config.json, and the tokenizer files of a model folder.</summary>
+/// <summary>config.json, adapter_config.json, and the tokenizer files of a model folder.</summary>
 internal static class ModelTargets
 {
     private static readonly string[] Files =
@@ -62,6 +63,19 @@ internal static class ModelTargets
         """,
     ];
 
+    private static readonly string[] AdapterConfigs =
+    [
+        """
+        {"peft_type":"LORA","base_model_name_or_path":"org/base","revision":null,"task_type":"CAUSAL_LM","r":8,"lora_alpha":16,
+        "lora_dropout":0.05,"target_modules":["q_proj","v_proj"],"exclude_modules":null,"rank_pattern":{"mlp.*":4},
+        "alpha_pattern":{"q_proj":2.5},"use_rslora":true,"use_dora":false,"bias":"none","fan_in_fan_out":false,"loftq_config":{}}
+        """,
+        """
+        {"peft_type":"LORA","r":1,"lora_alpha":1,"target_modules":"(?P<a>q|k)_proj(?P=a)?","modules_to_save":["score"],"bias":"lora_only",
+        "layers_to_transform":[0,1],"layers_pattern":"h","init_lora_weights":"gaussian","use_dora":true,"inference_mode":true}
+        """,
+    ];
+
     private static readonly byte[][] Tokens = AllTargets.Json(
         "\"type\":\"ByteLevel\"", "\"type\":\"Sequence\",\"processors\":[", "{\"type\":\"Sequence\",\"processors\":[",
         "\"type\":\"WordPiece\"", "\"type\":\"BPE\"", "\"vocab\":{", "\"merges\":[", "\"added_tokens\":[",
@@ -74,6 +88,8 @@ internal static class ModelTargets
         var refused = typeof(InvalidDataException);
         yield return new("model-config", Config, AllTargets.Bytes(Configs), AllTargets.Json("\"id2label\":{", "\"num_labels\":",
             "\"n_embd\":", "\"\\ud800\":1,", "100000", "4000000", "65536"), refused);
+        yield return new("adapter-config", input => Adapter(scratch, input), AllTargets.Bytes(AdapterConfigs), AllTargets.Json(
+            "\"target_modules\":", "\"all-linear\"", "\"(a+)+b\"", "\"rank_pattern\":{", "\"layers_to_transform\":", "\"bias\":\"all\"", "\"pissa\"", "65536"), refused);
         var empty = Path.Combine(scratch.Folder, "none");
         yield return new(
             "tokenizer-json", input => Use(Read(empty, input)), AllTargets.Bytes(Bpe, WordPiece), Tokens, refused);
@@ -99,6 +115,27 @@ internal static class ModelTargets
         _ = (config.EosTokenIds, config.BosTokenId, config.PadTokenId, LabelMaps.Read(config.Root));
         WrongResultException.Unless(
             shape.Parameters is > 0 and <= ClassifierConfig.MaxParameters, "an impossible number of weights");
+    }
+
+    private static void Adapter(Scratch scratch, byte[] input)
+    {
+        var file = LoraConfigFile.Parse(input, FuzzTarget.FileName);
+        try
+        {
+            _ = file.Config.TargetModules?.Matches("model.layers.0.self_attn.q_proj");
+        }
+        catch (FormatException)
+        {
+            // An expression that takes too long is refused where it is used.
+        }
+        var folder = Directory.CreateDirectory(Path.Combine(scratch.Folder, "adapter")).FullName;
+        string Saved(LoraConfigFile adapter)
+        {
+            adapter.Save(folder, fanInFanOut: false);
+            return File.ReadAllText(Path.Combine(folder, LoraConfigFile.Name));
+        }
+        string saved = Saved(file);
+        WrongResultException.Unless(Saved(LoraConfigFile.Read(folder)) == saved, "a configuration that changes when it is saved and read again");
     }
 
     internal static ITokenizer Read(string folder, byte[] json)

@@ -184,6 +184,34 @@ public sealed class HubCommandTests(ToyModels toys) : HubTestBase, IClassFixture
     }
 
     [Fact]
+    public void An_adapter_is_pushed_alone_and_used_by_name_with_the_base_that_it_names()
+    {
+        AddToys();
+        string output = System.IO.Path.Combine(Folder, "adapter");
+        Succeed(WithToken, "sft", "--model", "org/policy", "--dataset", "reviews.csv", "--max-steps", "2", "--max-length", "16", "--threads", "1",
+            "--lora", "--lora-r", "2", "--output", output, "--push-to-hub", "org/adapter");
+        var pushed = Server.Repos["models/org/adapter"];
+        var files = pushed.Commits[pushed.Branches["main"]];
+        Assert.Contains("adapter_model.safetensors", files.Keys);
+        Assert.Contains("\"base_model_name_or_path\": \"org/policy\"", Encoding.UTF8.GetString(files["adapter_config.json"]));
+        Assert.DoesNotContain("model.safetensors", files.Keys); // the base is not pushed with it
+        Assert.DoesNotContain("config.json", files.Keys);
+
+        // A stranger names the adapter alone; its base is downloaded, too, and both together answer as the run's own model does.
+        var stranger = new Dictionary<string, string>(WithToken) { ["HF_HUB_CACHE"] = System.IO.Path.Combine(Folder, "empty") };
+        string[] generate = ["--do-sample", "false", "--max-new-tokens", "8", "--threads", "1", "The film"];
+        var own = Succeed(WithToken, ["generate", "--model", output, .. generate]);
+        var used = Succeed(stranger, ["generate", "--model", "org/adapter", .. generate]);
+        Assert.EndsWith(own.Output, used.Output);
+        Assert.Contains("Downloading org/policy", used.Output);
+
+        var download = Succeed(stranger, "hub", "download", "org/adapter", "--json");
+        Assert.True(File.Exists(System.IO.Path.Combine(download.Json.GetProperty("folder").GetString()!, "adapter_config.json")));
+        var copied = Succeed(WithToken, "hub", "push", System.IO.Path.Combine(output, "model"), "org/adapter-copy", "--json");
+        Assert.Equal("org/adapter-copy", copied.Json.GetProperty("id").GetString());
+    }
+
+    [Fact]
     public void Only_a_model_is_pushed()
     {
         string run = Directory.CreateDirectory(System.IO.Path.Combine(Folder, "running")).FullName;

@@ -1,3 +1,5 @@
+using Rlhf.Runtime.Text;
+
 namespace Rlhf.Models.Adapters;
 
 /// <summary>Which biases are trained with an adapter.</summary>
@@ -101,10 +103,10 @@ public sealed record LoraConfig
         if (!(LoraDropout is >= 0 and < 1)) yield return $"LoraDropout is {LoraDropout}; it must be at least 0 and below 1.";
         foreach (var (name, rank) in RankPattern)
             if (rank < 1)
-                yield return $"RankPattern gives {name} the rank {rank}; an adapter needs a rank of at least 1.";
+                yield return $"RankPattern gives {UntrustedText.Quote(name)} the rank {rank}; an adapter needs a rank of at least 1.";
         foreach (var (name, alpha) in AlphaPattern)
             if (!(alpha > 0) || !double.IsFinite(alpha))
-                yield return $"AlphaPattern gives {name} the value {alpha}; it must be above 0.";
+                yield return $"AlphaPattern gives {UntrustedText.Quote(name)} the value {alpha}; it must be above 0.";
         if (LayersToTransform.Count > 0 && TargetModules?.Pattern is { } pattern)
             yield return pattern == ModuleSelection.AllLinear.Pattern
                 ? "LayersToTransform needs TargetModules by name; with all-linear, leave it out or name the layers."
