@@ -24,9 +24,9 @@ internal static class Untrusted
         try
         {
             long length = RandomAccess.GetLength(file);
-            Span<byte> beginning = stackalloc byte[LfsPointer.PrefixLength];
+            Span<byte> beginning = stackalloc byte[GitLfsPointer.BeginningLength];
             if (length >= beginning.Length && Fill(file, beginning, 0))
-                LfsPointer.Refuse(path, beginning, "the weights");
+                GitLfsPointer.Refuse(beginning, path, "the weights");
             return (file, length);
         }
         catch (InvalidDataException)

@@ -13,7 +13,7 @@ internal static class BoundedFile
     public static byte[] Read(string path, int limit, string what)
     {
         var content = ReadAll(path, limit, what);
-        LfsPointer.Refuse(path, content, what);
+        GitLfsPointer.Refuse(content, path, what);
         return content;
     }
 
