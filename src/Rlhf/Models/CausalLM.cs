@@ -1,3 +1,4 @@
+using Rlhf.Models.Onnx;
 using Rlhf.Runtime;
 using Rlhf.Weights;
 using static TorchSharp.torch;
@@ -46,6 +47,10 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
 
     /// <summary>Hidden states after the final normalization: [N, D] for N packed tokens.</summary>
     public abstract Tensor Forward(PackedBatch batch);
+
+    /// <summary><see cref="Forward(PackedBatch)"/> in ONNX's operators: hidden states [B, T, D].</summary>
+    /// <exception cref="NotSupportedException">The architecture has no form in ONNX.</exception>
+    internal virtual OnnxValue Graph(OnnxGraph graph, OnnxRows rows) => throw OnnxGraph.NoForm(Architecture);
 
     /// <summary>
     /// Like <see cref="Forward(PackedBatch)"/>, and also keeps the keys and values of every token, row b

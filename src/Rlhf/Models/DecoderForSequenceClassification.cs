@@ -8,7 +8,7 @@ namespace Rlhf.Models;
 /// A language model with a linear head without bias on each row's last token that is not padding: the usual shape of a reward model.
 /// </summary>
 /// <remarks>transformers: <c>GPT2ForSequenceClassification</c>, <c>LlamaForSequenceClassification</c> and their kin.</remarks>
-public sealed class DecoderForSequenceClassification : SequenceClassifier
+public sealed partial class DecoderForSequenceClassification : SequenceClassifier
 {
     private const string ScoreName = "score";
 

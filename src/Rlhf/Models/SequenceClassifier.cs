@@ -1,3 +1,4 @@
+using Rlhf.Models.Onnx;
 using Rlhf.Runtime;
 using Rlhf.Weights;
 using static TorchSharp.torch;
@@ -28,6 +29,10 @@ public abstract class SequenceClassifier(ComputePlan? plan) : PretrainedModel(pl
 
     /// <summary>Logits [B, labels]. The caller owns the tensor.</summary>
     public abstract Tensor Forward(PackedBatch batch);
+
+    /// <summary><see cref="Forward"/> in ONNX's operators: logits [B, labels].</summary>
+    /// <exception cref="NotSupportedException">The architecture has no form in ONNX.</exception>
+    internal virtual OnnxValue Graph(OnnxGraph graph, OnnxRows rows) => throw OnnxGraph.NoForm(Architecture);
 
     /// <summary>
     /// Gives every parameter its initial value, each from its own random stream, so that one does not

@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Numerics;
 using System.Text;
 using Google.Protobuf;
-using static Rlhf.Tracking.ProtobufFields;
+using static Rlhf.Runtime.Files.ProtobufFields;
 
 namespace Rlhf.Tracking;
 

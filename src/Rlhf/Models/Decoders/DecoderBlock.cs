@@ -5,7 +5,7 @@ namespace Rlhf.Models.Decoders;
 
 /// <summary>Attention and feed-forward layer of every decoder in Llama's manner, composed of libtorch's operators.</summary>
 /// <remarks>N packed tokens, B rows, T positions of the longest, D width, H heads of queries, K heads of keys and values.</remarks>
-internal sealed class DecoderBlock
+internal sealed partial class DecoderBlock
 {
     private readonly DecoderShape shape;
     private readonly LayerSettings settings;

@@ -8,7 +8,7 @@ using Parameter = TorchSharp.Modules.Parameter;
 namespace Rlhf.Models.Decoders;
 
 /// <summary>A language model in Llama's manner: Llama, Mistral, Qwen, Gemma, Phi-3, Pythia, OLMo 2, SmolLM3.</summary>
-internal sealed class DecoderForCausalLM : CausalLM
+internal sealed partial class DecoderForCausalLM : CausalLM
 {
     private readonly DecoderShape shape;
     private readonly ModelConfig source;

@@ -1,3 +1,4 @@
+using Rlhf.Models.Onnx;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
@@ -32,6 +33,10 @@ internal sealed class DecoderNorm
         var normed = wide * wide.square().mean([-1L], keepdim: true).add(epsilon).rsqrt();
         return kind == NormKind.RmsPlusOne ? (normed * (weight.to(float32) + 1)).to(x.dtype) : normed.to(x.dtype) * weight;
     }
+
+    /// <summary>The normalization in ONNX's operators.</summary>
+    public OnnxValue Graph(OnnxGraph graph, OnnxValue x) => kind == NormKind.Layer ? graph.LayerNorm(x, weight, Bias!, epsilon)
+        : graph.RmsNorm(x, weight, epsilon, addsOne: kind == NormKind.RmsPlusOne);
 
     /// <summary>Makes the normalization do nothing but normalize.</summary>
     public void Initialize()

@@ -1,4 +1,5 @@
 using Rlhf.Models.Layers;
+using Rlhf.Models.Onnx;
 using Rlhf.Runtime;
 using static TorchSharp.torch;
 
@@ -31,6 +32,9 @@ public sealed class BertForSequenceClassification : EncoderForSequenceClassifica
 
     private protected override Tensor Head(Tensor first) =>
         classifier.Apply(Dropout(pooler.Apply(first).tanh(), Config.ClassifierDropout));
+
+    private protected override OnnxValue Head(OnnxGraph graph, OnnxValue first) =>
+        graph.Linear(graph.Activate("tanh", graph.Linear(first, pooler)), classifier);
 
     /// <summary>A checkpoint of a masked language model has no pooler.</summary>
     protected override bool ComesWithHead(string parameter) => parameter.StartsWith("bert.pooler.", StringComparison.Ordinal);

@@ -1,4 +1,5 @@
 using Rlhf.Models.Layers;
+using Rlhf.Models.Onnx;
 using Rlhf.Runtime;
 using static TorchSharp.torch;
 
@@ -32,6 +33,9 @@ public sealed class DistilBertForSequenceClassification : EncoderForSequenceClas
 
     private protected override Tensor Head(Tensor first) =>
         classifier.Apply(Dropout(nn.functional.relu(preClassifier.Apply(first)), Config.ClassifierDropout));
+
+    private protected override OnnxValue Head(OnnxGraph graph, OnnxValue first) =>
+        graph.Linear(graph.Activate("relu", graph.Linear(first, preClassifier)), classifier);
 
     /// <inheritdoc/>
     protected override void InitializeParameter(string name, Tensor parameter, long seed)

@@ -8,7 +8,7 @@ namespace Rlhf.Models.Encoders;
 /// The post-norm transformer of BERT and its relatives, reading in both directions.
 /// B rows, T positions of the longest row, N packed tokens, D width, H heads.
 /// </summary>
-internal sealed class Encoder
+internal sealed partial class Encoder
 {
     private readonly EncoderConfig config;
     private readonly Parameter words, positions;
@@ -69,7 +69,7 @@ internal sealed class Encoder
         training && p > 0 ? nn.functional.dropout(x, p, true) : x;
 
     /// <summary>Attention and feed-forward layer, each added to its input and then normalized.</summary>
-    private sealed class Layer
+    private sealed partial class Layer
     {
         private readonly EncoderConfig config;
         private readonly Linear query, key, value, attentionOutput, intermediate, output;

@@ -6,7 +6,7 @@ namespace Rlhf.Models.Encoders;
 
 /// <summary>A classifier on the first token of an encoder in BERT's family.</summary>
 /// <remarks>B rows, N packed tokens, D width.</remarks>
-public abstract class EncoderForSequenceClassification : SequenceClassifier
+public abstract partial class EncoderForSequenceClassification : SequenceClassifier
 {
     private readonly EncoderLayout layout;
     private readonly Encoder encoder;

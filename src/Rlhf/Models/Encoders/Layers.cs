@@ -1,3 +1,4 @@
+using Rlhf.Models.Onnx;
 using TorchSharp.Modules;
 using static TorchSharp.torch;
 
@@ -10,4 +11,6 @@ internal readonly record struct Norm(Parameter Weight, Parameter Bias, long[] Sh
         new(parameters.Add(name + ".weight", width), parameters.Add(name + ".bias", width), [width], eps);
 
     public Tensor Apply(Tensor x) => nn.functional.layer_norm(x, Shape, Weight, Bias, Eps);
+
+    public OnnxValue Graph(OnnxGraph graph, OnnxValue x) => graph.LayerNorm(x, Weight, Bias, Eps);
 }

@@ -1,4 +1,5 @@
 using Rlhf.Models.Layers;
+using Rlhf.Models.Onnx;
 using Rlhf.Runtime;
 using static TorchSharp.torch;
 
@@ -32,6 +33,17 @@ public sealed class RobertaForSequenceClassification : EncoderForSequenceClassif
 
     private protected override Tensor Head(Tensor first) =>
         output.Apply(Dropout(dense.Apply(Dropout(first, Config.ClassifierDropout)).tanh(), Config.ClassifierDropout));
+
+    private protected override OnnxValue Head(OnnxGraph graph, OnnxValue first) =>
+        graph.Linear(graph.Activate("tanh", graph.Linear(first, dense)), output);
+
+    private protected override OnnxValue PositionIds(OnnxGraph graph, OnnxRows rows)
+    {
+        var padding = graph.Long(Config.PadTokenId);
+        var counted = graph.And(rows.Valid, graph.Node("Not", [graph.Node("Equal", [rows.Ids, padding])]));
+        var count = graph.Node("CumSum", [graph.Cast(counted, OnnxType.Int64), graph.Long(1)]);
+        return graph.Where(counted, graph.Add(count, padding), padding);
+    }
 
     /// <summary>
     /// Positions count the tokens that are not padding, from the padding token's id + 1; padding has its own id as position.

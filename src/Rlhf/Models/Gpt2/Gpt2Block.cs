@@ -5,7 +5,7 @@ using Parameter = TorchSharp.Modules.Parameter;
 namespace Rlhf.Models.Gpt2;
 
 /// <summary>Attention and feed-forward layer, each on the normalized input, each added to the residual stream.</summary>
-internal sealed class Gpt2Block
+internal sealed partial class Gpt2Block
 {
     private readonly Parameter ln1Weight, ln1Bias, ln2Weight, ln2Bias;
     private readonly Linear attn, attnProj, fc, proj;

@@ -8,7 +8,7 @@ namespace Rlhf.Models.Gpt2;
 
 /// <summary>GPT-2 with its output layer tied to the input embedding.</summary>
 /// <remarks>B rows, T positions of the longest row, N packed tokens, V vocabulary, D width, H heads.</remarks>
-public sealed class Gpt2LMHeadModel : CausalLM
+public sealed partial class Gpt2LMHeadModel : CausalLM
 {
     private readonly Gpt2Block[] blocks;
     private readonly Parameter wte, wpe, lnWeight, lnBias;

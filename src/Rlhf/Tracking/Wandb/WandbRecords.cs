@@ -4,7 +4,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Google.Protobuf;
-using static Rlhf.Tracking.ProtobufFields;
+using static Rlhf.Runtime.Files.ProtobufFields;
 
 namespace Rlhf.Tracking.Wandb;
 

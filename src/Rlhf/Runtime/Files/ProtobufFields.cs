@@ -1,7 +1,7 @@
 using System.Text;
 using Google.Protobuf;
 
-namespace Rlhf.Tracking;
+namespace Rlhf.Runtime.Files;
 
 /// <summary>Fields of protobuf messages, written by number.</summary>
 internal static class ProtobufFields
