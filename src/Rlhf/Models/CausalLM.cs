@@ -202,7 +202,7 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     }
 
     /// <inheritdoc/>
-    private protected override void SaveConfiguration(string folder) => Saved().WithGeneration().Save(folder);
+    private protected override void SaveConfiguration(string folder, ScalarType? storeAs) => Saved(storeAs).WithGeneration().Save(folder);
 
     /// <summary>Embeddings and blocks from the bottom up: what comes before block <paramref name="layers"/>, and before the final norm.</summary>
     private Dictionary<string, Parameter> BottomParameters(int layers)

@@ -94,8 +94,9 @@ public sealed class CausalLMWithValueHead : IDisposable
     /// <param name="folder">The model folder; made when it does not exist.</param>
     /// <param name="storeAs">Element type in the file; null keeps float32.</param>
     /// <param name="includeValueHead">False leaves out the value head, which plain language models do not have.</param>
-    public void SavePretrained(string folder, ScalarType? storeAs = null, bool includeValueHead = true) =>
-        PretrainedModel.SavePretrained(folder, storeAs, includeValueHead ? ValueHead : []);
+    /// <param name="maxShardSize">Most bytes of one file of weights (<see cref="WeightFiles.Save"/>); null is one file.</param>
+    public void SavePretrained(string folder, ScalarType? storeAs = null, bool includeValueHead = true, long? maxShardSize = null) =>
+        PretrainedModel.SavePretrained(folder, storeAs, includeValueHead ? ValueHead : [], maxShardSize);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -48,6 +48,12 @@ public abstract class ModelFamily
     /// </summary>
     public virtual IReadOnlyList<string> LoraTargetModules(ModelConfig config) => [];
 
+    /// <summary>How language models of the family are written as GGUF, which llama.cpp and programs built on it open.</summary>
+    /// <exception cref="NotSupportedException">llama.cpp has no such family.</exception>
+    /// <exception cref="InvalidDataException">The configuration is malformed, or asks for something that llama.cpp's family does not do.</exception>
+    public virtual GgufMap Gguf(ModelConfig config) =>
+        throw new NotSupportedException($"llama.cpp has no language models of type '{ModelType}', so that they cannot be written as GGUF.");
+
     /// <summary>The configuration of a new model; what <paramref name="sizes"/> leaves out is as usual for the family.</summary>
     /// <exception cref="NotSupportedException">The family makes no new models.</exception>
     public virtual ModelConfig NewConfig(NewModelSizes sizes) =>

@@ -169,8 +169,9 @@ public abstract class PretrainedModel : IDisposable
     /// <param name="folder">The model folder; made when it does not exist.</param>
     /// <param name="storeAs">Element type in the file; null keeps the model's.</param>
     /// <param name="heads">Further parameters that belong to the model, such as a value head.</param>
-    public void SavePretrained(
-        string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null)
+    /// <param name="maxShardSize">Most bytes of one file of a whole model's weights (<see cref="WeightFiles.Save"/>); null is one file.</param>
+    public void SavePretrained(string folder, ScalarType? storeAs = null, IEnumerable<KeyValuePair<string, Parameter>>? heads = null,
+        long? maxShardSize = null)
     {
         Directory.CreateDirectory(folder);
         if (Adapter is { } adapter)
@@ -180,23 +181,24 @@ public abstract class PretrainedModel : IDisposable
                 WeightFiles.Save(folder, beside, storeAs);
             return;
         }
-        SaveConfiguration(folder);
+        SaveConfiguration(folder, storeAs);
         var tensors = Parameters.Concat(heads ?? []).Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value));
-        WeightFiles.Save(folder, [.. tensors], storeAs);
+        WeightFiles.Save(folder, [.. tensors], storeAs, maxShardSize);
     }
 
     /// <summary>Turns off gradients: the model will only be read.</summary>
     public void Freeze() => Parameters.RequireGradient(false);
 
-    private protected virtual void SaveConfiguration(string folder) => Saved().Save(folder, withGeneration: false);
+    private protected virtual void SaveConfiguration(string folder, ScalarType? storeAs) => Saved(storeAs).Save(folder, withGeneration: false);
 
-    private protected ModelConfig Saved() => Configuration.With(
-        [new("architectures", new JsonArray(Architecture)), new("dtype", TypeName(Plan.Weights))]);
+    private protected ModelConfig Saved(ScalarType? storeAs) => Configuration.With(
+        [new("architectures", new JsonArray(Architecture)), new("dtype", TypeName(storeAs ?? Plan.Weights))]);
 
     private static string TypeName(ScalarType type) => type switch
     {
         ScalarType.BFloat16 => "bfloat16",
         ScalarType.Float16 => "float16",
+        ScalarType.Float64 => "float64",
         _ => "float32",
     };
 

@@ -35,6 +35,9 @@ internal sealed class SourceFiles
     /// <summary>The folder has this file.</summary>
     public bool Has(string name) => files.ContainsKey(name);
 
+    /// <summary>Content of a file; null where the folder has it not.</summary>
+    public byte[]? Find(string name) => files.GetValueOrDefault(name);
+
     /// <summary>Adds a file, or replaces it.</summary>
     public void Put(string name, byte[] content) => files[name] = content;
 

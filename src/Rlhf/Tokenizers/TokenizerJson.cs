@@ -47,6 +47,13 @@ internal static class TokenizerJson
         }
     }
 
+    /// <summary>The file that a tokenizer is saved as.</summary>
+    public static JsonPlace Of(PretrainedTokenizer tokenizer)
+    {
+        const string Name = "tokenizer.json";
+        return JsonPlace.ParseObject(tokenizer.Source?.Find(Name) ?? TokenizerFiles.Serialize(Write(tokenizer)!), Name);
+    }
+
     /// <summary>Tokens by id as an object.</summary>
     public static JsonObject Vocabulary(IReadOnlyDictionary<string, int> vocabulary) =>
         new(vocabulary.OrderBy(x => x.Value).Select(x => KeyValuePair.Create(x.Key, (JsonNode?)x.Value)));

@@ -42,6 +42,11 @@ internal abstract class DecoderFamily(string modelType, string architecture) : M
         return shape;
     }
 
+    /// <summary>What llama.cpp's code of the family does.</summary>
+    private protected abstract DecoderGgufTraits GgufTraits { get; }
+
+    public override GgufMap Gguf(ModelConfig config) => DecoderGguf.Map(Decoder(config), config, GgufTraits);
+
     /// <summary>Reads config.json.</summary>
     protected abstract DecoderShape Read(ConfigSection root);
 

@@ -16,6 +16,17 @@ internal sealed class GemmaFamily : DecoderFamily
 
     public static GemmaFamily Gemma3 { get; } = new("gemma3_text", "Gemma3ForCausalLM", isThird: true);
 
+    private protected override DecoderGgufTraits GgufTraits => new(isThird ? "gemma3" : "gemma2")
+    {
+        TakesAnyHeadSize = true,
+        IsAlwaysTied = true,
+        NeedsCaps = !isThird,
+        SlidingPeriod = isThird ? 6 : 2,
+        Activations = DecoderGgufTraits.Gelu,
+        // llama.cpp knows the models of 27 billion weights by their number of layers.
+        AttentionScale = sizes => 1 / Math.Sqrt(sizes.Layers == (isThird ? 62 : 46) ? sizes.Width / sizes.Heads : sizes.HeadSize),
+    };
+
     protected override DecoderShape Read(ConfigSection root)
     {
         const string Full = "full_attention", Slides = "sliding_attention";

@@ -5,6 +5,17 @@ namespace Rlhf.Models.Decoders;
 /// <summary>GPT-NeoX and Pythia: layer norms, attention and feed-forward layer side by side, projections joined head by head.</summary>
 internal sealed class GptNeoXFamily() : DecoderFamily("gpt_neox", "GPTNeoXForCausalLM")
 {
+    private protected override DecoderGgufTraits GgufTraits => new("gptneox")
+    {
+        TakesQkvBias = true,
+        TakesOutputBias = true,
+        TakesMlpBias = true,
+        NeedsBias = true,
+        TakesPartialRotation = true,
+        NeedsOutput = true,
+        Activations = DecoderGgufTraits.Gelu,
+    };
+
     protected override DecoderShape Read(ConfigSection root)
     {
         bool hasBias = root.Flag("attention_bias", true);

@@ -3,6 +3,8 @@ namespace Rlhf.Models.Decoders;
 /// <summary>Mistral: Llama with a window in every layer.</summary>
 internal sealed class MistralFamily() : DecoderFamily("mistral", "MistralForCausalLM")
 {
+    private protected override DecoderGgufTraits GgufTraits => DecoderGgufTraits.Llama;
+
     protected override DecoderShape Read(ConfigSection root)
     {
         var shape = Usual(root, positions: 131_072);

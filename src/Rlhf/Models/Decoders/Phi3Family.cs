@@ -3,6 +3,8 @@ namespace Rlhf.Models.Decoders;
 /// <summary>Phi-3 and Phi-4: Llama with joined projections, and rotary positions on a part of each head in some sizes.</summary>
 internal sealed class Phi3Family() : DecoderFamily("phi3", "Phi3ForCausalLM")
 {
+    private protected override DecoderGgufTraits GgufTraits => new("phi3") { TakesPartialRotation = true, TakesLongRope = true };
+
     protected override DecoderShape Read(ConfigSection root)
     {
         var shape = Usual(root, epsilon: 1e-5, positions: 4096);

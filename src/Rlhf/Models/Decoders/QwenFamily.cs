@@ -11,6 +11,9 @@ internal sealed class QwenFamily : DecoderFamily
 
     public static QwenFamily Qwen3 { get; } = new("qwen3", "Qwen3ForCausalLM", isThird: true);
 
+    private protected override DecoderGgufTraits GgufTraits => isThird
+        ? new("qwen3") { TakesAnyHeadSize = true } : new("qwen2") { TakesQkvBias = true };
+
     protected override DecoderShape Read(ConfigSection root)
     {
         var shape = Usual(root, headSize: isThird ? 128 : null, positions: 32_768);

@@ -3,6 +3,14 @@ namespace Rlhf.Models.Decoders;
 /// <summary>SmolLM3: Llama, of which some layers (every fourth) have no rotary positions.</summary>
 internal sealed class SmolLM3Family() : DecoderFamily("smollm3", "SmolLM3ForCausalLM")
 {
+    private protected override DecoderGgufTraits GgufTraits => DecoderGgufTraits.Llama with
+    {
+        Architecture = "smollm3",
+        NoRopeStep = 4,
+        TakesFrequencyTable = false,
+        TakesLongRope = false,
+    };
+
     protected override DecoderShape Read(ConfigSection root)
     {
         var shape = Usual(root, isTied: true, theta: 2_000_000, positions: 32_768);

@@ -17,6 +17,8 @@ internal sealed class Gpt2Family : ModelFamily
 
     public override IReadOnlyList<string> LoraTargetModules(ModelConfig config) => ["c_attn"];
 
+    public override GgufMap Gguf(ModelConfig config) => Gpt2Gguf.Map(Gpt2Config.Load(config.Root), config.Root);
+
     public override ModelConfig NewConfig(NewModelSizes sizes)
     {
         var usual = new Gpt2Config();

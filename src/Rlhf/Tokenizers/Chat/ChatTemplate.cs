@@ -57,6 +57,9 @@ public sealed class ChatTemplate
     /// <summary>Names of the templates; a single one is called default.</summary>
     public IReadOnlyCollection<string> Names => _templates.Keys;
 
+    /// <summary>Names and sources of the templates.</summary>
+    internal IReadOnlyList<(string Name, string Source)> Sources => _sources;
+
     /// <summary>bos_token, eos_token and the like, as templates see them.</summary>
     internal IReadOnlyDictionary<string, object?> SpecialTokens { get; }
 
