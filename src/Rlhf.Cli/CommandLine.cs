@@ -48,7 +48,7 @@ internal static class CommandLine
         foreach (var verb in (Command[])[
             PpoVerb.Create(), GroupVerb.CreateGrpo(), GroupVerb.CreateRloo(), DpoVerb.Create(), KtoVerb.Create(), BestOfVerb.Create(), SftVerb.Create(),
             PairsVerb.Create(), RewardVerb.Create(), EvaluateVerb.Create(), ReportVerb.Create(),
-            GenerateVerb.Create(), ChatVerb.Create(), StudioVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
+            GenerateVerb.Create(), ChatVerb.Create(), ServeVerb.Create(), StudioVerb.Create(), ClassifyVerb.Create(), TokenizerVerb.Create(), InitVerb.Create(), ExportVerb.Create(),
             MergeVerb.Create(),
             HubVerbs.Create(), BenchVerb.Create(), InfoVerb.Create(), CompletionVerb.Create()])
             root.Add(verb);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -8,6 +9,12 @@ namespace Rlhf.Serving;
 /// <summary>Errors in the form of OpenAI's API, which everything below <c>/v1</c> answers with, whoever refuses the request.</summary>
 internal static class ApiErrors
 {
+    /// <summary>What is said while the server ends.</summary>
+    public static Problem Stopping { get; } = new("The server is stopping; ask again when it is back.", ServerError, Code: "server_stopping");
+
+    /// <summary>Errors whose cause is the server.</summary>
+    public const string ServerError = "server_error";
+
     /// <summary>Errors whose cause is the request.</summary>
     public const string InvalidRequest = "invalid_request_error";
 
@@ -30,9 +37,11 @@ internal static class ApiErrors
     public static bool Concerns(HttpContext context) => context.Request.Path.StartsWithSegments("/v1");
 
     /// <summary>Answers with an error.</summary>
-    public static Task WriteAsync(HttpContext context, int status, Problem problem)
+    public static Task WriteAsync(HttpContext context, int status, Problem problem, TimeSpan? retryAfter = null)
     {
         context.Response.StatusCode = status;
+        if (retryAfter is { } wait)
+            context.Response.Headers.RetryAfter = ((int)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
         return context.Response.WriteAsJsonAsync(new { Error = problem }, Json, context.RequestAborted);
     }
 
@@ -56,7 +65,7 @@ internal static class ApiErrors
                 Code: "unknown_url"),
             StatusCodes.Status405MethodNotAllowed => new($"{request.Path} takes {context.Response.Headers.Allow}, not {request.Method}.",
                 Code: "method_not_supported"),
-            _ => new($"The request cannot be answered (status {status}).", status >= 500 ? "server_error" : InvalidRequest),
+            _ => new($"The request cannot be answered (status {status}).", status >= 500 ? ServerError : InvalidRequest),
         });
     }
 }

@@ -16,25 +16,45 @@ internal static class ApiRequest
         {
             await answer();
         }
-        catch (RequestException e)
-        {
-            await ApiErrors.WriteAsync(context, e.Status, new(e.Message, Param: e.Field, Code: e.Code));
-        }
-        catch (BadHttpRequestException e) when (!context.Response.HasStarted)
-        {
-            await ApiErrors.WriteAsync(context, e.StatusCode, new(e.Message));
-        }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch when (context.RequestAborted.IsCancellationRequested)
         {
             // The client has left; there is nobody to answer.
         }
-        catch (Exception e) when (!context.Response.HasStarted && !context.RequestAborted.IsCancellationRequested)
+        catch (Exception e)
         {
-            bool isExpected = e is IOException or InvalidDataException or NonFiniteLogitsException or ChatTemplateException;
-            if (!isExpected)
-                logs.CreateLogger("Rlhf.Serving").LogError(e, "A completion failed.");
-            await ApiErrors.WriteAsync(context, StatusCodes.Status500InternalServerError,
-                new(isExpected ? e.Message : $"Unexpected error ({e.GetType().Name}); the server's terminal tells more.", "server_error"));
+            var (status, problem, retryAfter) = Explain(e, logs);
+            if (!context.Response.HasStarted)
+                await ApiErrors.WriteAsync(context, status, problem, retryAfter);
+            else if (EventStream.HasBegun(context))
+            {
+                using var stream = new EventStream(context);
+                await stream.SendAsync(new { Error = problem });
+                await stream.EndAsync();
+            }
+            else
+                throw;
+        }
+    }
+
+    /// <summary>What an error is to the client.</summary>
+    private static (int Status, ApiErrors.Problem Problem, TimeSpan? RetryAfter) Explain(Exception error, ILoggerFactory logs)
+    {
+        switch (error)
+        {
+            case RequestException e:
+                return (e.Status, new(e.Message, Param: e.Field, Code: e.Code), e.RetryAfter);
+            case BadHttpRequestException e:
+                return (e.StatusCode, new(e.Message), null);
+            case TooManyWaitingException e:
+                return (StatusCodes.Status429TooManyRequests, new(e.Message, "rate_limit_error", Code: "too_many_waiting"), e.RetryAfter);
+            case ObjectDisposedException:
+                return (StatusCodes.Status503ServiceUnavailable, ApiErrors.Stopping, null);
+            case IOException or InvalidDataException or NonFiniteLogitsException or ChatTemplateException:
+                return (StatusCodes.Status500InternalServerError, new(error.Message, ApiErrors.ServerError), null);
+            default:
+                logs.CreateLogger("Rlhf.Serving").LogError(error, "A completion failed.");
+                return (StatusCodes.Status500InternalServerError,
+                    new($"Unexpected error ({error.GetType().Name}); the server's terminal tells more.", ApiErrors.ServerError), null);
         }
     }
 
@@ -75,9 +95,6 @@ internal static class ApiRequest
         Status = StatusCodes.Status404NotFound,
         Code = "model_not_found",
     };
-
-    /// <summary>Each text of a request has a seed of its own.</summary>
-    public static CompletionOptions Nth(CompletionOptions options, int index) => options with { Seed = unchecked(options.Seed + index) };
 
     public static string Reason(FinishReason finish) => finish == FinishReason.Stop ? "stop" : "length";
 }

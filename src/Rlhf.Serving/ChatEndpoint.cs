@@ -31,22 +31,27 @@ internal static class ChatEndpoint
     private sealed record Chunk(string Id, string Object, long Created, string Model, IReadOnlyList<ChunkChoice> Choices,
         [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] TokenUsage? Usage);
 
-    public static Task AnswerAsync(HttpContext context, IServedModels models, ILoggerFactory logs) => ApiRequest.RunAsync(context, logs, async () =>
-    {
-        var request = await ApiRequest.ReadAsync<ChatRequest>(context, Example);
-        var (options, messages) = (request.Options(), request.Conversation());
-        using var model = await ApiRequest.ModelAsync(context, models, request.Model);
-        var prompt = Prepare(model, request, messages, options);
-        string id = "chatcmpl-" + Guid.NewGuid().ToString("N");
-        long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
-        if (request.Stream == true)
-            await StreamAsync(context, request, model, prompt, new(id, "chat.completion.chunk", created, model.Name, [], null));
-        else
-            await WriteAsync(context, request, model, prompt, new(id, "chat.completion", created, model.Name, [], TokenUsage.Of(0, 0)));
-    });
+    public static Task AnswerAsync(HttpContext context, IServedModels models, ServingLimits limits, ILoggerFactory logs) =>
+        ApiRequest.RunAsync(context, logs, async () =>
+        {
+            var request = await ApiRequest.ReadAsync<ChatRequest>(context, Example);
+            var (options, messages) = (request.Options(), request.Conversation());
+            limits.CheckNew(request.MaxCompletionTokens, "max_completion_tokens");
+            limits.CheckNew(request.MaxTokens, "max_tokens");
+            using var model = await ApiRequest.ModelAsync(context, models, request.Model);
+            var prompt = Prepare(model, request, messages, options, limits);
+            limits.CheckPrompt(prompt.Ids.Length, "messages");
+            string id = "chatcmpl-" + Guid.NewGuid().ToString("N");
+            long created = DateTimeOffset.UtcNow.ToUnixTimeSeconds();
+            if (request.Stream == true)
+                await StreamAsync(context, request, model, prompt, new(id, "chat.completion.chunk", created, model.Name, [], null));
+            else
+                await WriteAsync(context, request, model, prompt, new(id, "chat.completion", created, model.Name, [], TokenUsage.Of(0, 0)));
+        });
 
     /// <summary>The prompt of a conversation; one that does not fit, or that the template refuses, is refused before the first word.</summary>
-    private static ChatPrompt Prepare(ServedModel model, ChatRequest request, IReadOnlyList<ChatMessage> messages, CompletionOptions options)
+    private static ChatPrompt Prepare(ServedModel model, ChatRequest request, IReadOnlyList<ChatMessage> messages, CompletionOptions options,
+        ServingLimits limits)
     {
         if (model.Template is not { } template)
             throw new RequestException($"The model '{model.Name}' has no chat template, so it knows no messages: start the server with "
@@ -57,7 +62,15 @@ internal static class ChatEndpoint
         try
         {
             // Not disposed: the completer is the model's.
-            return new ChatCompleter(model.Completer, template).Prepare(messages, options, request.NewTokens, request.Rendering());
+            var prompt = new ChatCompleter(model.Completer, template).Prepare(messages, options, request.NewTokens, request.Rendering());
+            var sampling = prompt.Options.Sampling;
+            return prompt with
+            {
+                Options = prompt.Options with
+                {
+                    Sampling = sampling with { MaxNewTokens = Math.Min(sampling.MaxNewTokens, limits.MaxNewTokens ?? int.MaxValue) },
+                },
+            };
         }
         catch (ChatTemplateException e) when (e.IsRefusal)
         {
@@ -83,22 +96,24 @@ internal static class ChatEndpoint
 
     private static async Task StreamAsync(HttpContext context, ChatRequest request, ServedModel model, ChatPrompt prompt, Chunk chunk)
     {
-        var stream = new EventStream(context);
+        using var stream = new EventStream(context);
         Task SendAsync(ChunkChoice choice) => stream.SendAsync(chunk with { Choices = [choice] });
         int completionTokens = 0;
-        for (int i = 0; i < request.Choices; i++)
-        {
-            await SendAsync(new(i, new("assistant", ""), null, null));
-            await foreach (var piece in model.Completer.StreamAsync(prompt.Ids, ApiRequest.Nth(prompt.Options, i), context.RequestAborted))
+        bool[] hasBegun = new bool[request.Choices];
+        await RunningTexts.SendAsync(
+            model.Completer.Start([.. Enumerable.Repeat(prompt.Ids, request.Choices)], prompt.Options),
+            async (i, piece) =>
             {
-                completionTokens += piece.TokenIds.Count;
+                Interlocked.Add(ref completionTokens, piece.TokenIds.Count);
+                if (!hasBegun[i])
+                    await SendAsync(new(i, new("assistant", ""), null, null));
+                hasBegun[i] = true;
                 var logprobs = ChatLogprobs.Of(model.Tokenizer, piece.Logprobs);
                 if (piece.Text.Length > 0 || logprobs is not null)
                     await SendAsync(new(i, new(null, piece.Text), logprobs, null));
                 if (piece.Finish is { } finish)
                     await SendAsync(new(i, new(null, null), null, ApiRequest.Reason(finish)));
-            }
-        }
+            }, context.RequestAborted);
         if (request.IncludesUsage)
             await stream.SendAsync(chunk with { Usage = TokenUsage.Of(prompt.Ids.Length, completionTokens) });
         await stream.EndAsync();

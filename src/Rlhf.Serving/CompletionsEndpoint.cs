@@ -13,19 +13,25 @@ internal static class CompletionsEndpoint
 
     private sealed record Answer(string Id, string Object, long Created, string Model, IReadOnlyList<Choice> Choices, TokenUsage? Usage);
 
-    public static Task AnswerAsync(HttpContext context, IServedModels models, ILoggerFactory logs) => ApiRequest.RunAsync(context, logs, async () =>
-    {
-        var request = await ApiRequest.ReadAsync<CompletionRequest>(context, Example);
-        var (options, prompts) = (request.Options(), request.Prompts());
-        using var model = await ApiRequest.ModelAsync(context, models, request.Model);
-        int[][] ids = [.. prompts.Select(prompt => Encode(model.Completer, prompt, request.NewTokens))];
-        var answer = new Answer("cmpl-" + Guid.NewGuid().ToString("N"), "text_completion", DateTimeOffset.UtcNow.ToUnixTimeSeconds(),
-            model.Name, [], null);
-        if (request.Stream == true)
-            await StreamAsync(context, request, answer, model, prompts, ids, options);
-        else
-            await WriteAsync(context, request, answer, model, prompts, ids, options);
-    });
+    public static Task AnswerAsync(HttpContext context, IServedModels models, ServingLimits limits, ILoggerFactory logs) =>
+        ApiRequest.RunAsync(context, logs, async () =>
+        {
+            var request = await ApiRequest.ReadAsync<CompletionRequest>(context, Example);
+            limits.CheckNew(request.MaxTokens, "max_tokens");
+            if (request.NewTokens > limits.MaxNewTokens)
+                request = request with { MaxTokens = limits.MaxNewTokens };
+            var (options, prompts) = (request.Options(), request.Prompts());
+            using var model = await ApiRequest.ModelAsync(context, models, request.Model);
+            int[][] ids = [.. prompts.Select(prompt => Encode(model.Completer, prompt, request.NewTokens))];
+            foreach (int[] prompt in ids)
+                limits.CheckPrompt(prompt.Length, "prompt");
+            var answer = new Answer("cmpl-" + Guid.NewGuid().ToString("N"), "text_completion", DateTimeOffset.UtcNow.ToUnixTimeSeconds(),
+                model.Name, [], null);
+            if (request.Stream == true)
+                await StreamAsync(context, request, answer, model, prompts, ids, options);
+            else
+                await WriteAsync(context, request, answer, model, prompts, ids, options);
+        });
 
     /// <summary>The tokens of a prompt; one that does not fit is refused before the first word is written.</summary>
     private static int[] Encode(TextCompleter completer, CompletionPrompt prompt, int newTokens)
@@ -75,27 +81,21 @@ internal static class CompletionsEndpoint
     private static async Task StreamAsync(HttpContext context, CompletionRequest request, Answer answer, ServedModel model,
         CompletionPrompt[] prompts, int[][] ids, CompletionOptions options)
     {
-        var stream = new EventStream(context);
+        using var stream = new EventStream(context);
         Task SendAsync(Choice choice) => stream.SendAsync(answer with { Choices = [choice] });
-        int index = 0, completionTokens = 0;
-        for (int p = 0; p < prompts.Length; p++)
-        {
-            for (int i = 0; i < request.Choices; i++, index++)
+        int completionTokens = 0;
+        int[] promptOf = [.. Enumerable.Range(0, prompts.Length * request.Choices).Select(i => i / request.Choices)];
+        string[] echoes = [.. promptOf.Select(p => request.Echo == true ? Text(model, prompts[p]) : "")];
+        if (request.NewTokens == 0)
+            for (int i = 0; i < echoes.Length; i++)
+                await SendAsync(new(echoes[i], i, null, ApiRequest.Reason(FinishReason.Length)));
+        else
+            await RunningTexts.SendAsync(model.Completer.Start([.. promptOf.Select(p => ids[p])], options), async (i, piece) =>
             {
-                string echo = request.Echo == true ? Text(model, prompts[p]) : "";
-                if (request.NewTokens == 0)
-                {
-                    await SendAsync(new(echo, index, null, ApiRequest.Reason(FinishReason.Length)));
-                    continue;
-                }
-                await foreach (var piece in model.Completer.StreamAsync(ids[p], ApiRequest.Nth(options, index), context.RequestAborted))
-                {
-                    completionTokens += piece.TokenIds.Count;
-                    await SendAsync(new(echo + piece.Text, index, null, piece.Finish is { } finish ? ApiRequest.Reason(finish) : null));
-                    echo = "";
-                }
-            }
-        }
+                Interlocked.Add(ref completionTokens, piece.TokenIds.Count);
+                await SendAsync(new(echoes[i] + piece.Text, i, null, piece.Finish is { } finish ? ApiRequest.Reason(finish) : null));
+                echoes[i] = "";
+            }, context.RequestAborted);
         if (request.IncludesUsage)
             await stream.SendAsync(answer with { Usage = TokenUsage.Of(ids.Sum(p => p.Length), completionTokens) });
         await stream.EndAsync();

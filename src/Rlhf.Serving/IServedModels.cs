@@ -9,7 +9,7 @@ internal interface IServedModels
     /// <summary>Names of the models, the one that answers where a request names none first.</summary>
     IReadOnlyList<string> Names();
 
-    /// <summary>Waits for a model, loading it when need be; dispose what is returned to let the next request have it.</summary>
+    /// <summary>A model, which is loaded when need be; dispose what is returned when the request is answered.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="cancellation">Cancelled when the client leaves.</param>
     /// <exception cref="IOException">A file is not there.</exception>

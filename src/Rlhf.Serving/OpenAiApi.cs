@@ -10,7 +10,7 @@ namespace Rlhf.Serving;
 /// </summary>
 internal static class OpenAiApi
 {
-    /// <summary>Adds the endpoints; the models come from the <see cref="IServedModels"/> among the services.</summary>
+    /// <summary>Adds the endpoints; the models come from the <see cref="IServedModels"/> among the services, limits from the <see cref="ServingLimits"/>.</summary>
     public static void MapOpenAi(this IEndpointRouteBuilder app)
     {
         app.MapGet("/v1/models", (IServedModels models) => Results.Json(

@@ -20,6 +20,9 @@ internal sealed class RequestException(string message, string? field = null) : E
     /// <summary>A word for programs, or null.</summary>
     public string? Code { get; init; }
 
+    /// <summary>When asking again may help, or null.</summary>
+    public TimeSpan? RetryAfter { get; init; }
+
     /// <summary>Throws where there is a problem.</summary>
     public static void ThrowIfAny(IReadOnlyList<FieldProblem> problems)
     {

@@ -4,12 +4,12 @@ using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Serving;
 
-/// <summary>A model while a request has it.</summary>
+/// <summary>A model while a request has it, beside others that have it.</summary>
 /// <param name="name">Its name.</param>
-/// <param name="completer">Writes with it.</param>
+/// <param name="completer">Writes with it; stays whose it is.</param>
 /// <param name="template">Its chat template; null: it has none.</param>
-/// <param name="turn">Ends the request's turn.</param>
-internal sealed class ServedModel(string name, TextCompleter completer, ChatTemplate? template, IDisposable turn) : IDisposable
+/// <param name="loan">Disposed when the request no longer needs the model; null: it stays anyway.</param>
+internal sealed class ServedModel(string name, TextCompleter completer, ChatTemplate? template, IDisposable? loan = null) : IDisposable
 {
     public string Name => name;
 
@@ -19,9 +19,5 @@ internal sealed class ServedModel(string name, TextCompleter completer, ChatTemp
 
     public ChatTemplate? Template => template;
 
-    public void Dispose()
-    {
-        completer.Dispose();
-        turn.Dispose();
-    }
+    public void Dispose() => loan?.Dispose();
 }

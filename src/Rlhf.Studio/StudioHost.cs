@@ -44,7 +44,7 @@ public static class StudioHost
         AddServices(builder.Services, options);
         var app = builder.Build();
         app.UseMiddleware<SecurityHeaders>();
-        app.UseMiddleware<HostCheck>();
+        app.UseMiddleware<HostCheck>(options.Address, "the studio");
         app.UseMiddleware<TokenGate>();
         app.UseWhen(ApiErrors.Concerns, api => api.UseStatusCodePages(status => ApiErrors.WriteStatusAsync(status.HttpContext)));
         app.UseWhen(context => !ApiErrors.Concerns(context)
@@ -93,6 +93,7 @@ public static class StudioHost
         services.AddSingleton<ModelShelf>();
         services.AddSingleton<ModelChoices>();
         services.AddSingleton<IServedModels, StudioModels>();
+        services.AddSingleton(new ServingLimits());
         services.AddSingleton<SideBySide>();
         services.AddSingleton<Beginnings>();
         services.AddSingleton<PairSources>();

@@ -42,7 +42,7 @@ public sealed class AdapterTests : IDisposable
         using var turn = await shelf.TakeAsync(Stop);
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var logits = ids.Select(id => (Beside: Logits(shelf.Model(Path.Combine(runs.Path, id, "model")).Model), Merged: Merged(id))).ToArray();
+        var logits = ids.Select(id => (Beside: Logits(shelf.Lend(Path.Combine(runs.Path, id, "model")).Model.Model), Merged: Merged(id))).ToArray();
         Assert.All(logits, l => Assert.InRange((l.Beside - l.Merged).abs().max().ToDouble(), 0, 1e-3));
         Assert.True((logits[0].Beside - logits[1].Beside).abs().max().ToDouble() > 0.01);
         Assert.Equal(1, shelf.WholeModels);

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Http;
 using Rlhf.Runtime;
+using Rlhf.Serving;
 using Rlhf.Studio.Hosting;
 using Rlhf.Tests;
 

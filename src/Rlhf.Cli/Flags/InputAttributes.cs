@@ -13,8 +13,12 @@ internal sealed class ModelInputAttribute : InputAttribute
     /// <summary>Are several named, with commas between them?</summary>
     public bool IsList { get; init; }
 
+    /// <summary>May the flag be given several times?</summary>
+    public bool IsRepeated { get; init; }
+
     public override IEnumerable<string> Problems(string value) =>
-        from name in IsList ? value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) : [value]
+        from name in IsList ? value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)
+            : IsRepeated ? RepeatedAttribute.Split(value) : [value]
         let problem = ModelFolders.Problem(name, Parts)
         where problem is not null
         select $"{name} {problem}";

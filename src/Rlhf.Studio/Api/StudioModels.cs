@@ -1,4 +1,3 @@
-using Rlhf.Generation;
 using Rlhf.Serving;
 using Rlhf.Studio.Playground;
 
@@ -14,17 +13,8 @@ internal sealed class StudioModels(ModelChoices choices, ModelShelf shelf, Studi
     public async Task<ServedModel> TakeAsync(string name, CancellationToken cancellation)
     {
         string folder = All().First(model => model.Name == name).Folder;
-        var turn = await shelf.TakeAsync(cancellation);
-        try
-        {
-            var loaded = await Task.Run(() => shelf.Model(folder), cancellation);
-            return new(name, new TextCompleter(loaded.Model, loaded.Tokenizer), loaded.Template, turn);
-        }
-        catch
-        {
-            turn.Dispose();
-            throw;
-        }
+        var (loaded, loan) = await Task.Run(() => shelf.Lend(folder), cancellation);
+        return new(name, loaded.Completer, loaded.Template, loan);
     }
 
     /// <summary>Aligned models, then what they are compared with, each under its name once; with neither, the model that ships.</summary>

@@ -111,7 +111,10 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
             "What this run began with is neither in the runs folder nor the shipped model. Name it: rlhf studio --base-model DIR");
         if (!shelf.Has(baseFolder) || !shelf.Has(models.Aligned))
             events.TryWrite(new Waiting("Loading the models …"));
-        var (before, after) = (shelf.Model(baseFolder), shelf.Model(models.Aligned));
+        var (before, loanOfBefore) = shelf.Lend(baseFolder);
+        using var first = loanOfBefore;
+        var (after, loanOfAfter) = shelf.Lend(models.Aligned);
+        using var second = loanOfAfter;
         bool isScored = before.Model.VocabSize == after.Model.VocabSize;
         var beginnings = begin(models, before, after, events);
         OneAnswer[] answers =

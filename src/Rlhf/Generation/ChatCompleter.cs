@@ -8,7 +8,7 @@ namespace Rlhf.Generation;
 
 /// <summary>
 /// Answers conversations with a chat model: its template writes them as text, and an answer ends where the template ends the
-/// assistant's turn. May be used by several callers at once; the model writes for one after the other.
+/// assistant's turn. May be used by several callers at once; the model writes all their answers in one batch.
 /// </summary>
 /// <remarks>
 /// A conversation that is too long is refused, or, with <see cref="LongHistory.DropOldest"/>, loses its oldest exchanges (a user's message and
@@ -46,13 +46,14 @@ public sealed class ChatCompleter : IDisposable
     /// <param name="chatTemplate">A file with another template, or <c>chatml</c>, the built-in one; null: the model's own.</param>
     /// <param name="device">Where to compute; null: the CPU.</param>
     /// <param name="longHistory">What becomes of a conversation that does not fit the model.</param>
+    /// <param name="batching">How many answers are written at once; null: the defaults.</param>
     /// <exception cref="ChatTemplateException">There is no template, or what is there is not one.</exception>
     /// <inheritdoc cref="TextCompleter.FromPretrained" path="/exception"/>
-    public static ChatCompleter FromPretrained(
-        string folder, string? chatTemplate = null, torch.Device? device = null, LongHistory longHistory = LongHistory.Refuse)
+    public static ChatCompleter FromPretrained(string folder, string? chatTemplate = null, torch.Device? device = null,
+        LongHistory longHistory = LongHistory.Refuse, BatchingOptions? batching = null)
     {
         var template = chatTemplate is null ? ChatTemplate.FromFolder(folder) : ChatTemplate.FromFile(chatTemplate, folder);
-        return new(TextCompleter.FromPretrained(folder, device), template) { LongHistory = longHistory };
+        return new(TextCompleter.FromPretrained(folder, device, batching), template) { LongHistory = longHistory };
     }
 
     /// <summary>Makes the prompt of a conversation, and how it is answered.</summary>

@@ -6,9 +6,9 @@ internal sealed class PendingText(IReadOnlyList<string> stops)
     private readonly string[] stops = [.. stops.Where(s => s.Length > 0)];
     private int given;
 
-    /// <summary>Where the first stop text begins; -1: nowhere.</summary>
-    public int StopIn(string text) =>
-        stops.Select(stop => text.IndexOf(stop, StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(-1).Min();
+    /// <summary>Where the first stop text begins; -1: nowhere. None begins in what was given before.</summary>
+    private int StopIn(string text) => stops.Length == 0 ? -1
+        : stops.Select(stop => text.IndexOf(stop, Math.Min(given, text.Length), StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(-1).Min();
 
     /// <param name="text">The whole text so far.</param>
     /// <param name="isWhole">Nothing will follow.</param>

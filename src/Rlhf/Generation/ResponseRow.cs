@@ -7,7 +7,8 @@ namespace Rlhf.Generation;
 /// <param name="query">Token ids of the query.</param>
 /// <param name="maxNewTokens">Most tokens of the response.</param>
 /// <param name="random">The row's own stream: one number per sampled token.</param>
-internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, RandomStream random)
+/// <param name="chooser">Chooses its tokens.</param>
+internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, RandomStream random, TokenChooser chooser)
 {
     private readonly int[] text = [.. query, .. new int[maxNewTokens]];
     private readonly float[] logprobs = new float[maxNewTokens];
@@ -17,6 +18,8 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
     public int Index => index;
 
     public RandomStream Random => random;
+
+    public TokenChooser Chooser => chooser;
 
     public int QueryLength => query.Length;
 
@@ -31,7 +34,10 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
     /// <summary>Whoever reads the response wants no more of it.</summary>
     public bool IsEnough { get; set; }
 
-    public bool IsFinished => EndedByEos || IsEnough || ResponseLength == maxNewTokens;
+    /// <summary>Why the response cannot be continued; null: it can.</summary>
+    public Exception? Failure { get; private set; }
+
+    public bool IsFinished => EndedByEos || IsEnough || Failure is not null || ResponseLength == maxNewTokens;
 
     /// <summary>Query and response so far.</summary>
     public ReadOnlySpan<int> Text => text.AsSpan(0, query.Length + ResponseLength);
@@ -53,19 +59,21 @@ internal sealed class ResponseRow(int index, int[] query, int maxNewTokens, Rand
 
     public float[] Values => values[..ResponseLength];
 
-    /// <summary>The response's tokens from a place on with their logprobs; null where they are not asked for.</summary>
-    public IReadOnlyList<TokenLogprobs>? LogprobsFrom(int start) => TopLogprobs is null ? null
-        : [.. Enumerable.Range(start, ResponseLength - start).Select(i => new TokenLogprobs(text[query.Length + i], logprobs[i], top[i]))];
+    /// <summary>The newest token with its logprob and the likeliest ones in its place, where they are asked for.</summary>
+    public TokenLogprobs LastScore => new(LastToken, LastLogprob, TopLogprobs is null ? [] : top[^1]);
 
     /// <summary>Keeps the likeliest tokens in the place of the next one.</summary>
     public void AddTop(IReadOnlyList<(int Id, float Logprob)> likeliest) => top.Add(likeliest);
 
-    public void Append(int token, float logprob, float value, bool isEnd)
+    /// <summary>Ends the response for a reason.</summary>
+    public void Fail(Exception why) => Failure = why;
+
+    public void Append(int token, float logprob, float value)
     {
         text[query.Length + ResponseLength] = token;
         logprobs[ResponseLength] = logprob;
         values[ResponseLength] = value;
         ResponseLength++;
-        EndedByEos = isEnd;
+        EndedByEos = chooser.Ends(token);
     }
 }

@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Threading.Channels;
 using Rlhf.Models;
 using Rlhf.Runtime;
 using Rlhf.Tokenizers;
@@ -8,24 +7,35 @@ using TorchSharp;
 namespace Rlhf.Generation;
 
 /// <summary>
-/// Continues texts with a language model, piece by piece or whole. May be used by several callers at once; the model writes for one after
-/// the other.
+/// Continues texts with a language model, piece by piece or whole. May be used by several callers at once: the model writes all their texts in one
+/// batch, which a text joins when it is asked for and leaves when it is whole or its caller does.
 /// </summary>
+/// <remarks>
+/// A text depends on its prompt, its options and their seed, not on the texts beside it. (Products over another number of rows may round
+/// differently; that changes a token only where two are within about 1e-6 of each other.)
+/// </remarks>
 public sealed class TextCompleter : IDisposable
 {
     private readonly CausalLM model;
     private readonly ITokenizer tokenizer;
     private readonly bool ownsModel;
-    private readonly SemaphoreSlim turn = new(1);
+    private readonly DecodingEngine engine;
 
     /// <summary>A completer for a model, which stays the caller's.</summary>
-    public TextCompleter(CausalLM model, ITokenizer tokenizer)
-        : this(model, tokenizer, ownsModel: false)
+    /// <param name="model">The model. It has to outlive the completer.</param>
+    /// <param name="tokenizer">Its tokenizer.</param>
+    /// <param name="batching">How many texts are written at once; null: the defaults.</param>
+    /// <exception cref="ConfigurationException">The batching options are impossible.</exception>
+    public TextCompleter(CausalLM model, ITokenizer tokenizer, BatchingOptions? batching = null)
+        : this(model, tokenizer, ownsModel: false, batching, null)
     {
     }
 
-    private TextCompleter(CausalLM model, ITokenizer tokenizer, bool ownsModel) =>
+    internal TextCompleter(CausalLM model, ITokenizer tokenizer, bool ownsModel, BatchingOptions? batching, IDecodingWatch? watch)
+    {
         (this.model, this.tokenizer, this.ownsModel) = (model, tokenizer, ownsModel);
+        engine = new(model, batching ?? new(), watch);
+    }
 
     /// <summary>The model's tokenizer.</summary>
     public ITokenizer Tokenizer => tokenizer;
@@ -33,14 +43,28 @@ public sealed class TextCompleter : IDisposable
     /// <summary>Longest prompt and completion together, in tokens.</summary>
     public int MaxTokens => model.MaxPositions;
 
+    /// <summary>Texts that are being written.</summary>
+    public int Running => engine.Running;
+
+    /// <summary>Texts that wait until they are written.</summary>
+    public int Waiting => engine.Waiting;
+
     /// <summary>Loads a model folder; the completer then owns the model.</summary>
+    /// <param name="folder">The model folder.</param>
+    /// <param name="device">Where to compute; null: the CPU.</param>
+    /// <param name="batching">How many texts are written at once; null: the defaults.</param>
     /// <exception cref="FileNotFoundException">config.json, the weights or the tokenizer are not there.</exception>
     /// <exception cref="InvalidDataException">A file is damaged, or the model is none that writes.</exception>
-    public static TextCompleter FromPretrained(string folder, torch.Device? device = null)
+    /// <exception cref="ConfigurationException">The batching options are impossible.</exception>
+    public static TextCompleter FromPretrained(string folder, torch.Device? device = null, BatchingOptions? batching = null) =>
+        Load(folder, device, batching, null);
+
+    internal static TextCompleter Load(string folder, torch.Device? device, BatchingOptions? batching, IDecodingWatch? watch)
     {
+        ConfigurationException.ThrowIfAny([.. (batching ?? new()).Validate()]);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
         TokenizerOf.RequireFit(folder, tokenizer, ModelShape.Of(folder).VocabSize);
-        return new(AutoModelForCausalLM.FromPretrained(folder, device), tokenizer, ownsModel: true);
+        return new(AutoModelForCausalLM.FromPretrained(folder, device), tokenizer, ownsModel: true, batching, watch);
     }
 
     /// <summary>Token ids of a prompt; of an empty one, the token that begins a text.</summary>
@@ -106,48 +130,31 @@ public sealed class TextCompleter : IDisposable
     /// <param name="cancellation">Stops between two tokens.</param>
     /// <exception cref="ArgumentException">A prompt is empty, holds a token that the model does not know, or does not fit.</exception>
     /// <exception cref="ConfigurationException">A sampling setting is impossible.</exception>
+    /// <exception cref="TooManyWaitingException">More texts are asked for than may wait.</exception>
     public async Task<IReadOnlyList<TextCompletion>> CompleteAllAsync(
         IReadOnlyList<int[]> prompts, CompletionOptions options, CancellationToken cancellation = default)
     {
-        await turn.WaitAsync(cancellation).ConfigureAwait(false);
-        try
-        {
-            // libtorch keeps much per thread, so one thread writes all.
-            return await Task.Run(() => WriteAll(prompts, options, cancellation), cancellation).ConfigureAwait(false);
-        }
-        finally
-        {
-            turn.Release();
-        }
+        cancellation.ThrowIfCancellationRequested();
+        return await Task.WhenAll(Start(prompts, options).Select(text => WholeAsync(text, cancellation))).ConfigureAwait(false);
     }
 
-    private TextCompletion[] WriteAll(IReadOnlyList<int[]> prompts, CompletionOptions options, CancellationToken cancellation)
+    /// <summary>Queues texts, all or none; they are written whether or not anybody reads them yet.</summary>
+    /// <param name="prompts">Token ids of each prompt.</param>
+    /// <param name="options">How; prompt i is sampled with the seed + i.</param>
+    /// <exception cref="ArgumentException">A prompt is empty, holds a token that the model does not know, or does not fit.</exception>
+    /// <exception cref="ConfigurationException">A sampling setting is impossible.</exception>
+    /// <exception cref="TooManyWaitingException">More texts are asked for than may wait.</exception>
+    internal IReadOnlyList<RunningCompletion> Start(IReadOnlyList<int[]> prompts, CompletionOptions options)
     {
-        var pending = new PendingText(options.Stop);
-        string?[] stopped = new string?[prompts.Count];
-        var rows = GeneratorFor(options).GenerateRows(prompts, options.Sampling,
-            row => new RandomStream(unchecked(options.Seed + row), "complete").Fork(0),
-            row =>
-            {
-                if (options.Stop.Count > 0 && TextOf(row) is var text && pending.StopIn(text) is >= 0 and var at)
-                    (stopped[row.Index], row.IsEnough) = (text[..at], true);
-            }, cancellation);
-        return [.. rows.Select(row => new TextCompletion(stopped[row.Index] ?? TextOf(row), row.QueryLength, row.ResponseLength,
-            row.EndedByEos || stopped[row.Index] is not null ? FinishReason.Stop : FinishReason.Length)
-        {
-            TokenIds = row.Response,
-            Logprobs = row.LogprobsFrom(0),
-        })];
+        var generator = new TextGenerator(model) { StopTokenIds = options.StopTokenIds, TopLogprobs = options.TopLogprobs };
+        var rows = generator.Rows(prompts, options.Sampling, row => new RandomStream(unchecked(options.Seed + row), "complete").Fork(0));
+        return [.. engine.Add(rows).Select(ticket => new RunningCompletion(ticket, tokenizer, options))];
     }
 
-    private TextGenerator GeneratorFor(CompletionOptions options) =>
-        new(model) { StopTokenIds = options.StopTokenIds, TopLogprobs = options.TopLogprobs };
-
-    /// <summary>The response so far, without the token that ended it.</summary>
-    private string TextOf(ResponseRow row)
+    private static async Task<TextCompletion> WholeAsync(RunningCompletion text, CancellationToken cancellation)
     {
-        var response = row.Text[row.QueryLength..];
-        return tokenizer.TextOfContinuation((row.EndedByEos ? response[..^1] : response).ToArray());
+        await using (text.ConfigureAwait(false))
+            return await text.WholeAsync(cancellation).ConfigureAwait(false);
     }
 
     /// <summary>What the model gives for each token of texts, and for the likeliest ones in its place.</summary>
@@ -161,19 +168,14 @@ public sealed class TextCompleter : IDisposable
     {
         foreach (int[] row in rows)
             CheckIds(row, 0);
-        await turn.WaitAsync(cancellation).ConfigureAwait(false);
-        try
+        var scores = new IReadOnlyList<TokenLogprobs>[rows.Count];
+        for (int r = 0; r < scores.Length; r++)
         {
-            return await Task.Run(() => (IReadOnlyList<IReadOnlyList<TokenLogprobs>>)[.. rows.Select(row =>
-            {
-                cancellation.ThrowIfCancellationRequested();
-                return TokenLogprobs.Of(model, row, Math.Min(top, model.VocabSize));
-            })], cancellation).ConfigureAwait(false);
+            cancellation.ThrowIfCancellationRequested();
+            int[] row = rows[r];
+            scores[r] = await engine.RunAsync(() => TokenLogprobs.Of(model, row, Math.Min(top, model.VocabSize))).ConfigureAwait(false);
         }
-        finally
-        {
-            turn.Release();
-        }
+        return scores;
     }
 
     /// <summary>Refuses token ids that cannot be a prompt of this model.</summary>
@@ -190,11 +192,12 @@ public sealed class TextCompleter : IDisposable
     }
 
     /// <inheritdoc/>
+    /// <remarks>Texts that are still being written fail with <see cref="ObjectDisposedException"/>.</remarks>
     public void Dispose()
     {
+        engine.Dispose();
         if (ownsModel)
             model.Dispose();
-        turn.Dispose();
     }
 
     private int[] Query(string prompt, CompletionOptions options)
@@ -206,64 +209,16 @@ public sealed class TextCompleter : IDisposable
     private async IAsyncEnumerable<CompletionPiece> Pieces(
         int[] query, CompletionOptions options, [EnumeratorCancellation] CancellationToken cancellation)
     {
-        await turn.WaitAsync(cancellation).ConfigureAwait(false);
-        using var left = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var pieces = Channel.CreateUnbounded<CompletionPiece>();
-        // libtorch keeps much per thread, so one thread writes the whole text.
-        var writing = Task.Run(() => Write(query, options, pieces.Writer, left.Token), CancellationToken.None);
-        try
-        {
-            await foreach (var piece in pieces.Reader.ReadAllAsync(cancellation).ConfigureAwait(false))
+        cancellation.ThrowIfCancellationRequested();
+        var text = Start([query], options)[0];
+        await using (text.ConfigureAwait(false))
+            await foreach (var piece in text.PiecesAsync(joins: false, cancellation).ConfigureAwait(false))
                 yield return piece;
-        }
-        finally
-        {
-            await left.CancelAsync().ConfigureAwait(false);
-            await writing.ConfigureAwait(false);
-            turn.Release();
-        }
     }
 
     private async Task<TextCompletion> WholeAsync(int[] query, CompletionOptions options, CancellationToken cancellation)
     {
-        var text = new System.Text.StringBuilder();
-        List<int> ids = [];
-        List<TokenLogprobs>? logprobs = options.TopLogprobs is null ? null : [];
-        var finish = FinishReason.Length;
-        await foreach (var piece in Pieces(query, options, cancellation).ConfigureAwait(false))
-        {
-            text.Append(piece.Text);
-            ids.AddRange(piece.TokenIds);
-            logprobs?.AddRange(piece.Logprobs ?? []);
-            finish = piece.Finish ?? finish;
-        }
-        return new(text.ToString(), query.Length, ids.Count, finish) { TokenIds = ids, Logprobs = logprobs };
-    }
-
-    private void Write(int[] query, CompletionOptions options, ChannelWriter<CompletionPiece> pieces, CancellationToken cancellation)
-    {
-        try
-        {
-            var pending = new PendingText(options.Stop);
-            int sent = 0;
-            foreach (var row in GeneratorFor(options).StreamRow(query, options.Sampling, new RandomStream(options.Seed, "complete")))
-            {
-                cancellation.ThrowIfCancellationRequested();
-                string certain = pending.Add(TextOf(row), isWhole: row.IsFinished, out bool stopped);
-                FinishReason? finish = row.EndedByEos || stopped ? FinishReason.Stop : row.IsFinished ? FinishReason.Length : null;
-                if (certain.Length > 0 || finish is not null)
-                {
-                    pieces.TryWrite(new(certain, row.Response[sent..], finish) { Logprobs = row.LogprobsFrom(sent) });
-                    sent = row.ResponseLength;
-                }
-                if (finish is not null)
-                    break;
-            }
-            pieces.Complete();
-        }
-        catch (Exception error)
-        {
-            pieces.Complete(error);
-        }
+        cancellation.ThrowIfCancellationRequested();
+        return await WholeAsync(Start([query], options)[0], cancellation).ConfigureAwait(false);
     }
 }

@@ -63,29 +63,24 @@ public sealed class TextGenerator
         IReadOnlyList<int[]> queries, GenerationConfig config, IReadOnlyList<int>? maxNewTokens, RandomStream random,
         long firstRow = 0, Action<int, int>? onToken = null, CancellationToken cancellation = default)
     {
-        EndTokens(config);
         var rows = MakeRows(queries, config, maxNewTokens, r => random.Fork(firstRow + r));
-        Decode(rows, config, onToken is null ? null : row => onToken(row.Index, row.LastToken), cancellation);
+        Decode(rows, onToken is null ? null : row => onToken(row.Index, row.LastToken), cancellation);
         return new GenerationResult(
             [.. rows.Select(r => r.Response)], [.. rows.Select(r => r.Logprobs)],
             valueHead is null ? null : [.. rows.Select(r => r.Values)], [.. rows.Select(r => r.EndedByEos)], config.IsUnwarped);
     }
 
-    /// <summary>Continues queries with a random stream for each, until each is finished or told to be enough.</summary>
-    internal ResponseRow[] GenerateRows(IReadOnlyList<int[]> queries, GenerationConfig config, Func<int, RandomStream> randomOfRow,
-        Action<ResponseRow> onToken, CancellationToken cancellation)
-    {
-        var rows = MakeRows(queries, config, null, randomOfRow);
-        Decode(rows, config, onToken, cancellation);
-        return rows;
-    }
+    /// <summary>Rows of queries that may be decoded, for a batch of the caller's.</summary>
+    internal ResponseRow[] Rows(IReadOnlyList<int[]> queries, GenerationConfig config, Func<int, RandomStream> randomOfRow) =>
+        MakeRows(queries, config, null, randomOfRow);
 
-    private void Decode(ResponseRow[] rows, GenerationConfig config, Action<ResponseRow>? onToken, CancellationToken cancellation)
+    private void Decode(ResponseRow[] rows, Action<ResponseRow>? onToken, CancellationToken cancellation)
     {
-        var endTokens = EndTokens(config);
         foreach (var together in Split(rows))
         {
-            using var batch = new DecodingBatch(model, valueHead, config, endTokens, together);
+            using var batch = new DecodingBatch(model, valueHead);
+            cancellation.ThrowIfCancellationRequested();
+            batch.Join(together, onToken);
             do
                 cancellation.ThrowIfCancellationRequested();
             while (batch.Step(onToken));
@@ -124,23 +119,22 @@ public sealed class TextGenerator
     }
 
     /// <summary>The row of a query after each token that is appended to it.</summary>
-    internal IEnumerable<ResponseRow> StreamRow(int[] query, GenerationConfig config, RandomStream random)
+    private IEnumerable<ResponseRow> StreamRow(int[] query, GenerationConfig config, RandomStream random)
     {
-        var endTokens = EndTokens(config);
         MakeRows([query], config, null, r => random.Fork(r));
         return Rows();
 
         IEnumerable<ResponseRow> Rows()
         {
             var row = MakeRows([query], config, null, r => random.Fork(r))[0];
-            using var batch = new DecodingBatch(model, null, config, endTokens, [row]);
-            bool more;
-            do
+            using var batch = new DecodingBatch(model);
+            batch.Join([row]);
+            yield return row;
+            while (!row.IsFinished)
             {
-                more = batch.Step();
+                batch.Step();
                 yield return row;
             }
-            while (more);
         }
     }
 
@@ -160,12 +154,13 @@ public sealed class TextGenerator
         if (maxNewTokens is not null && maxNewTokens.Count != queries.Count)
             throw new ArgumentException(
                 $"There are {queries.Count} queries but {maxNewTokens.Count} response lengths.", nameof(maxNewTokens));
+        var chooser = new TokenChooser(config, EndTokens(config));
         var rows = new ResponseRow[queries.Count];
         for (int r = 0; r < rows.Length; r++)
         {
             int length = maxNewTokens?[r] ?? config.MaxNewTokens;
             CheckRow(r, queries[r], length);
-            rows[r] = new ResponseRow(r, queries[r], length, randomOfRow(r)) { TopLogprobs = TopLogprobs };
+            rows[r] = new ResponseRow(r, queries[r], length, randomOfRow(r), chooser) { TopLogprobs = TopLogprobs };
         }
         return rows;
     }

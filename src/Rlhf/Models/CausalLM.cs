@@ -96,6 +96,9 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
     public virtual KeyValueCache CreateCache(int rows, int maxLength) =>
         new(LayerCount, rows, maxLength, Shape.KeyValueWidth, Plan.Weights, Device);
 
+    /// <summary>Up to this many tokens a text is read in the same way whatever <see cref="KeyValueCache.MaxLength"/> is.</summary>
+    internal virtual int UniformLength => int.MaxValue;
+
     /// <summary>The bias [D] of the last normalization, where it has one.</summary>
     protected internal virtual Parameter? FinalNormBias => null;
 

@@ -70,6 +70,41 @@ public sealed class KeyValueCache : IDisposable
             Lengths[b] = from.Lengths[rows[b]];
     }
 
+    /// <summary>Copies rows of another cache behind the active ones, which they join.</summary>
+    /// <param name="from">A cache of as many layers and the same width, whose tokens fit.</param>
+    /// <param name="rows">The rows of it, in the order in which they join.</param>
+    internal void Append(KeyValueCache from, IReadOnlyList<int> rows)
+    {
+        int first = ActiveRows;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(first + rows.Count, Lengths.Length, nameof(rows));
+        using var noGrad = no_grad();
+        foreach (var (to, source) in Keys.Concat(Values).Zip(from.Keys.Concat(from.Values)))
+        {
+            using var scope = NewDisposeScope();
+            for (int b = 0; b < rows.Count; b++)
+                to.select(0, first + b).narrow(0, 0, from.Lengths[rows[b]]).copy_(source.select(0, rows[b]).narrow(0, 0, from.Lengths[rows[b]]));
+        }
+        for (int b = 0; b < rows.Count; b++)
+            Lengths[first + b] = from.Lengths[rows[b]];
+        ActiveRows += rows.Count;
+    }
+
+    /// <summary>Wipes a row: NaN in it would reach whoever takes its place, behind whatever mask.</summary>
+    internal void Wipe(int row)
+    {
+        using var noGrad = no_grad();
+        using var scope = NewDisposeScope();
+        foreach (var cache in Keys.Concat(Values))
+            cache.select(0, row).zero_();
+    }
+
+    /// <summary>Begins anew with so many rows, none of which holds a token that counts.</summary>
+    internal void Restart(int rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, Lengths.Length);
+        ActiveRows = rows;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -53,6 +53,10 @@ internal sealed partial class DecoderForCausalLM : CausalLM
 
     protected internal override Parameter? FinalNormBias => norm.Bias;
 
+    /// <summary>Rotary frequencies of some models are others once a text is longer than those of the first training.</summary>
+    internal override int UniformLength =>
+        shape.Ropes.Where(r => r.DependsOnLength).Select(r => r.OriginalLength).DefaultIfEmpty(int.MaxValue).Min();
+
     public override Tensor Forward(PackedBatch batch) => Forward(batch, null);
 
     /// <summary>No window may be shorter than a row, since windows count positions.</summary>

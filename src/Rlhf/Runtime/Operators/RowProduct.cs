@@ -11,8 +11,9 @@ namespace Rlhf.Runtime.Operators;
 /// <remarks>M rows, I inputs, O outputs. On processors with AVX-512.</remarks>
 internal static unsafe class RowProduct
 {
-    /// <summary>Up to this many rows reading the matrix takes longer than the arithmetic.</summary>
-    public const int MaxRows = 16;
+    /// <summary>Up to 16 rows, reading the matrix takes longer than the arithmetic; up to this many, this is still faster than a library's product,
+    /// whose threads meet more often.</summary>
+    public const int MaxRows = 64;
 
     // Of so many inputs, eight rows stay in the first cache. Rows are cut by this alone, so that none depends on how many there are.
     private const int MostInputs = 768;
@@ -95,8 +96,8 @@ internal static unsafe class RowProduct
                         int outputs = Math.Min(width, last - o);
                         float* numbers = x + (long)r * inputs + from;
                         void* w = T.At(here, (o - first) * step);
-                        // Of two passes over the block, each fetches half of the next one.
-                        void* ahead = T.At((void*)fetched, (o - first + (r > 0 ? 1 : 0)) * gap);
+                        // Of the first two passes over the block, each fetches half of the next one; later ones fetch what they read anyway.
+                        void* ahead = r < 16 ? T.At((void*)fetched, (o - first + (r > 0 ? 1 : 0)) * gap) : w;
                         if (some > 4)
                             RowKernels.EightByTwo<T>(numbers, inputs, some, w, outputs > 1 ? step : 0, count, ahead, rows > 8 ? 0 : gap, sums);
                         else

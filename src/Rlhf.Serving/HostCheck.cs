@@ -1,20 +1,22 @@
 using System.Net;
 using Microsoft.AspNetCore.Http;
-using Rlhf.Serving;
 
-namespace Rlhf.Studio.Hosting;
+namespace Rlhf.Serving;
 
 /// <summary>
 /// Refuses requests that another site's page sends. A name that a stranger's DNS points at this machine (DNS rebinding) is no host
-/// of the studio; a page of another origin shows itself by Origin or Sec-Fetch-Site.
+/// of the server; a page of another origin shows itself by Origin or Sec-Fetch-Site.
 /// </summary>
-internal sealed class HostCheck(RequestDelegate next, StudioOptions options)
+/// <param name="next">What comes behind.</param>
+/// <param name="listensOn">The address that the server listens on.</param>
+/// <param name="server">What the server is called, such as "the studio".</param>
+internal sealed class HostCheck(RequestDelegate next, IPAddress listensOn, string server)
 {
     public Task InvokeAsync(HttpContext context)
     {
         var request = context.Request;
-        if (!IsOwnHost(request.Host.Host, options.Address))
-            return Refuse(context, "This host name is not the studio's. Use localhost, or the address that it printed.");
+        if (!IsOwnHost(request.Host.Host, listensOn))
+            return Refuse(context, $"This host name is not {server}'s. Use localhost, or the address that it printed.");
         if (IsForeign(request))
             return Refuse(context, "The request comes from another site.");
         return next(context);
