@@ -17,6 +17,9 @@ internal abstract class BenchmarkPart
     /// <summary>What is measured, in a few words.</summary>
     public abstract string Description { get; }
 
+    /// <summary>Are all weights of the model trained?</summary>
+    public virtual bool TrainsAllWeights => true;
+
     /// <summary>Makes the model and what else a step needs; the seconds of this are not counted.</summary>
     public abstract IBenchmarkRun Prepare(PartWorkload workload);
 

@@ -9,6 +9,8 @@ internal sealed class GeneratePart : BenchmarkPart
 {
     public override string Name => "generate";
 
+    public override bool TrainsAllWeights => false;
+
     public override string Description => "answers to all queries, sampled together; has to read every weight once per token";
 
     public override IBenchmarkRun Prepare(PartWorkload workload) => new Run(workload);

@@ -12,6 +12,8 @@ internal sealed class SftPart(bool withLora) : BenchmarkPart
 
     public override string Name => withLora ? "sft-lora" : "sft";
 
+    public override bool TrainsAllWeights => !withLora;
+
     public override string Description => withLora ? "the same with LoRA adapters of rank 16 on every linear layer"
         : "a step of supervised fine-tuning on all rows";
 

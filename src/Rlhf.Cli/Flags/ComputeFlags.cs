@@ -52,6 +52,16 @@ internal sealed record ComputeFlags
         return device;
     }
 
+    /// <summary>As <see cref="StartToRead(string, IEnumerable{string})"/>, for one model that is kept as the flags say.</summary>
+    /// <exception cref="ConfigurationException">It does not fit; the message shows the sum.</exception>
+    public torch.Device StartToRead(MemoryFlags memory, string task, string folder)
+    {
+        var device = Start();
+        memory.RequireOn(device);
+        CheckMemory(MemoryPlan.ForReading(task, [ModelShape.Of(folder)], memory.BaseDtype), device);
+        return device;
+    }
+
     /// <summary>Refuses models that are too large for the memory that is free, before they are loaded.</summary>
     /// <exception cref="ConfigurationException">They are; the message shows the sum.</exception>
     public void CheckMemory(MemoryPlan plan, torch.Device device)

@@ -123,17 +123,38 @@ internal sealed partial record LoraFlags
         }
         catch (ConfigurationException e)
         {
-            throw new ConfigurationException([.. e.Problems.Select(p => context.Settings.NameFlags(InFlags(p)))]);
+            throw InFlags(context, e);
         }
     }
 
     /// <summary>A plan for training all weights as one for what the flags ask for.</summary>
     /// <param name="context">What the verb runs with.</param>
     /// <param name="plan">The plan.</param>
+    /// <param name="folder">The model's folder.</param>
     /// <param name="ownsReference">Is the reference of the plan a copy of the policy? An adapter needs none.</param>
-    /// <param name="samples">Does the policy answer while it is trained? It does so with merged copies of its weights.</param>
-    public static MemoryPlan Sized(VerbContext context, MemoryPlan plan, bool ownsReference = false, bool samples = false) =>
-        context.Settings.Get<LoraFlags>().Lora ? plan.OfAdapter(ownsReference, samples) : plan;
+    /// <param name="samples">Does the policy answer while it is trained?</param>
+    /// <param name="classifies">Is the model a classifier, and no language model?</param>
+    /// <exception cref="ConfigurationException">A setting does not fit the model.</exception>
+    public static MemoryPlan Sized(VerbContext context, MemoryPlan plan, string folder, bool ownsReference = false, bool samples = false,
+        bool classifies = false)
+    {
+        // What else is wrong with an adapter for a base is said when it is attached.
+        if (context.Settings.Get<LoraFlags>() is not { Lora: true } flags || AdapterFolder.IsAdapter(folder))
+            return plan;
+        try
+        {
+            return plan.OfAdapter(ModelShape.Of(folder).Parameters, LoraAdapter.CountParameters(ModelConfig.Read(folder), flags.ToConfig(), classifies),
+                context.Settings.Get<MemoryFlags>().BaseDtype, ownsReference, samples);
+        }
+        catch (ConfigurationException e)
+        {
+            throw InFlags(context, e);
+        }
+    }
+
+    /// <summary>A model's sizes as the blocks compute under the adapter: natively where they know its updates.</summary>
+    public static ModelShape Shaped(VerbContext context, ModelShape shape) => context.Settings.Get<LoraFlags>() is not { Lora: true } flags ? shape
+        : shape with { HasFusedLayers = shape.HasFusedAdapters && !flags.UseDora && flags.LoraDropout == 0 };
 
     /// <summary>A check of verbs whose policies are trained without dropout.</summary>
     public static IEnumerable<string> WithoutDropout(BoundSettings settings) => settings.Get<LoraFlags>().LoraDropout > 0
@@ -152,6 +173,9 @@ internal sealed partial record LoraFlags
     /// <summary>The same for a model's card.</summary>
     public static IEnumerable<KeyValuePair<string, string>> Results(PretrainedModel model) =>
         model.Adapter is null ? [] : [new("weights trained", Describe(model))];
+
+    private static ConfigurationException InFlags(VerbContext context, ConfigurationException e) =>
+        new([.. e.Problems.Select(p => context.Settings.NameFlags(InFlags(p)))]);
 
     private static string InFlags(string problem) => LibraryName().Replace(problem, match => match.Value switch
     {

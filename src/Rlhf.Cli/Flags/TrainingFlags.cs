@@ -12,5 +12,6 @@ internal static class TrainingFlags
         .Add("Tracking", new TrackingFlags(), o => o.Validate())
         .Add("Hub", new HubFlags(), o => o.Validate())
         .Add("Memory", new MemoryFlags())
+        .Check(MemoryFlags.Problems)
         .Add("Compute", new ComputeFlags(), o => o.Validate());
 }

@@ -106,7 +106,9 @@ internal static class BenchVerb
             .Add("Memory", new MemoryFlags())
             .Add("Compute", new ComputeFlags(), o => o.Validate(), nameof(ComputeFlags.IgnoreMemory))
             .Check(s => s.Get<BenchFlags>().Parts is null && s.Get<MemoryFlags>() != new MemoryFlags()
-                ? ["--recompute-activations is for --parts; leave it out."] : []),
+                ? ["--recompute-activations and --base-dtype are for --parts; leave them out."] : [])
+            .Check(s => s.Get<MemoryFlags>().BaseDtype != BaseStorage.Float32 && BenchmarkParts.Find(s.Get<BenchFlags>().Parts ?? "")?.Any(p => p.TrainsAllWeights) == true
+                ? ["--base-dtype is for parts that train no weights of the model itself: sft-lora and generate."] : []),
         Run);
 
     private static int Run(VerbContext context)

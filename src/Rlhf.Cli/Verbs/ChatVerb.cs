@@ -53,6 +53,7 @@ internal static class ChatVerb
             .Add("Chat", new ChatFlags(), o => o.Validate())
             .Add("Sampling", new GenerationConfig(), c => c.Validate())
             .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+            .AddMemoryToRead()
             .Add("Compute", new ComputeFlags(), o => o.Validate()),
         Run);
 
@@ -61,9 +62,9 @@ internal static class ChatVerb
         var flags = context.Settings.Get<ChatFlags>();
         string folder = ModelFolders.Resolve(context, "--model", flags.Model);
         var template = ChatTemplates.Of(flags.ChatTemplate, folder);
-        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Chatting with {folder}", folder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead(context.Settings.Get<MemoryFlags>(), $"Chatting with {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
-        using var model = AutoModelForCausalLM.FromPretrained(folder, device);
+        using var model = AutoModelForCausalLM.FromPretrained(folder, context.Settings.Get<MemoryFlags>().On(device));
         LanguageModels.EndToken(folder, model, tokenizer);
         using var chat = new ChatCompleter(new TextCompleter(model, tokenizer), template) { LongHistory = LongHistory.DropOldest };
         var conversation = new Conversation(context, chat, flags);

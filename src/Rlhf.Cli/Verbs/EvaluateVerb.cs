@@ -11,6 +11,7 @@ using Rlhf.Generation;
 using Rlhf.Models;
 using Rlhf.Reporting;
 using Rlhf.Rewards;
+using Rlhf.Runtime;
 using Rlhf.Tokenizers;
 
 namespace Rlhf.Cli.Verbs;
@@ -34,7 +35,10 @@ internal static class EvaluateVerb
             .Add("Queries of a comparison", new QueryFlags(), o => o.Validate(), hide: nameof(QueryFlags.EvalSplit))
             .Add("Sampling of a comparison", new GenerationConfig(), c => c.Validate(), nameof(GenerationConfig.MaxNewTokens))
             .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+            .AddMemoryToRead()
             .Add("Compute", new ComputeFlags(), o => o.Validate())
+            .Check(s => s.Get<MemoryFlags>().BaseDtype != BaseStorage.Float32 && s.Get<EvaluateFlags>().Model is null
+                ? ["--base-dtype is for --model; leave it out."] : [])
             .Check(Problems),
         Run);
 
@@ -195,9 +199,9 @@ internal static class EvaluateVerb
     {
         var (options, screen) = (context.Settings.Get<EvaluateFlags>(), context.Screen);
         var texts = context.Settings.Get<DatasetFlags>().Load(context, options.Seed).Select(r => r.Text).ToArray();
-        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Measuring {folder}", folder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead(context.Settings.Get<MemoryFlags>(), $"Measuring {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
-        using var model = AutoModelForCausalLM.FromPretrained(folder, device);
+        using var model = AutoModelForCausalLM.FromPretrained(folder, context.Settings.Get<MemoryFlags>().On(device));
         LanguageModels.EndToken(folder, model, tokenizer);
         var score = ProgressDisplay.Run(screen, "Reading", "text", texts.Length,
             display => new LanguageModelEvaluator(model, tokenizer).Evaluate(texts, done => display.Report(done), context.Stop));

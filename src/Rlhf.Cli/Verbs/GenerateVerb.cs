@@ -87,6 +87,7 @@ internal static class GenerateVerb
                 .Add("Writing", new GenerateFlags(), o => o.Validate())
                 .Add("Sampling", new GenerationConfig { MaxNewTokens = 40 }, c => c.Validate())
                 .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
+                .AddMemoryToRead()
                 .Add("Compute", new ComputeFlags(), o => o.Validate()),
             context => Run(context, prompts));
         command.Add(prompts);
@@ -100,9 +101,9 @@ internal static class GenerateVerb
         var screen = context.Screen;
         string folder = ModelFolders.ResolveOrShipped(context, "--model", options.Model, ModelFolders.ShippedPolicy);
         var prompts = Prompts(context.Command.GetValue(argument) ?? [], options.Prompts);
-        var device = context.Settings.Get<ComputeFlags>().StartToRead($"Generating with {folder}", folder);
+        var device = context.Settings.Get<ComputeFlags>().StartToRead(context.Settings.Get<MemoryFlags>(), $"Generating with {folder}", folder);
         var tokenizer = AutoTokenizer.FromPretrained(folder);
-        using var model = AutoModelForCausalLM.FromPretrained(folder, device);
+        using var model = AutoModelForCausalLM.FromPretrained(folder, context.Settings.Get<MemoryFlags>().On(device));
         int end = LanguageModels.EndToken(folder, model, tokenizer);
         if (options.Chat)
         {

@@ -95,7 +95,7 @@ internal static class GroupVerb
         string source = context.Settings.Get<PromptFlags>().Prompts ?? QueryFlags.Source(dataset);
 
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var (shape, plan) = (ModelShape.Of(policyFolder), context.Settings.Get<MemoryFlags>().On(device));
+        var (shape, plan) = (LoraFlags.Shaped(context, ModelShape.Of(policyFolder)), context.Settings.Get<MemoryFlags>().On(device));
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
         int perStep = config.BatchSize / config.NumGenerations;
         var (train, heldOut) = PromptFlags.Load(context, dataset, source, tokenizer, policyFolder,
@@ -103,7 +103,7 @@ internal static class GroupVerb
         rewards.CheckColumns(train.Concat(heldOut), source);
         context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, GroupMemory.Plan($"{title} on {policyFolder}", config, shape,
             refFolder is null ? null : ModelShape.Of(refFolder), [.. rewards.Folders.Concat(judgeFolder is null ? [] : [judgeFolder]).Select(ModelShape.Of)],
-            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), plan), ownsReference: refFolder is null, samples: true), device);
+            new(train.Min(q => q.TokenIds.Length), train.Max(q => q.TokenIds.Length) + 1), plan), policyFolder, ownsReference: refFolder is null, samples: true), device);
 
         using var policy = AutoModelForCausalLM.FromPretrained(policyFolder, plan);
         LoraFlags.Attach(context, policy, policyFolder, config.Seed);
@@ -152,7 +152,7 @@ internal static class GroupVerb
         var evaluator = new PolicyEvaluator(tokenizer, heldOut, reward, judge) { Generation = generation, Seed = config.Seed };
         // What the policy was before training is the reference, unless that is another model or there is none.
         // A policy with its adapter off cannot answer beside the policy with it on.
-        using var before = trainer.Reference is null or { IsPolicy: true } || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, device) : null;
+        using var before = trainer.Reference is null or { IsPolicy: true } || refFolder is not null ? AutoModelForCausalLM.FromPretrained(policyFolder, plan) : null;
         var comparison = report.Compare(evaluator, before ?? trainer.Reference!.Model, policy);
         var bestOf = comparison is null ? null : report.BestOf(evaluator, before ?? trainer.Reference!.Model, lengths.EvalBestOf);
         report.Finish(folder, trainer.StepCount, session.Elapsed, comparison, Card(title, policyFolder, rewards, config, trainer.StepCount, policy),

@@ -77,11 +77,11 @@ internal static class PpoVerb
         string source = prompts.Prompts ?? QueryFlags.Source(dataset);
 
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var (shape, plan) = (ModelShape.Of(policyFolder), context.Settings.Get<MemoryFlags>().On(device));
+        var (shape, plan) = (LoraFlags.Shaped(context, ModelShape.Of(policyFolder)), context.Settings.Get<MemoryFlags>().On(device));
         void CheckMemory(LengthSampler queryLengths) => context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, PpoMemory.Plan(
             $"PPO on {policyFolder}", config, shape, refFolder is null ? null : ModelShape.Of(refFolder),
             [.. rewards.Folders.Append(judgeFolder).OfType<string>().Select(ModelShape.Of)], queryLengths,
-            lengths.ResponseLengths, plan), ownsReference: refFolder is null, samples: true),
+            lengths.ResponseLengths, plan), policyFolder, ownsReference: refFolder is null, samples: true),
             device);
         CheckMemory(lengths.QueryLengths);
         var tokenizer = AutoTokenizer.FromPretrained(policyFolder);
@@ -146,7 +146,7 @@ internal static class PpoVerb
             Seed = config.Seed,
         };
         // What the policy was before training is the reference, unless that is another model.
-        using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, device);
+        using var before = refFolder is null ? null : AutoModelForCausalLM.FromPretrained(policyFolder, plan);
         Reference start = before is null ? trainer.Reference : before;
         var comparison = report.Compare(evaluator, start, trainer.Model.PretrainedModel);
         var bestOf = comparison is null ? null : report.BestOf(evaluator, start, lengths.EvalBestOf);

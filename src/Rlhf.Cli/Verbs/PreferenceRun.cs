@@ -69,10 +69,10 @@ internal sealed class PreferenceRun<TExample> : IDisposable
     /// <param name="referenceStays">Is the reference in memory during training?</param>
     public void CheckMemory(int[]? rowLengths, bool referenceStays)
     {
-        var plan = MemoryPlan.ForTraining($"Training {Source}", ModelShape.Of(Source), config.BatchSize, rowLengths, Plan, predictsTokens: true);
+        var plan = MemoryPlan.ForTraining($"Training {Source}", LoraFlags.Shaped(context, ModelShape.Of(Source)), config.BatchSize, rowLengths, Plan, predictsTokens: true);
         if (referenceStays)
             plan = plan with { Items = [MemoryPlan.Weights("reference", ModelShape.Of(RefFolder ?? Source).Parameters), .. plan.Items] };
-        context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, plan, ownsReference: RefFolder is null), Device);
+        context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, plan, Source, ownsReference: RefFolder is null), Device);
     }
 
     /// <summary>The model that the policy is compared with, which must know its tokens and lengths.</summary>

@@ -46,9 +46,10 @@ internal static class RewardVerb
         var device = context.Settings.Get<ComputeFlags>().Start();
         var (size, memory) = (ModelShape.Of(source), context.Settings.Get<MemoryFlags>());
         memory.RequireFor(size, source);
+        size = LoraFlags.Shaped(context, size);
         var plan = memory.On(device);
         void CheckMemory(int[]? longest) => context.Settings.Get<ComputeFlags>().CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(
-            $"Training the reward model {source}", size, config.BatchSize, longest, plan, predictsTokens: false)), device);
+            $"Training the reward model {source}", size, config.BatchSize, longest, plan, predictsTokens: false), source, classifies: true), device);
         CheckMemory(null);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         TokenizerOf.RequireFit(source, tokenizer, size.VocabSize);

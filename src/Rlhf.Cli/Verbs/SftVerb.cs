@@ -46,9 +46,9 @@ internal static class SftVerb
         HubFlags.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         var device = context.Settings.Get<ComputeFlags>().Start();
-        var (compute, size, plan) = (context.Settings.Get<ComputeFlags>(), ModelShape.Of(source), context.Settings.Get<MemoryFlags>().On(device));
+        var (compute, size, plan) = (context.Settings.Get<ComputeFlags>(), LoraFlags.Shaped(context, ModelShape.Of(source)), context.Settings.Get<MemoryFlags>().On(device));
         string task = $"Fine-tuning {source}";
-        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, null, plan, predictsTokens: true)), device);
+        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, null, plan, predictsTokens: true), source), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = AutoModelForCausalLM.FromPretrained(source, plan);
         LoraFlags.Attach(context, model, source, config.Seed);
@@ -57,7 +57,7 @@ internal static class SftVerb
 
         var texts = SftData.Load(context, options, source, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
-        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, longest, plan, predictsTokens: true)), device);
+        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, longest, plan, predictsTokens: true), source), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open(context);
         folder.WriteConfig(context);

@@ -10,7 +10,7 @@ public static class AutoModelForCausalLM
 {
     /// <summary>
     /// Loads a model folder as Hugging Face lays it out. An adapter's folder loads its base (<see cref="AdapterFolder"/>) with the adapter
-    /// merged into it.
+    /// merged into it; beside it where the base is kept in fewer bytes (<see cref="ComputePlan.Base"/>).
     /// </summary>
     /// <param name="folder">The model folder.</param>
     /// <param name="plan">Where and how the model computes; null is float32 on the CPU. A device alone is a plan, too.</param>
@@ -41,7 +41,10 @@ public static class AutoModelForCausalLM
         var model = FromPretrained(AdapterFolder.BaseOf(folder), plan);
         try
         {
-            LoraAdapter.Load(model, folder).MergeIntoBase();
+            var adapter = LoraAdapter.Load(model, folder);
+            // Narrow weights would round the updates away.
+            if (model.Plan.Base == BaseStorage.Float32)
+                adapter.MergeIntoBase();
             return model;
         }
         catch

@@ -59,7 +59,9 @@ public static class AutoModelForSequenceClassification
         var model = FromPretrained(baseFolder, plan, labels is null ? null : new NewHead(labels, Seed: 0));
         try
         {
-            LoraAdapter.Load(model, folder).MergeIntoBase();
+            var adapter = LoraAdapter.Load(model, folder);
+            if (model.Plan.Base == BaseStorage.Float32)
+                adapter.MergeIntoBase();
         }
         catch
         {

@@ -1,5 +1,6 @@
 using Rlhf.Models.Onnx;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using Rlhf.Weights;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
@@ -126,7 +127,7 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
         using var scope = NewDisposeScope();
         foreach (var (name, parameter) in copy.Parameters)
             if (!shared.ContainsKey(name))
-                parameter.copy_(Parameters[name]);
+                NamedParameters.Copy(Parameters[name], parameter);
         Adapter?.MergeInto(copy);
         return copy;
     }
@@ -160,7 +161,7 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
         using var scope = NewDisposeScope();
         foreach (var (name, parameter) in view.Parameters)
             if (!shared.ContainsKey(name))
-                parameter.copy_(Parameters[name]);
+                NamedParameters.Copy(Parameters[name], parameter);
         return view;
     }
 
@@ -192,14 +193,20 @@ public abstract class CausalLM(ComputePlan? plan, IReadOnlyDictionary<string, Pa
         if (!IsTied || !names.Contains(name) || !used.Add(name))
             return;
         using var scope = NewDisposeScope();
-        var stored = empty_like(Head.Layer.Weight);
-        weights.ReadInto(name, stored);
-        if (stored.Equals(Head.Layer.Weight))
-            return;
-        bool isTrained = Head.Layer.Weight.requires_grad;
-        Untie();
-        Head.Layer.Weight.copy_(stored);
-        Head.Layer.Weight.requires_grad = isTrained;
+        var tied = Head.Layer.Weight;
+        var kept = tied as Int8Parameter;
+        var stored = kept?.CreateLike() ?? new Parameter(empty_like(tied), requires_grad: false);
+        using var scale = (stored as Int8Parameter)?.Scale;
+        using (stored)
+        {
+            weights.ReadParameter(name, stored);
+            if (kept?.IsSame((Int8Parameter)stored) ?? stored.Equals(tied))
+                return;
+            Untie();
+            NamedParameters.Copy(stored, Head.Layer.Weight);
+        }
+        if (Head.Layer.Weight.requires_grad != tied.requires_grad)
+            Head.Layer.Weight.requires_grad = tied.requires_grad;
         Note($"{weights.Path}: {name} differs from the input embedding; it was loaded as an output layer of its own"
             + (Configuration.Root.Has("tie_word_embeddings") ? ", although config.json ties the two." : "."));
     }

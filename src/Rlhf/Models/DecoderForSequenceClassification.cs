@@ -31,7 +31,7 @@ public sealed partial class DecoderForSequenceClassification : SequenceClassifie
             throw config.Root.Refuse("pad_token_id", $"{PadTokenId} is outside the vocabulary of {trunk.VocabSize}");
         initializerRange = config.Root.Number("initializer_range", 0.02);
         Parameters.Include(trunk.Parameters);
-        score = Linear.Add(Parameters, ScoreName, trunk.HiddenSize, Labels.Count, hasBias: false);
+        score = new Linear(ScoreName, Parameters.Add(ScoreName + ".weight", Labels.Count, trunk.HiddenSize)); // trained, whatever the trunk is kept as
     }
 
     /// <summary>
@@ -39,6 +39,10 @@ public sealed partial class DecoderForSequenceClassification : SequenceClassifie
     /// then takes one row at a time.
     /// </summary>
     public int? PadTokenId { get; }
+
+    private protected override bool CanRecompute => true;
+
+    private protected override bool CanStoreBase => true;
 
     /// <inheritdoc/>
     public override string Architecture => trunk.Architecture.Replace("LMHeadModel", "", StringComparison.Ordinal)

@@ -1,4 +1,5 @@
 using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models;
@@ -12,7 +13,10 @@ internal static class InitialWeights
         using var generator = new Generator(new RandomStream(seed, "initialize/" + name).NextUInt64());
         using var values = empty(parameter.shape, float32, CPU);
         values.normal_(0, std, generator);
-        parameter.copy_(values);
+        if (parameter is Int8Parameter matrix)
+            matrix.Take(values);
+        else
+            parameter.copy_(values);
     }
 
     /// <summary>Uniform in ± bound, likewise.</summary>

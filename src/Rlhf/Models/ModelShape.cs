@@ -55,6 +55,9 @@ public sealed record ModelShape
     /// <summary>The CPU has a backward pass of its own for the layers, as long as nothing drops out.</summary>
     public bool HasFusedLayers { get; init; }
 
+    /// <summary>That backward pass knows adapters' updates (without dropout and magnitudes).</summary>
+    public bool HasFusedAdapters { get; init; }
+
     /// <summary>Width of a token's keys, and of its values, in one layer.</summary>
     public int KeyValueWidth => KeyValueHeads * HeadSize;
 

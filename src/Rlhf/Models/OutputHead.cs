@@ -118,7 +118,9 @@ public sealed class OutputHead(Linear layer)
     {
         using var noGrad = no_grad();
         var pass = NewPass(hidden, withEntropy);
-        foreach (var (start, count) in Chunks(hidden.shape[0], VocabSize))
+        // Larger chunks pay where the layer's own gradient is formed, in which each is a product with few rows.
+        long rows = hidden.shape[0], most = Layer.Weight.requires_grad ? ChunkRows(VocabSize) : Math.Max(32, ChunkElements / 2 / VocabSize);
+        foreach (var (start, count) in EqualParts(rows, (rows + most - 1) / most))
             Chunk(hidden, targets, pass, start, count, logprobs => gradientOfChunk(start, logprobs));
         return pass;
     }
@@ -169,9 +171,13 @@ public sealed class OutputHead(Linear layer)
         var logSoftmax = LogSoftmax(input, out var slope);
         var logprobs = Pick(logSoftmax, target);
         pass.Logprobs.narrow(0, start, count).copy_(logprobs);
-        var probabilities = logSoftmax.exp();
-        pass.Entropy?.narrow(0, start, count).copy_(logSoftmax.mul_(probabilities).sum(1).neg_());
-        logSoftmax.Dispose();
+        // Two tensors of the chunk's size are alive at a time, three with entropies.
+        var probabilities = pass.Entropy is null ? logSoftmax.exp_() : logSoftmax.exp();
+        if (pass.Entropy is { } entropy)
+        {
+            entropy.narrow(0, start, count).copy_(logSoftmax.mul_(probabilities).sum(1).neg_());
+            logSoftmax.Dispose();
+        }
         if (gradientOf(logprobs) is not { } gradient)
         {
             pass.HiddenGradient.narrow(0, start, count).zero_();
@@ -187,9 +193,10 @@ public sealed class OutputHead(Linear layer)
         if (Layer.Bias is { requires_grad: true } bias)
             AddBiasGradient(bias, dLogits);
         var throughAdapter = Layer.Adapter?.Backward(dLogits, input);
-        if (dLogits.dtype != weight.dtype)
+        bool narrow = NarrowMatrix.Is(weight, input);
+        if (!narrow && dLogits.dtype != weight.dtype)
             dLogits = dLogits.to(weight.dtype);
-        var dHidden = MatrixProduct.Of(dLogits, weight);
+        var dHidden = narrow ? NarrowMatrix.Through(dLogits, weight) : MatrixProduct.Of(dLogits, weight);
         pass.HiddenGradient.narrow(0, start, count).copy_(throughAdapter is null ? dHidden : dHidden + throughAdapter);
         if (weight.requires_grad)
             AddWeightGradient(weight, dLogits, input);
@@ -199,7 +206,8 @@ public sealed class OutputHead(Linear layer)
     private Tensor Logits(Tensor hidden, out Tensor? slope)
     {
         slope = null;
-        var logits = (Layer.Bias is null ? RowProduct.TryMultiply(hidden, Layer.Weight) : null)
+        var logits = NarrowMatrix.Is(Layer.Weight, hidden) ? NarrowMatrix.Multiply(hidden, Layer.Weight, Layer.Bias, exact: true)
+            : (Layer.Bias is null ? RowProduct.TryMultiply(hidden, Layer.Weight) : null)
             ?? MatrixProduct.Of(hidden, Layer.Weight.t(), Layer.Bias, exact: true);
         if (logits.dtype != ScalarType.Float32)
             logits = logits.to(float32);

@@ -5,6 +5,7 @@ using Rlhf.Runtime;
 using Rlhf.Runtime.Native;
 using Rlhf.Runtime.Text;
 using Rlhf.Weights;
+using TorchSharp;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
@@ -24,11 +25,17 @@ public abstract class PretrainedModel : IDisposable
         Plan = plan ?? ComputePlan.Default;
         if (Plan.RecomputesActivations && !CanRecompute)
             throw new NotSupportedException("Recomputing activations is not available for this model.");
-        Parameters = new NamedParameters(Plan.Device, shared, Plan.Weights);
+        if (Plan.Base != BaseStorage.Float32 && (!CanStoreBase || Plan.Device.type != DeviceType.CPU || Plan.Weights != ScalarType.Float32))
+            throw new NotSupportedException(!CanStoreBase ? $"Keeping the weights as {Plan.Base} is not available for this model."
+                : $"Weights are kept as {Plan.Base} and multiplied in float32 on the CPU alone.");
+        Parameters = new NamedParameters(Plan.Device, shared, Plan.Weights, Plan.Base);
     }
 
     /// <summary>Can the family compute activations again in the backward pass?</summary>
     private protected virtual bool CanRecompute => false;
+
+    /// <summary>Can the family multiply with matrices that are kept in fewer bytes?</summary>
+    private protected virtual bool CanStoreBase => false;
 
     /// <summary>Where and how the model computes.</summary>
     public ComputePlan Plan { get; }
@@ -116,7 +123,7 @@ public abstract class PretrainedModel : IDisposable
         {
             if (FindInCheckpoint(name, names) is { } stored)
             {
-                weights.ReadInto(stored, parameter);
+                weights.ReadParameter(stored, parameter);
                 used.Add(stored);
             }
             else if (MayBeMissing(name))
@@ -181,6 +188,8 @@ public abstract class PretrainedModel : IDisposable
                 WeightFiles.Save(folder, beside, storeAs);
             return;
         }
+        if (Plan.Base == BaseStorage.Int8)
+            throw new NotSupportedException("A model whose weights are kept as int8 is not saved, as they are not what its file held; load it in float32 first.");
         SaveConfiguration(folder, storeAs);
         var tensors = Parameters.Concat(heads ?? []).Select(p => new KeyValuePair<string, Tensor>(p.Key, p.Value));
         WeightFiles.Save(folder, [.. tensors], storeAs, maxShardSize);

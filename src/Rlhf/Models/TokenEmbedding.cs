@@ -12,7 +12,9 @@ internal static class TokenEmbedding
     /// <summary>Rows [N, D] of a table [V, D].</summary>
     /// <param name="table">The table; a leaf, such as a parameter.</param>
     /// <param name="ids">Row numbers [N], int64.</param>
-    public static Tensor Lookup(Tensor table, Tensor ids) => table.requires_grad && is_grad_enabled()
+    /// <param name="type">Element type of the rows, where the table is kept in fewer bytes.</param>
+    public static Tensor Lookup(Tensor table, Tensor ids, ScalarType? type = null) => type == float32 && table.dtype != float32
+        ? NarrowMatrix.Rows(table, ids) : table.requires_grad && is_grad_enabled()
         ? LookupFunction.apply(table, ids) : table.index_select(0, ids);
 
     private sealed class LookupFunction : autograd.SingleTensorFunction<LookupFunction>

@@ -81,6 +81,40 @@ public sealed class AdapterCommandTests(ToyModels toys) : IClassFixture<ToyModel
         }
     }
 
+    /// <summary>An adapter on a base that is kept in fewer bytes: trained, resumed bit for bit, used on such a base and on a whole one.</summary>
+    [Theory]
+    [InlineData("sft", "int8")]
+    [InlineData("sft", "bfloat16")]
+    [InlineData("ppo", "int8")]
+    [InlineData("grpo", "bfloat16")]
+    public void A_base_in_fewer_bytes_carries_an_adapter(string verb, string type)
+    {
+        string whole = $"{verb}-{type}", again = whole + "-again";
+        toys.Succeed([.. ResumableRuns.Command(verb, steps: 6), "--lora", "--lora-r", "2", "--base-dtype", type, "--output", whole]);
+        Assert.Contains($"base_dtype: {type}", File.ReadAllText(toys.PathOf(whole, "config.yaml")));
+        ResumableRuns.Copy(toys.PathOf(whole), toys.PathOf(again));
+        File.Delete(toys.PathOf(again, ".finished"));
+        Directory.Delete(toys.PathOf(again, "checkpoints", "checkpoint-6"), recursive: true);
+        Directory.Delete(toys.PathOf(again, "model"), recursive: true);
+        Assert.Contains("Resuming after step 3", toys.Succeed(verb, "--resume", again).Output);
+        Assert.Equal(File.ReadAllBytes(toys.PathOf(whole, "model", "adapter_model.safetensors")), File.ReadAllBytes(toys.PathOf(again, "model", "adapter_model.safetensors")));
+        if (verb != "sft")
+            return;
+        foreach (string storage in (string[])["float32", type])
+        {
+            toys.Succeed("generate", "--model", whole, "a b", "--base-dtype", storage, "--max-new-tokens", "4", "--threads", "1");
+            Assert.Contains("perplexity", toys.Succeed("evaluate", "--model", whole, "--dataset", "reviews.csv", "--base-dtype", storage, "--threads", "1").Output);
+        }
+    }
+
+    [Fact]
+    public void Weights_that_are_trained_are_not_kept_in_fewer_bytes()
+    {
+        var refused = toys.Run([.. ResumableRuns.Command("sft", steps: 1), "--base-dtype", "int8", "--output", "whole-int8"]);
+        Assert.Equal((2, "rlhf: --base-dtype is for the base of an adapter, and all weights are trained here, in float32; add --lora, or leave it out.\n"),
+            (refused.ExitCode, refused.Error.ReplaceLineEndings("\n")));
+    }
+
     [Fact]
     public void An_adapter_folder_is_a_model_wherever_one_is_named()
     {

@@ -25,9 +25,12 @@ public sealed class RowProductTests
         using var generator = new Generator(1);
         var x = empty(rows, inputs).normal_(0, 1, generator);
         var weight = empty(outputs, inputs).normal_(0, 1, generator);
-        foreach (var stored in new[] { weight, weight.to(bfloat16) })
+        using var matrix = Int8Parameter.Create([outputs, inputs], 0, CPU);
+        using var scale = matrix.Scale;
+        matrix.Take(weight);
+        foreach (var stored in new[] { weight, weight.to(bfloat16), matrix })
         {
-            var expected = x.to(float64).mm(stored.to(float64).t());
+            var expected = x.to(float64).mm(NarrowMatrix.Widened(stored).to(float64).t());
             var actual = RowProduct.TryMultiply(x, stored)!;
             Assert.Equal(expected.shape, actual.shape);
             Assert.True((expected - actual).abs().max().ToDouble() < 1e-3);

@@ -1,4 +1,5 @@
 using Rlhf.Models.Layers;
+using Rlhf.Runtime;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
@@ -9,11 +10,12 @@ public sealed partial class LoraAdapter
 {
     /// <summary>
     /// The model computes with merged copies of its weights until the result is disposed: as fast as without an adapter, for rollouts. The
-    /// weights themselves are not touched. Nothing can be trained meanwhile. While the adapter is off, nothing changes.
+    /// weights themselves are not touched. Nothing can be trained meanwhile. While the adapter is off, nothing changes; nor does it where the
+    /// base is kept in fewer bytes (<see cref="ComputePlan.Base"/>), whose copies would round the updates away or take what was saved.
     /// </summary>
     public IDisposable Merged()
     {
-        if (!IsActive || isOff || merged.Count > 0)
+        if (!IsActive || isOff || merged.Count > 0 || Model.Plan.Base != BaseStorage.Float32)
             return new Ending(() => { });
         UseMerged([.. layers.Select(l => (l.Linear, new LinearWeights(Frozen(l.Layer.Merged(l.Linear.Own.Weight, l.Linear.IsConv1D)), l.Linear.Own.Bias)))]);
         return new Ending(DropMerged);
@@ -23,8 +25,10 @@ public sealed partial class LoraAdapter
     /// Puts the adapter into the base's weights for good, and disposes it: a model without adapter is left. PEFT:
     /// <c>merge_and_unload</c>.
     /// </summary>
+    /// <exception cref="NotSupportedException">The base is kept as int8.</exception>
     public void MergeIntoBase()
     {
+        RequireWeights();
         Activate();
         DropMerged();
         using var noGrad = no_grad();
@@ -51,6 +55,7 @@ public sealed partial class LoraAdapter
     /// <exception cref="NotSupportedException">The adapter has an output layer of its own, and the other model's is tied.</exception>
     internal void MergeInto(PretrainedModel copy)
     {
+        RequireWeights();
         using var noGrad = no_grad();
         var pairs = Model.Linears.Zip(copy.Linears).ToDictionary(p => p.First, p => p.Second);
         if (copy is CausalLM { IsTied: true } && Model is CausalLM model && (model.Head.Layer.Adapter ?? (object?)model.Head.Layer.Substitute) is not null)
@@ -67,6 +72,12 @@ public sealed partial class LoraAdapter
             if (weights.Bias is not null)
                 pairs[linear].Own.Bias!.copy_(weights.Bias);
         }
+    }
+
+    private void RequireWeights()
+    {
+        if (Model.Plan.Base == BaseStorage.Int8)
+            throw new NotSupportedException("An adapter cannot be merged into weights that are kept as int8; load the base in float32.");
     }
 
     private void UseMerged(List<(Linear Linear, LinearWeights Weights)> weights)

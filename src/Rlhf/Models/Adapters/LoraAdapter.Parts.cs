@@ -1,5 +1,6 @@
 using Rlhf.Models.Layers;
 using Rlhf.Runtime;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 using Parameter = TorchSharp.Modules.Parameter;
 
@@ -46,15 +47,22 @@ public sealed partial class LoraAdapter
     {
         if (!whole.Contains(linear.Name + ".weight"))
             return;
-        using var weight = linear.Own.Weight.detach().clone();
+        using var weight = Copied(linear.Own.Weight);
         using var bias = linear.Own.Bias?.detach().clone();
         var copy = new LinearWeights(Own(weight, isTrained, linear.Name + ".weight"),
             bias is null ? null : Own(bias, isTrained, linear.Name + ".bias"));
         substitutes.Add((linear, copy));
     }
 
+    /// <summary>A copy to be trained: float32 where the base is kept in fewer bytes.</summary>
+    private Tensor Copied(Parameter weight) =>
+        Model.Plan.Base == BaseStorage.Float32 ? weight.detach().clone() : NarrowMatrix.Widened(weight).detach().clone();
+
     private void AddSwapped(List<Swapped> list, string name, Parameter parameter)
     {
+        if (Model.Plan.Base != BaseStorage.Float32 && parameter.dtype != ScalarType.Float32)
+            throw new ConfigurationException([$"ModulesToSave {name[..name.LastIndexOf('.')]} would be trained as a whole, and the base is kept as "
+                + $"{Model.Plan.Base}, which embeddings cannot be trained in; keep the base in float32, or leave it out."]);
         list.Add(new(parameter));
         parameters.Add(new(Prefix + name, parameter));
     }

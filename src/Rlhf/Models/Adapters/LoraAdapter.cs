@@ -70,6 +70,14 @@ public sealed partial class LoraAdapter : IDisposable
     public static LoraAdapter Attach(
         PretrainedModel model, LoraConfig config, long seed = 0, string? baseModel = null, string? revision = null)
     {
+        var adapter = CreateNew(model, config, baseModel, revision);
+        adapter.Initialize(seed);
+        adapter.Activate();
+        return adapter;
+    }
+
+    private static LoraAdapter CreateNew(PretrainedModel model, LoraConfig config, string? baseModel, string? revision)
+    {
         ConfigurationException.ThrowIfAny([.. config.Validate()]);
         config = config with { TargetModules = config.TargetModules ?? UsualTargets(model) };
         if (model is SequenceClassifier classifier)
@@ -78,10 +86,21 @@ public sealed partial class LoraAdapter : IDisposable
                 ModulesToSave = [.. config.ModulesToSave.Concat(LoraTargets.ClassifierHeads).Concat(classifier.NewModules).Distinct()],
             };
         var file = new LoraConfigFile(config, baseModel, revision, model is SequenceClassifier ? "SEQ_CLS" : "CAUSAL_LM");
-        var adapter = Create(model, file, isNew: true, isTrained: true, e => new ConfigurationException([e.Message]));
-        adapter.Initialize(seed);
-        adapter.Activate();
-        return adapter;
+        return Create(model, file, isNew: true, isTrained: true, e => new ConfigurationException([e.Message]));
+    }
+
+    /// <summary>How many weights a new adapter on a model trains, before either takes any memory.</summary>
+    /// <param name="model">The model's configuration.</param>
+    /// <param name="config">The settings.</param>
+    /// <param name="classifies">Is the model a classifier, and no language model?</param>
+    /// <exception cref="ConfigurationException">A setting cannot be used, alone or with this model.</exception>
+    /// <exception cref="InvalidDataException">The model's configuration is malformed, or not supported.</exception>
+    internal static long CountParameters(ModelConfig model, LoraConfig config, bool classifies = false)
+    {
+        // Tensors of libtorch's meta device have shapes alone.
+        using PretrainedModel empty = classifies ? AutoModelForSequenceClassification.FromConfig(model, META) : AutoModelForCausalLM.FromConfig(model, META);
+        using var adapter = CreateNew(empty, config, null, null);
+        return adapter.ElementCount;
     }
 
     /// <summary>Makes this the model's adapter, in place of another one.</summary>

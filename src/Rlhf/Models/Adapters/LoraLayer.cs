@@ -77,7 +77,7 @@ public sealed class LoraLayer
         return MatrixProduct.Of(through, A);
     }
 
-    /// <summary>The weight with the update in it, in the layer's own layout and type; without gradient.</summary>
+    /// <summary>The weight with the update in it, in the layer's own layout and type (of int8: float32); without gradient.</summary>
     internal Tensor Merged(Tensor weight, bool isConv1D)
     {
         using var noGrad = no_grad();
@@ -85,7 +85,7 @@ public sealed class LoraLayer
         var whole = Whole(weight, isConv1D);
         if (Magnitude is not null)
             whole = (Magnitude / whole.norm(1)).unsqueeze(1) * whole;
-        return (isConv1D ? whole.t().contiguous() : whole).to(weight.dtype).MoveToOuterDisposeScope();
+        return (isConv1D ? whole.t().contiguous() : whole).to(weight is Int8Parameter ? float32 : weight.dtype).MoveToOuterDisposeScope();
     }
 
     /// <summary>‖W + s B A‖ of each row [O], without gradient.</summary>
@@ -98,7 +98,7 @@ public sealed class LoraLayer
 
     /// <summary>W + s B A [O, I], float32.</summary>
     private Tensor Whole(Tensor weight, bool isConv1D) =>
-        MatrixProduct.Of(B, A, exact: true).mul_(Scale).add_((isConv1D ? weight.t() : weight).to(A.dtype));
+        MatrixProduct.Of(B, A, exact: true).mul_(Scale).add_(isConv1D ? NarrowMatrix.Widened(weight).t() : NarrowMatrix.Widened(weight));
 
     /// <summary>s · x Aᵀ [M, r], without gradient.</summary>
     private Tensor Inner(Tensor x) => MatrixProduct.Of(x.to(A.dtype), A.t(), exact: true).mul_(Scale);

@@ -31,7 +31,7 @@ internal sealed partial class DecoderForCausalLM : CausalLM
     {
         (this.shape, Architecture, this.source, this.hasHead) = (shape, architecture, source, hasHead);
         var (names, sizes) = (shape.Names, shape.Sizes);
-        embedding = Parameters.Add($"{names.Prefix}{names.Embedding}.weight", sizes.VocabSize, sizes.Width);
+        embedding = Parameters.AddMatrix($"{names.Prefix}{names.Embedding}.weight", 0, sizes.VocabSize, sizes.Width);
         blocks = [.. Enumerable.Range(0, sizes.Layers).Select(i => new DecoderBlock(shape, i, Parameters))];
         norm = DecoderNorm.Add(Parameters, names.Prefix + names.FinalNorm, sizes.Width, shape.Norm, shape.NormEpsilon);
         head = new OutputHead(new Linear(names.Head, embedding)) { Cap = shape.LogitCap };
@@ -40,6 +40,8 @@ internal sealed partial class DecoderForCausalLM : CausalLM
     }
 
     private protected override bool CanRecompute => true;
+
+    private protected override bool CanStoreBase => true;
 
     public override string Architecture { get; }
 
@@ -68,7 +70,7 @@ internal sealed partial class DecoderForCausalLM : CausalLM
     /// </summary>
     internal IReadOnlyList<Tensor> HiddenStates(PackedBatch batch)
     {
-        var pass = DecoderPass.Over(shape, batch, embedding.dtype);
+        var pass = DecoderPass.Over(shape, batch, Plan.Weights);
         List<Tensor> states = [Embed(batch)];
         foreach (var block in blocks)
             states.Add(block.Forward(states[^1], batch, pass, null, Training));
@@ -81,8 +83,8 @@ internal sealed partial class DecoderForCausalLM : CausalLM
     protected override Tensor DecodeStep(Tensor ids, long[] positions, int longest, KeyValueCache cache)
     {
         using var scope = NewDisposeScope();
-        var step = DecoderPass.Step(shape, cache, positions, longest, embedding.dtype, Device);
-        var x = Scaled(embedding.index_select(0, ids));
+        var step = DecoderPass.Step(shape, cache, positions, longest, Plan.Weights, Device);
+        var x = Scaled(TokenEmbedding.Lookup(embedding, ids, Plan.Weights));
         if (!is_grad_enabled() && DecodesRows(positions.Length))
             return Final(DecoderRows.Decode(shape, blocks, x, step, cache, positions)).MoveToOuterDisposeScope();
         if (CanFuse && !is_grad_enabled())
@@ -134,7 +136,7 @@ internal sealed partial class DecoderForCausalLM : CausalLM
     private Tensor Forward(PackedBatch batch, KeyValueCache? cache)
     {
         using var scope = NewDisposeScope();
-        var pass = DecoderPass.Over(shape, batch, embedding.dtype, cache?.MaxLength ?? 0);
+        var pass = DecoderPass.Over(shape, batch, Plan.Weights, cache?.MaxLength ?? 0);
         var x = Embed(batch);
         if (CanFuse && (cache is null || !is_grad_enabled()))
             return Final(Fused(x.to(float32), new DecoderFusedPass(shape, pass, batch), cache)).MoveToOuterDisposeScope();
@@ -165,13 +167,13 @@ internal sealed partial class DecoderForCausalLM : CausalLM
         {
             using var scope = NewDisposeScope();
             // What the blocks share does not outlive the forward pass.
-            var pass = DecoderPass.Over(shape, batch, embedding.dtype);
+            var pass = DecoderPass.Over(shape, batch, Plan.Weights);
             return block.Forward(input, batch, pass, null, training).MoveToOuterDisposeScope();
         }, block.Weights().AnyTrained, training && (shape.AttentionDropout > 0 || shape.ResidualDropout > 0 || block.Linears.Any(l => l.Adapter is { Dropout: > 0 })));
     }
 
     /// <summary>The fused blocks compute in float32 whatever the weights' type is.</summary>
-    private Tensor Final(Tensor x) => norm.Apply(x).to(embedding.dtype);
+    private Tensor Final(Tensor x) => norm.Apply(x).to(Plan.Weights);
 
     private Tensor Embed(PackedBatch batch)
     {
@@ -183,7 +185,7 @@ internal sealed partial class DecoderForCausalLM : CausalLM
         if (batch.KeyMask is not null)
             throw new ArgumentException("A causal model takes rows without their padding.");
         batch.CheckIds(VocabSize, MaxPositions);
-        var x = Scaled(TokenEmbedding.Lookup(embedding, batch.InputIds));
+        var x = Scaled(TokenEmbedding.Lookup(embedding, batch.InputIds, Plan.Weights));
         return Training && shape.EmbeddingDropout > 0 ? nn.functional.dropout(x, shape.EmbeddingDropout, true) : x;
     }
 

@@ -135,6 +135,7 @@ internal sealed record DecoderShape
             Sizes = Sizes with
             {
                 HasFusedLayers = HasFusedBlocks && ResidualDropout == 0,
+                HasFusedAdapters = HasFusedBlocks && ResidualDropout == 0,
                 LayerParameters = layer,
                 OutputParameters = output,
                 Parameters = Sizes.VocabSize * d + output + Sizes.Layers * layer + norm,

@@ -29,7 +29,7 @@ public sealed partial class Gpt2LMHeadModel : CausalLM
     {
         (Config, this.source) = (config, source);
         normalized = [config.NEmbd];
-        wte = Parameters.Add("transformer.wte.weight", config.VocabSize, config.NEmbd);
+        wte = Parameters.AddMatrix("transformer.wte.weight", 0, config.VocabSize, config.NEmbd);
         wpe = Parameters.Add("transformer.wpe.weight", config.NPositions, config.NEmbd);
         blocks = Enumerable.Range(0, config.NLayer).Select(i => new Gpt2Block(config, i, Parameters)).ToArray();
         lnWeight = Parameters.Add("transformer.ln_f.weight", config.NEmbd);
@@ -43,6 +43,8 @@ public sealed partial class Gpt2LMHeadModel : CausalLM
     public Gpt2Config Config { get; private set; }
 
     private protected override bool CanRecompute => true;
+
+    private protected override bool CanStoreBase => true;
 
     /// <inheritdoc/>
     public override string Architecture => "GPT2LMHeadModel";
@@ -96,7 +98,7 @@ public sealed partial class Gpt2LMHeadModel : CausalLM
     {
         var step = new Gpt2DecodingStep(cache, positions.Length, longest, positions, Device);
         using var at = tensor(positions, int64, Device);
-        var x = wte.index_select(0, ids).add_(wpe.index_select(0, at));
+        var x = TokenEmbedding.Lookup(wte, ids, Plan.Weights).add_(wpe.index_select(0, at));
         bool fused = !is_grad_enabled() && CanFuse;
         for (int i = 0; i < blocks.Length; i++)
             x = fused ? Gpt2FusedBlock.Decode(blocks[i], x, step, cache.Keys[i], cache.Values[i])
@@ -124,7 +126,7 @@ public sealed partial class Gpt2LMHeadModel : CausalLM
                 bool entersResidual = name.EndsWith("c_proj.weight", StringComparison.Ordinal);
                 var std = Config.InitializerRange / (entersResidual ? Math.Sqrt(2.0 * Config.NLayer) : 1);
                 using var values = empty(parameter.shape, float32, CPU).normal_(0, std, generator);
-                parameter.copy_(values);
+                NamedParameters.Copy(values, parameter);
             }
         }
     }
@@ -189,7 +191,7 @@ public sealed partial class Gpt2LMHeadModel : CausalLM
         if (batch.KeyMask is not null)
             throw new ArgumentException("A causal model takes rows without their padding.");
         batch.CheckIds(Config.VocabSize, Config.NPositions);
-        var x = TokenEmbedding.Lookup(wte, batch.InputIds).add_(TokenEmbedding.Lookup(wpe, batch.PositionIds));
+        var x = TokenEmbedding.Lookup(wte, batch.InputIds, Plan.Weights).add_(TokenEmbedding.Lookup(wpe, batch.PositionIds));
         return Training && Config.EmbdPdrop > 0 ? nn.functional.dropout(x, Config.EmbdPdrop, true) : x;
     }
 

@@ -56,7 +56,7 @@ public sealed class Linear(string name, Parameter weight, Parameter? bias = null
         NamedParameters parameters, string name, int inputs, int outputs, bool hasBias = true, bool isConv1D = false)
     {
         long[] shape = isConv1D ? [inputs, outputs] : [outputs, inputs];
-        var weight = parameters.Add(name + ".weight", shape);
+        var weight = parameters.AddMatrix(name + ".weight", isConv1D ? 1 : 0, shape);
         return new Linear(name, weight, hasBias ? parameters.Add(name + ".bias", outputs) : null, isConv1D);
     }
 

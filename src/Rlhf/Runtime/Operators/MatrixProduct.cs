@@ -155,6 +155,8 @@ public static class MatrixProduct
 
     private static Tensor Affine(Tensor x, Tensor weight, Tensor? bias, bool isTransposed)
     {
+        if (NarrowMatrix.Is(weight, x))
+            return NarrowMatrix.Apply(x, weight, bias, isTransposed);
         if (!is_grad_enabled() || !x.requires_grad && !weight.requires_grad && bias is not { requires_grad: true })
             return Of(x, isTransposed ? weight.t() : weight, bias);
         if (!weight.requires_grad && bias is not { requires_grad: true })

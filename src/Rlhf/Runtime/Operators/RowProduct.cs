@@ -26,23 +26,17 @@ internal static unsafe class RowProduct
 
     /// <summary>x [M, I] · weightᵀ [I, O] in float32, without gradient and on all threads; null where this is not the way.</summary>
     /// <param name="x">[M, I].</param>
-    /// <param name="weight">[O, I], float32 or bfloat16.</param>
+    /// <param name="weight">[O, I], float32, bfloat16 or int8.</param>
     public static Tensor? TryMultiply(Tensor x, Tensor weight)
     {
         if (!IsSupported || x.shape[0] > MaxRows || x.device_type != DeviceType.CPU || weight.device_type != DeviceType.CPU
-            || weight.dtype is not (ScalarType.Float32 or ScalarType.BFloat16) || !weight.is_contiguous() || weight.numel() < FewestElements
+            || !(weight.dtype is ScalarType.Float32 or ScalarType.BFloat16 || weight is Int8Parameter { OutputAxis: 0 }) || !weight.is_contiguous() || weight.numel() < FewestElements
             || MatrixProduct.Library != MatrixLibrary.OneDnn)
             return null;
         var rows = x.to(float32).contiguous();
         var y = empty([x.shape[0], weight.shape[0]]);
         int count = (int)x.shape[0], outputs = (int)weight.shape[0];
-        var matrix = new StoredMatrix
-        {
-            Weight = TensorPointer.Of(weight),
-            Inputs = (int)weight.shape[1],
-            Outputs = outputs,
-            IsBfloat16 = weight.dtype == ScalarType.BFloat16,
-        };
+        var matrix = StoredMatrix.Of(weight);
         nint from = (nint)TensorPointer.Of(rows), to = (nint)TensorPointer.Of(y);
         ThreadTeam.Run(get_num_threads(), (team, member) =>
         {
@@ -66,7 +60,9 @@ internal static unsafe class RowProduct
     public static void Multiply(float* x, int rows, StoredMatrix matrix, float* y, int stride, int start, int end, bool adds = false,
         (StoredMatrix Matrix, int Start)? next = null)
     {
-        if (matrix.IsBfloat16)
+        if (matrix.Scale is not null)
+            Multiply<Int8Numbers>(x, rows, matrix, y, stride, start, end, adds, next ?? (matrix, start));
+        else if (matrix.IsBfloat16)
             Multiply<Bfloat16Numbers>(x, rows, matrix, y, stride, start, end, adds, next ?? (matrix, start));
         else
             Multiply<Float32Numbers>(x, rows, matrix, y, stride, start, end, adds, next ?? (matrix, start));
@@ -107,6 +103,8 @@ internal static unsafe class RowProduct
                             {
                                 float* to = y + (long)(r + i) * stride + o + j;
                                 float sum = sums[16 / width * j + i];
+                                if (matrix.Scale is not null)
+                                    sum *= matrix.Scale[o + j];
                                 *to = from > 0 ? *to + sum : sum + (matrix.Bias is null ? 0 : matrix.Bias[o + j]) + (adds ? *to : 0);
                             }
                     }
@@ -132,7 +130,7 @@ internal static unsafe class RowProduct
     /// <summary>Begins to fetch the first outputs of a matrix.</summary>
     public static void Fetch(StoredMatrix matrix)
     {
-        int perLine = matrix.IsBfloat16 ? 32 : 16, bytes = matrix.IsBfloat16 ? 2 : 4;
+        int bytes = matrix.Scale is not null ? 1 : matrix.IsBfloat16 ? 2 : 4, perLine = 64 / bytes;
         for (int o = 0; o < Math.Min(RowKernels.BlockOutputs, matrix.Outputs); o++)
             for (int i = 0; i < matrix.Inputs; i += perLine)
                 Sse.Prefetch1((byte*)matrix.Weight + ((long)o * matrix.Step + i) * bytes);

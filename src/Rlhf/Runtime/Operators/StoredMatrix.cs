@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using static TorchSharp.torch;
 
 namespace Rlhf.Runtime.Operators;
 
@@ -17,8 +18,22 @@ internal readonly unsafe struct StoredMatrix
     /// <summary>Numbers from one output's to the next; 0, the default, is <see cref="Inputs"/>.</summary>
     public int Stride { get; init; }
 
-    /// <summary>bfloat16; otherwise float32.</summary>
+    /// <summary>bfloat16; otherwise float32, or int8 where there is a <see cref="Scale"/>.</summary>
     public bool IsBfloat16 { get; init; }
+
+    /// <summary>Of int8, what each output's numbers are multiplied with [O]; null for other numbers.</summary>
+    public float* Scale { get; init; }
+
+    /// <summary>A matrix [O, I] as a tensor has it: float32, bfloat16 or int8, contiguous.</summary>
+    public static StoredMatrix Of(Tensor weight, float* bias = null) => new()
+    {
+        Weight = TensorPointer.Of(weight),
+        Bias = bias,
+        Inputs = (int)weight.shape[1],
+        Outputs = (int)weight.shape[0],
+        IsBfloat16 = weight.dtype == ScalarType.BFloat16,
+        Scale = weight is Int8Parameter matrix ? (float*)TensorPointer.Of(matrix.Scale) : null,
+    };
 
     /// <summary>Numbers from one output's to the next.</summary>
     public int Step => Stride == 0 ? Inputs : Stride;
@@ -45,6 +60,17 @@ internal readonly unsafe struct Float32Numbers : IStoredNumbers
     public static float Get(void* numbers, long at) => ((float*)numbers)[at];
 
     public static void* At(void* numbers, long at) => (float*)numbers + at;
+}
+
+/// <summary>int8, without its scale.</summary>
+internal readonly unsafe struct Int8Numbers : IStoredNumbers
+{
+    public static Vector512<float> Load(void* numbers, long at) =>
+        Avx512F.ConvertToVector512Single(Avx512F.ConvertToVector512Int32(Vector128.Load((sbyte*)numbers + at)));
+
+    public static float Get(void* numbers, long at) => ((sbyte*)numbers)[at];
+
+    public static void* At(void* numbers, long at) => (sbyte*)numbers + at;
 }
 
 /// <summary>bfloat16, which are the upper halves of float32.</summary>

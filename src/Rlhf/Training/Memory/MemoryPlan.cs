@@ -60,17 +60,31 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
     public static MemoryPlan ForReading(string task, params IEnumerable<ModelShape> models) => new(task,
         [.. models.Select(m => Weights("weights", m.Parameters)), Program], "Take a smaller model.");
 
-    /// <summary>
-    /// The same training of an adapter: the base has neither gradients nor moments, and those of the adapter are small beside it.
-    /// </summary>
+    /// <summary>The same, with what the weights are kept as.</summary>
+    /// <param name="task">What is to be done with which models.</param>
+    /// <param name="models">The models.</param>
+    /// <param name="storage">What their weights are kept as.</param>
+    public static MemoryPlan ForReading(string task, IEnumerable<ModelShape> models, BaseStorage storage) => new(task,
+        [.. models.Select(m => Weights("weights", m.Parameters, storage)), Program], storage == BaseStorage.Int8 ? "Take a smaller model." : "Keep its weights in fewer bytes with BaseDtype, or take a smaller model.");
+
+    /// <summary>The same training of an adapter: the base has neither gradients nor moments, the adapter has both.</summary>
+    /// <param name="weights">The base's weights.</param>
+    /// <param name="adapter">The adapter's.</param>
+    /// <param name="storage">What the base's are kept as.</param>
     /// <param name="ownsReference">Is the reference a copy of the policy? It is not needed.</param>
-    /// <param name="samples">Are answers sampled with merged copies of the weights?</param>
-    internal MemoryPlan OfAdapter(bool ownsReference, bool samples) => this with
+    /// <param name="samples">Are answers sampled? Then with merged copies of the weights, unless they are kept in fewer bytes.</param>
+    internal MemoryPlan OfAdapter(long weights, long adapter, BaseStorage storage, bool ownsReference, bool samples) => this with
     {
         Items =
         [
-            .. Items.Where(i => i.Name is not ("gradients" or "Adam's moments") && !(ownsReference && i.Name == "reference")),
-            .. samples ? Items.Where(i => i.Name == "policy").Select(i => i with { Name = "merged copies for answers" }) : [],
+            .. Items.Where(i => !(ownsReference && i.Name == "reference")).SelectMany(IEnumerable<MemoryItem> (i) => i.Name switch
+            {
+                "weights" or "policy" => [Weights(i.Name, weights, storage), Weights("adapter", adapter)],
+                "gradients" => [Weights("the adapter's gradients", adapter)],
+                "Adam's moments" => [Moments(adapter)],
+                _ => [i],
+            }),
+            .. samples && storage == BaseStorage.Float32 ? [Weights("merged copies for answers", weights)] : (MemoryItem[])[],
         ],
     };
 
@@ -93,7 +107,11 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
 
     internal static MemoryItem Program => new("program", "libtorch and the runtime", ProgramBytes);
 
-    internal static MemoryItem Weights(string name, long count) => new(name, $"{count:N0} × {FloatBytes} bytes", count * FloatBytes);
+    internal static MemoryItem Weights(string name, long count, BaseStorage storage = BaseStorage.Float32)
+    {
+        int bytes = storage switch { BaseStorage.Int8 => 1, BaseStorage.Bfloat16 => 2, _ => FloatBytes };
+        return new(name, $"{count:N0} × {bytes} byte{(bytes == 1 ? "" : "s")}", count * bytes);
+    }
 
     internal static MemoryItem Moments(long count) => new("Adam's moments", $"{count:N0} × 2 × {FloatBytes} bytes", 2 * count * FloatBytes);
 

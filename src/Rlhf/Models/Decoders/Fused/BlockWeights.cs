@@ -1,11 +1,13 @@
 using System.Globalization;
 using System.Text;
 using Rlhf.Models.Layers;
+using Rlhf.Runtime.Operators;
 using static TorchSharp.torch;
 
 namespace Rlhf.Models.Decoders;
 
-/// <summary>The tensors that a block computes with, by name, and which of them are trained; an adapter's A and B stand beside their weight.</summary>
+/// <summary>The tensors that a block computes with, by name, and which of them are trained; an adapter's A and B, and the
+/// scales of int8, stand beside their weight.</summary>
 internal sealed class BlockWeights
 {
     private readonly Dictionary<string, int> indices = [];
@@ -32,6 +34,8 @@ internal sealed class BlockWeights
         if (linear is null)
             return;
         Add(name, linear.Weight);
+        if (linear.Weight is Int8Parameter matrix)
+            Add(name + ".scale", matrix.Scale);
         if (linear.Bias is { } bias)
             Add(name + ".bias", bias);
         if (linear.Adapter is not { } adapter)

@@ -18,9 +18,9 @@ internal static class DecoderFusedBlock
     public static bool Supports(DecoderShape shape, IReadOnlyList<DecoderBlock> blocks, bool training)
     {
         var weight = blocks[0].Linears[0].Weight;
-        return FusedBlocks.Enabled && weight.device_type == DeviceType.CPU && weight.dtype is ScalarType.Float32 or ScalarType.BFloat16
+        return FusedBlocks.Enabled && weight.device_type == DeviceType.CPU && weight.dtype is ScalarType.Float32 or ScalarType.BFloat16 or ScalarType.Int8
             && shape.HasFusedBlocks && !(training && (shape.AttentionDropout > 0 || shape.ResidualDropout > 0))
-            && (weight.dtype == ScalarType.Float32 || blocks.All(b => b.Linears.All(l => !l.Weight.requires_grad)))
+            && (weight.dtype == ScalarType.Float32 || blocks.All(b => b.Linears.All(l => !l.Weight.requires_grad || l.Weight.dtype == ScalarType.Float32)))
             && blocks.All(b => b.Linears.All(l => l.Adapter is null || l.Adapter.Magnitude is null && !(training && l.Adapter.Dropout > 0)));
     }
 

@@ -17,13 +17,13 @@ internal sealed unsafe class DecoderRows : IDisposable
     private readonly int rows, width, inner, heads, keyHeads, size, qkvWidth, maxLength, threads;
     private readonly List<nint> buffers = [];
     private readonly float* x, qkv, o, g, u;
-    private readonly float*[] own, scores;
+    private readonly float*[] own, scores, narrow;
     private readonly int[] positions;
     private readonly bool keepsBfloat16;
     private readonly float scale;
     private readonly (nint Cos, nint Sin, int Half)?[] turns;
 
-    private DecoderRows(DecoderShape shape, DecoderPass step, KeyValueCache cache, long[] positions, int threads)
+    private DecoderRows(DecoderShape shape, DecoderPass step, KeyValueCache cache, long[] positions, int threads, int rank)
     {
         this.shape = shape;
         (width, inner, heads, keyHeads, size) =
@@ -40,11 +40,13 @@ internal sealed unsafe class DecoderRows : IDisposable
         u = Buffer(rows * inner);
         own = new float*[threads];
         scores = new float*[threads];
+        narrow = new float*[threads];
         int longest = this.positions.Max() + 1;
         for (int i = 0; i < threads; i++)
         {
             own[i] = Buffer(rows * width);
             scores[i] = Buffer(heads / keyHeads * longest);
+            narrow[i] = Buffer(Math.Max(1, rows * rank));
         }
         turns = [.. step.Turns.Select(t => t is var (cos, sin)
             ? ((nint)TensorPointer.Of(cos.to(float32).contiguous()), (nint)TensorPointer.Of(sin.to(float32).contiguous()), (int)cos.shape[2]) : ((nint, nint, int)?)null)];
@@ -57,14 +59,15 @@ internal sealed unsafe class DecoderRows : IDisposable
         && shape.Norm != NormKind.Layer && shape.Placement == NormPlacement.Before && !shape.IsParallel && shape.Sizes.IsGated
         && shape.Qkv == QkvLayout.Separate && !shape.JoinsGateAndUp && shape.Activation is "silu" or "swish"
         && shape.QueryKeyNorm != QueryKeyNorm.Whole && shape.Sizes.HeadSize % 16 == 0
-        && blocks.All(b => b.Linears.All(l => l.Adapter is null && l.Weight.is_contiguous()));
+        && blocks.All(b => b.Linears.All(l => l.Weight.is_contiguous() && l.Weight is not Int8Parameter { OutputAxis: not 0 }));
 
     /// <summary>One token for each row: [M, D] to [M, D], float32; keys and values go into the cache. In a dispose scope.</summary>
     public static Tensor Decode(
         DecoderShape shape, IReadOnlyList<DecoderBlock> blocks, Tensor hidden, DecoderPass step, KeyValueCache cache, long[] positions)
     {
         var y = hidden.to(float32, copy: true).contiguous();
-        using var rows = new DecoderRows(shape, step, cache, positions, get_num_threads());
+        int rank = blocks.SelectMany(b => b.Linears).Max(l => (int?)l.Adapter?.A.shape[0]) ?? 0;
+        using var rows = new DecoderRows(shape, step, cache, positions, get_num_threads(), rank);
         long count = y.numel();
         float* memory = (float*)TensorPointer.Of(y);
         new ReadOnlySpan<float>(memory, (int)count).CopyTo(new Span<float>(rows.x, (int)count));
@@ -113,11 +116,20 @@ internal sealed unsafe class DecoderRows : IDisposable
         Multiply(g, weights.Down, x, width, following?.Weights.Query, adds: true);
         team.Meet();
 
-        (int, int) Multiply(float* from, StoredMatrix matrix, float* to, int stride, StoredMatrix? next, bool adds = false)
+        (int, int) Multiply(float* from, StoredLinear linear, float* to, int stride, StoredLinear? next, bool adds = false)
         {
-            var (begin, stop) = team.Part(matrix.Outputs, member, 4);
-            RowProduct.Multiply(from, rows, matrix, to, stride, begin, stop, adds,
-                next is { } upcoming ? (upcoming, team.Part(upcoming.Outputs, member, 4).Start) : null);
+            var (begin, stop) = team.Part(linear.Weight.Outputs, member, 4);
+            RowProduct.Multiply(from, rows, linear.Weight, to, stride, begin, stop, adds,
+                next is { Weight: var upcoming } ? (upcoming, team.Part(upcoming.Outputs, member, 4).Start) : null);
+            if (linear is { A: { } a, B: { } b })
+            {
+                // Each thread for itself: less than another meeting of all of them costs.
+                float* inner = narrow[member];
+                RowProduct.Multiply(from, rows, a, inner, a.Outputs, 0, a.Outputs);
+                for (int i = 0; i < rows * a.Outputs; i++)
+                    inner[i] *= linear.Scale;
+                RowProduct.Multiply(inner, rows, b, to, stride, begin, stop, adds: true);
+            }
             return (begin, stop);
         }
         void Fetch(int i)

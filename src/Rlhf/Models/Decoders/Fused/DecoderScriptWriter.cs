@@ -375,8 +375,11 @@ internal sealed class DecoderScriptWriter(DecoderShape shape, BlockWeights weigh
     private string Weight(string name)
     {
         string own = weights.IsNarrow(name) ? $"torch.to({P(name)}, 6)" : P(name);
+        if (weights.Has(name + ".scale"))
+            own = $"torch.mul_({own}, torch.unsqueeze({P(name + ".scale")}, 1))";
+        // What was widened is this product's own.
         return weights.AdapterScale(name) is { } s
-            ? $"torch.addmm({own}, {P(name + ".B")}, {P(name + ".A")}, beta=1, alpha={Number(s)})" : own;
+            ? $"torch.{(weights.IsNarrow(name) ? "addmm_" : "addmm")}({own}, {P(name + ".B")}, {P(name + ".A")}, beta=1, alpha={Number(s)})" : own;
     }
 
     private string Bias(string name) => !weights.Has(name + ".bias") ? "None"

@@ -7,7 +7,7 @@ namespace Rlhf.Models.Decoders;
 /// <summary>Where a block's weights lie, for <see cref="DecoderRows"/>; to ask libtorch for all of them takes as long as some of the products.</summary>
 internal sealed unsafe class StoredBlock
 {
-    private readonly Parameter[] parameters;
+    private readonly (Parameter Weight, object? Adapter)[] parameters;
     private readonly List<Tensor> alive = [];
     private readonly bool stays;
 
@@ -15,9 +15,9 @@ internal sealed unsafe class StoredBlock
     {
         var weights = block.Weights();
         var tensors = weights.Tensors;
-        parameters = [.. block.Linears.Select(l => l.Weight)];
+        parameters = [.. block.Linears.Select(l => (l.Weight, (object?)l.Adapter))];
         // Copies in float32 belong to the caller's scope, and do not follow what they were made of.
-        stays = !weights.Names.Any(weights.IsNarrow);
+        stays = !weights.Names.Any(n => tensors[weights.IndexOf(n)].dim() == 1 && weights.IsNarrow(n));
         Settings = block.Settings;
         (AttentionNorm, MlpNorm) = ((nint)Small("an"), (nint)Small("mn"));
         if (weights.Has("qn"))
@@ -31,16 +31,14 @@ internal sealed unsafe class StoredBlock
             alive.Add(stays ? small : small.to(float32));
             return (float*)TensorPointer.Of(alive[^1]);
         }
-        StoredMatrix Matrix(string name)
+        StoredLinear Matrix(string name)
         {
-            var weight = tensors[weights.IndexOf(name)];
-            return new StoredMatrix
+            var own = StoredMatrix.Of(tensors[weights.IndexOf(name)], weights.Has(name + ".bias") ? Small(name + ".bias") : null);
+            return weights.AdapterScale(name) is not { } scale ? new(own) : new(own)
             {
-                Weight = TensorPointer.Of(weight),
-                Bias = weights.Has(name + ".bias") ? Small(name + ".bias") : null,
-                Inputs = (int)weight.shape[1],
-                Outputs = (int)weight.shape[0],
-                IsBfloat16 = weights.IsNarrow(name),
+                A = StoredMatrix.Of(tensors[weights.IndexOf(name + ".A")]),
+                B = StoredMatrix.Of(tensors[weights.IndexOf(name + ".B")]),
+                Scale = (float)scale,
             };
         }
     }
@@ -55,25 +53,39 @@ internal sealed unsafe class StoredBlock
 
     public nint? KeyNorm { get; }
 
-    public StoredMatrix Query { get; }
+    public StoredLinear Query { get; }
 
-    public StoredMatrix Key { get; }
+    public StoredLinear Key { get; }
 
-    public StoredMatrix Value { get; }
+    public StoredLinear Value { get; }
 
-    public StoredMatrix Output { get; }
+    public StoredLinear Output { get; }
 
-    public StoredMatrix Gate { get; }
+    public StoredLinear Gate { get; }
 
-    public StoredMatrix Up { get; }
+    public StoredLinear Up { get; }
 
-    public StoredMatrix Down { get; }
+    public StoredLinear Down { get; }
 
     /// <summary>A block's weights as they are now; what was found before holds until others stand in their place, such as an adapter's.</summary>
     public static StoredBlock Of(DecoderBlock block)
     {
-        if (block.Stored is { stays: true } known && known.parameters.Zip(block.Linears).All(p => ReferenceEquals(p.First, p.Second.Weight)))
+        if (block.Stored is { stays: true } known && known.parameters.Zip(block.Linears).All(p =>
+            ReferenceEquals(p.First.Weight, p.Second.Weight) && ReferenceEquals(p.First.Adapter, p.Second.Adapter)))
             return known;
         return block.Stored = new StoredBlock(block);
     }
+}
+
+/// <summary>A layer's matrix, and its adapter's two where it has one: y = W x + s B (A x).</summary>
+internal readonly record struct StoredLinear(StoredMatrix Weight)
+{
+    /// <summary>[r, I].</summary>
+    public StoredMatrix? A { get; init; }
+
+    /// <summary>[O, r].</summary>
+    public StoredMatrix? B { get; init; }
+
+    /// <summary>s.</summary>
+    public float Scale { get; init; }
 }
