@@ -73,6 +73,9 @@ internal sealed class VerbCommand : Command
 
     public SettingsBinder Settings { get; }
 
+    /// <summary>What can be typed while the verb runs, and what each does; none by default.</summary>
+    public IReadOnlyList<(string Words, string Meaning)> Typed { get; init; } = [];
+
     /// <summary>The kind of training that the verb is; null for verbs that do not train.</summary>
     public TrainingKind? Kind => TrainingKinds.Find(Name);
 

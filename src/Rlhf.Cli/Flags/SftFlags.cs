@@ -23,8 +23,8 @@ internal sealed record SftFlags
     public string? Model { get; init; }
 
     [Description("What a row of data is: a whole text, a prompt and its completion, or a conversation (messages, prompt and completion, "
-        + "conversations, or instruction and output).")]
-    public TextFormat Format { get; init; }
+        + "conversations, or instruction and output); default: as the columns say.")]
+    public TextFormat? Format { get; init; }
 
     [Description("Column of the prompt, for completions; default: prompt.")]
     [ValueName("NAME")]
@@ -45,9 +45,10 @@ internal sealed record SftFlags
     public IEnumerable<string> Validate()
     {
         if (Model is null) yield return $"Model {ModelFolders.Missing}";
-        if (Format != TextFormat.Conversations && ChatTemplate is not null)
+        bool namesColumns = (PromptColumn ?? CompletionColumn) is not null;
+        if (ChatTemplate is not null && (Format is { } form ? form != TextFormat.Conversations : namesColumns))
             yield return "ChatTemplate is for Format conversations.";
-        if (Format != TextFormat.Completions && (PromptColumn ?? CompletionColumn) is not null)
+        if (Format is { } other && other != TextFormat.Completions && namesColumns)
             yield return "PromptColumn and CompletionColumn are read with Format completions only.";
     }
 }

@@ -27,6 +27,8 @@ internal sealed class HelpPage : SynchronousCommandLineAction
         if (command is VerbCommand verb)
         {
             WriteExamples(verb.Examples, console);
+            if (verb.Typed.Count > 0)
+                WriteTable(console, "While it runs", verb.Typed.Select(t => ($"[teal]{Screen.Safe(t.Words)}[/]", Screen.Safe(t.Meaning))));
             if (verb.Arguments.Count > 0)
                 WriteTable(console, "Arguments",
                     verb.Arguments.Select(a => ($"[teal]{Name(a)}[/]", Screen.Safe(a.Description ?? ""))));

@@ -39,8 +39,17 @@ internal sealed record ChatFlags
 /// <summary><c>rlhf chat</c>: a conversation with a model in the terminal, or with messages from a pipe, one on each line.</summary>
 internal static class ChatVerb
 {
-    private const string Commands = "/system TEXT sets the system message and begins again, /reset begins again, /quit ends; "
-        + "Ctrl-C stops an answer. A message that begins with / is written with two.";
+    private const string Hint = "/help lists what can be typed; Ctrl-C stops an answer, and Ctrl-D ends the conversation.";
+
+    private static readonly (string Words, string Meaning)[] Typed =
+    [
+        ("/system TEXT", "Sets the system message and begins again; without TEXT there is none."),
+        ("/reset", "Forgets what was said; the system message stays."),
+        ("/help", "Lists these."),
+        ("/quit", "Ends the conversation; so do /exit, /bye and Ctrl-D."),
+        ("Ctrl-C", "Stops an answer, of which the conversation keeps what was written; at the prompt, ends the conversation."),
+        ("//TEXT", "A message that begins with a slash."),
+    ];
 
     public static Command Create() => new VerbCommand(
         "chat", "lets you talk with a chat model in the terminal.",
@@ -55,7 +64,8 @@ internal static class ChatVerb
             .Add("Hub", new HubFlags(), o => o.Validate(), nameof(HubFlags.PushToHub), nameof(HubFlags.Private))
             .AddMemoryToRead()
             .Add("Compute", new ComputeFlags(), o => o.Validate()),
-        Run);
+        Run)
+    { Typed = Typed };
 
     private static int Run(VerbContext context)
     {
@@ -69,7 +79,7 @@ internal static class ChatVerb
         using var chat = new ChatCompleter(new TextCompleter(model, tokenizer), template) { LongHistory = LongHistory.DropOldest };
         var conversation = new Conversation(context, chat, flags);
         if (!Console.IsInputRedirected)
-            context.Screen.Line($"[bold]{Screen.Safe(ModelFolders.PlaceOf(folder))}[/] [grey]{Screen.Safe(Commands)}[/]");
+            context.Screen.Line($"[bold]{Screen.Safe(ModelFolders.PlaceOf(folder))}[/] [grey]{Screen.Safe(Hint)}[/]");
         using var lines = Console.IsInputRedirected
             ? new StreamReader(Console.OpenStandardInput(), new UTF8Encoding(false)) : Console.In;
         conversation.RunAsync(lines, isTerminal: !Console.IsInputRedirected).GetAwaiter().GetResult();
@@ -88,9 +98,13 @@ internal static class ChatVerb
         private readonly TextWriter writer;
         private string? system;
         private IReadOnlyList<Tokenizers.Chat.ChatMessage> messages = [];
+        private readonly TaskCompletionSource left = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private CancellationTokenSource? answering;
-        private bool wasHinted;
+        private long answeredAt = -Late;
         private int turns;
+
+        /// <summary>Ctrl-C within so many milliseconds after an answer was meant for the answer.</summary>
+        private const long Late = 1000;
 
         public Conversation(VerbContext context, ChatCompleter chat, ChatFlags flags)
         {
@@ -104,19 +118,19 @@ internal static class ChatVerb
 
         public IReadOnlyList<Tokenizers.Chat.ChatMessage> Messages => messages;
 
-        /// <summary>Takes lines until they end, or /quit.</summary>
+        /// <summary>Takes lines until they end, /quit, or Ctrl-C in place of a line.</summary>
         /// <exception cref="Exception">From a pipe, whatever an answer fails with; a terminal shows it and continues.</exception>
         public async Task RunAsync(TextReader lines, bool isTerminal)
         {
             if (isTerminal)
                 context.TakeInterrupts(Interrupted);
+            using var stopping = context.Stop.Register(() => left.TrySetResult());
             while (!context.Stop.IsCancellationRequested)
             {
                 if (isTerminal)
                     writer.Write("> ");
-                if (lines.ReadLine() is not { } line)
+                if (await NextAsync(lines) is not { } line)
                     break;
-                wasHinted = false;
                 if (line.Trim().Length == 0)
                     continue;
                 if (line is ['/', not '/', ..])
@@ -137,21 +151,25 @@ internal static class ChatVerb
             context.Stop.ThrowIfCancellationRequested();
         }
 
-        /// <summary>Ctrl-C stops an answer; where none is being written, the first one says how to leave, and a second leaves.</summary>
+        /// <summary>The next line; null: there is none, or the conversation is ended. A terminal's line is waited for on a thread that may be left behind.</summary>
+        private async Task<string?> NextAsync(TextReader lines)
+        {
+            var reading = Task.Run(lines.ReadLine);
+            if (await Task.WhenAny(reading, left.Task) == reading)
+                return await reading;
+            writer.WriteLine();
+            return null;
+        }
+
+        /// <summary>Ctrl-C stops an answer; at the prompt, it ends the conversation.</summary>
         private bool Interrupted()
         {
             if (answering is { } answer)
-            {
                 answer.Cancel();
-                return true;
-            }
-            if (wasHinted)
-            {
-                writer.WriteLine();
-                Environment.Exit(ExitCode.Interrupted);
-            }
-            wasHinted = true;
-            writer.Write("\n/quit or Ctrl-D ends the conversation, and so does Ctrl-C now.\n> ");
+            else if (Environment.TickCount64 - answeredAt < Late)
+                writer.Write("\nThe answer had ended; Ctrl-C once more ends the conversation.\n> ");
+            else
+                left.TrySetResult();
             return true;
         }
 
@@ -165,13 +183,19 @@ internal static class ChatVerb
                     return false;
                 case "/reset":
                     Reset();
+                    context.Screen.Line("[grey]The conversation begins again.[/]");
                     break;
                 case "/system":
                     system = rest.Length > 0 ? rest : null;
                     Reset();
+                    context.Screen.Line($"[grey]The conversation begins again with {(system is null ? "no" : "another")} system message.[/]");
+                    break;
+                case "/help" or "/?":
+                    foreach (var (words, meaning) in Typed)
+                        context.Screen.Line($"  {Screen.Safe(words),-14}[grey]{Screen.Safe(meaning)}[/]");
                     break;
                 default:
-                    context.Screen.Line($"[grey]{Screen.Safe(command)} is no command. {Screen.Safe(Commands)}[/]");
+                    context.Screen.Line($"[grey]{Screen.Safe(command)} is no command; /help lists what can be typed. A message that begins with / is written with two.[/]");
                     break;
             }
             return true;
@@ -204,6 +228,7 @@ internal static class ChatVerb
             finally
             {
                 answering = null;
+                answeredAt = Environment.TickCount64;
                 writer.WriteLine();
             }
             messages = [.. prompt.Messages, new("assistant", answer.ToString())];

@@ -2,6 +2,8 @@ using Rlhf.Cli.Flags;
 using Rlhf.Cli.Models;
 using Rlhf.Data;
 using Rlhf.Reporting;
+using Rlhf.Runtime;
+using Rlhf.Runtime.Text;
 using Rlhf.Tokenizers;
 using Rlhf.Tokenizers.Chat;
 using Rlhf.Training.Sft;
@@ -17,6 +19,38 @@ internal sealed record SftData(int Texts, int HeldOutTexts, IReadOnlyList<SftExa
 {
     /// <summary>Tokens to learn, prompts included.</summary>
     public long Tokens => Train.Sum(e => (long)e.Ids.Length);
+
+    /// <summary>What a row is: as --format says, or as other flags or the columns of the data do.</summary>
+    /// <exception cref="ConfigurationException">The columns say nothing, or more than one thing.</exception>
+    public static TextFormat FormatOf(VerbContext context, SftFlags options, DatasetFlags dataset)
+    {
+        if (options.Format is { } given)
+            return given;
+        if (options.ChatTemplate is not null)
+            return TextFormat.Conversations;
+        if ((options.PromptColumn ?? options.CompletionColumn) is not null)
+            return TextFormat.Completions;
+        if (dataset.TextColumn is not null)
+            return TextFormat.Text;
+        var (path, split) = HubFiles.Dataset(context, "--dataset", dataset.Dataset!, dataset.Split, dataset.Subset);
+        var forms = RowForms.Of(path, split);
+        return forms.Forms switch
+        {
+            [var only] => FormatOf(only.Form),
+            [] => TextFormat.Text, // whose reader says which columns there are and what to do
+            _ => throw new ConfigurationException([$"{dataset.Dataset} has the columns "
+                + $"{string.Join(", ", forms.Columns.Take(20).Select(column => UntrustedText.Quote(column, 40)))}, of which "
+                + string.Join(" and ", forms.Forms.Select(f => $"{f.Columns} would make {FormatOf(f.Form).ToString().ToLowerInvariant()}"))
+                + $"; choose by --format {string.Join(" or --format ", forms.Forms.Select(f => FormatOf(f.Form).ToString().ToLowerInvariant()))}."]),
+        };
+    }
+
+    private static TextFormat FormatOf(RowForm form) => form switch
+    {
+        RowForm.Completion => TextFormat.Completions,
+        RowForm.Conversation => TextFormat.Conversations,
+        _ => TextFormat.Text,
+    };
 
     /// <summary>Reads texts, or prompts with completions, and cuts them into sequences of at most this many tokens.</summary>
     public static SftData Load(

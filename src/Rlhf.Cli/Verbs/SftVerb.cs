@@ -45,6 +45,8 @@ internal static class SftVerb
         var screen = context.Screen;
         HubFlags.CheckPush(context);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
+        // Recorded, so that a resumed or repeated run does not ask the columns again.
+        options = options with { Format = SftData.FormatOf(context, options, data) };
         var device = context.Settings.Get<ComputeFlags>().Start();
         var (compute, size, plan) = (context.Settings.Get<ComputeFlags>(), LoraFlags.Shaped(context, ModelShape.Of(source)), context.Settings.Get<MemoryFlags>().On(device));
         string task = $"Fine-tuning {source}";
@@ -60,13 +62,13 @@ internal static class SftVerb
         compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, longest, plan, predictsTokens: true), source), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open(context);
-        folder.WriteConfig(context);
+        folder.WriteConfig(context, new Dictionary<string, object?> { [nameof(SftFlags.Format)] = options.Format });
         if (folder.SayIfFinished(screen))
             return ExitCode.Success;
         screen.Facts("Supervised fine-tuning",
         [
             ("model", $"{ModelFolders.PlaceOf(source)}, {LoraFlags.Describe(model)}"),
-            ("texts", $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
+            (options.Format == TextFormat.Text ? "texts" : options.Format.ToString()!.ToLowerInvariant(), $"{texts.Texts:N0} to train on, {texts.HeldOutTexts:N0} held out"),
             ("tokens", $"{texts.Tokens:N0} in {Numbers.Count(texts.Train.Count, "sequence")}"),
             ("plan", $"{Numbers.Count(steps, "step")} of {Numbers.Count(perStep, "sequence")}, up to {perStep * length:N0} tokens each"),
             .. folder.Facts(context, device),

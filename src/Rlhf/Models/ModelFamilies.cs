@@ -59,11 +59,19 @@ public static class ModelFamilies
     internal static ModelFamily OfClassifier(ModelConfig config) =>
         Find(config.ModelType) is { HasClassifier: true } family ? family : throw Unknown(config, classifies: true);
 
-    private static InvalidDataException Unknown(ModelConfig config, bool classifies) => config.ModelType.Length == 0
+    private static InvalidDataException Unknown(ModelConfig config, bool classifies) => TextPart(config) is { } text
+        ? config.Root.Refuse("model_type", $"'{config.ModelType}' is for texts and pictures; its text model '{text.ModelType}' is read once transformers "
+            + $"has saved it alone: {text.Class}.from_pretrained(FOLDER).save_pretrained(OTHER)")
+        : config.ModelType.Length == 0
         ? config.Root.Refuse("model_type", "is missing, so that the architecture is unknown; a model that transformers saved has it")
         : config.Root.Refuse("model_type", classifies
             ? $"'{config.ModelType}' is not supported as a classifier or reward model; supported are {List(f => f.HasClassifier)}"
             : $"'{config.ModelType}' is not a language model that is supported; supported language models are {List(f => f.HasCausalLM)}");
+
+    /// <summary>The supported language model that a model of texts and pictures is built around, with the class of transformers that reads it alone.</summary>
+    private static (string ModelType, string Class)? TextPart(ModelConfig config) =>
+        config.Root.Section("text_config")?.Text("model_type", "") is { Length: > 0 } type && Find(type) is { HasCausalLM: true } family
+            && family.NewConfig(new()).Root.Texts("architectures") is [var name, ..] ? (type, name) : null;
 
     private static string List(Func<ModelFamily, bool> which) =>
         all.Where(which).Select(f => f.ModelType).ToArray() is [.. var first, var last] && first.Length > 0

@@ -47,7 +47,7 @@ public sealed class ChatCommandTests : IDisposable
         var messages = Messages(result);
         Assert.Equal([("system", "Be kind."), ("user", "/slash")], messages[..2]);
         Assert.Equal(3, messages.Length);
-        Assert.Contains("/what is no command.", result.Error);
+        Assert.Contains("/what is no command; /help lists what can be typed.", result.Error);
     }
 
     [Fact]
@@ -82,6 +82,69 @@ public sealed class ChatCommandTests : IDisposable
         Assert.Contains("their files do not belong together.", export.Error);
         Assert.False(Directory.Exists(Path.Combine(folder.Path, "exported")));
         Assert.Throws<InvalidDataException>(() => Rlhf.Generation.TextCompleter.FromPretrained(Path.Combine(folder.Path, "chatty")));
+    }
+
+    [Fact]
+    public void In_a_terminal_Ctrl_C_stops_an_answer_and_the_conversation_goes_on()
+    {
+        RlhfCommand.Succeed(folder.Path, "init", "--model-type", "qwen2", "--tokenizer", "tokens", "--layers", "1", "--hidden-size", "16",
+            "--heads", "2", "--max-positions", "40000", "--output", "tireless");
+        using var terminal = new PseudoTerminal(folder.Path, 100, "chat", "--model", "tireless", "--max-new-tokens", "30000", "--min-new-tokens", "30000");
+        terminal.WaitFor("> ");
+        terminal.Type("Hello\r");
+        terminal.WaitForBytes(200); // more than the echo
+        terminal.PressCtrlC();
+        terminal.WaitFor("[stopped]");
+        terminal.Type("/help\r");
+        terminal.WaitFor("/system TEXT");
+        terminal.Type("/reset\r");
+        terminal.WaitFor("The conversation begins again.");
+        terminal.Type("\u0004");
+        Assert.Equal(0, terminal.Finish());
+    }
+
+    [Fact]
+    public void In_a_terminal_Ctrl_C_at_the_prompt_ends_the_conversation()
+    {
+        using var terminal = new PseudoTerminal(folder.Path, 100, "chat", "--model", "chatty", "--max-new-tokens", "4");
+        terminal.WaitFor("> ");
+        terminal.PressCtrlC();
+        Assert.Equal(0, terminal.Finish());
+        // And so does SIGTERM, which the command ends with as interrupted.
+        using var other = new PseudoTerminal(folder.Path, 100, "chat", "--model", "chatty", "--max-new-tokens", "4");
+        other.WaitFor("> ");
+        other.Interrupt();
+        Assert.Equal(130, other.Finish());
+    }
+
+    [Fact]
+    public void What_can_be_typed_stands_in_the_help()
+    {
+        string help = RlhfCommand.Succeed(folder.Path, "chat", "--help").Output;
+        foreach (string typed in (string[])["/system TEXT", "/reset", "/help", "/quit", "Ctrl-C", "//TEXT"])
+            Assert.Contains(typed, help);
+    }
+
+    [Fact]
+    public void What_a_row_is_follows_from_the_columns_and_is_recorded()
+    {
+        File.WriteAllLines(Path.Combine(folder.Path, "chats.jsonl"), Enumerable.Range(0, 12).Select(i =>
+            $$"""{"messages":[{"role":"user","content":"Hello {{i}}"},{"role":"assistant","content":"there"}]}"""));
+        string[] sft = ["sft", "--model", "chatty", "--dataset", "chats.jsonl", "--max-steps", "2", "--batch-size", "4", "--max-length", "64", "--output", "guessed"];
+        Assert.Contains("conversations", RlhfCommand.Succeed(folder.Path, sft).Output);
+        Assert.Contains("\nformat: conversations\n", File.ReadAllText(Path.Combine(folder.Path, "guessed", "config.yaml")));
+        // A column that comes later does not change what a resumed run reads.
+        File.WriteAllLines(Path.Combine(folder.Path, "chats.jsonl"), File.ReadAllLines(Path.Combine(folder.Path, "chats.jsonl"))
+            .Select(line => line.Replace("{\"messages\"", "{\"text\":\"x\",\"messages\"", StringComparison.Ordinal)));
+        var resumed = RlhfCommand.Run(folder.Path, "sft", "--resume", "guessed");
+        Assert.True(resumed.ExitCode == 0, resumed.Error);
+        var ambiguous = RlhfCommand.Run(folder.Path, [.. sft[..^1], "other"]);
+        Assert.Equal(2, ambiguous.ExitCode);
+        Assert.Contains("chats.jsonl has the columns \"text\", \"messages\", of which text would make text and messages would make conversations; "
+            + "choose by --format text or --format conversations.", ambiguous.Error);
+        Assert.Single(ambiguous.Error.Trim().Split('\n'));
+        Assert.False(Directory.Exists(Path.Combine(folder.Path, "other")));
+        RlhfCommand.Succeed(folder.Path, [.. sft[..^1], "other", "--format", "conversations"]);
     }
 
     [Fact]

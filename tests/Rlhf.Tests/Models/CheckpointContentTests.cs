@@ -1,3 +1,5 @@
+using System.IO.Compression;
+using System.Text;
 using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Models.Gpt2;
@@ -10,6 +12,8 @@ namespace Rlhf.Tests.Models;
 public sealed class CheckpointContentTests : IDisposable
 {
     private static readonly Gpt2Config Small = new() { VocabSize = 7, NPositions = 8, NEmbd = 4, NLayer = 2, NHead = 2, EosTokenId = 6, BosTokenId = 6 };
+    private const string Pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n";
+
     private readonly Fixtures.TemporaryFolder folder = new();
     private readonly TorchSharp.DisposeScope scope = NewDisposeScope();
 
@@ -125,6 +129,57 @@ public sealed class CheckpointContentTests : IDisposable
     }
 
     [Theory]
+    [InlineData("gemma3", "gemma3_text", "Gemma3ForCausalLM")]
+    [InlineData("llava", "llama", "LlamaForCausalLM")]
+    public void AModelOfTextsAndPicturesIsRefusedWithWhatToDo(string type, string text, string transformers)
+    {
+        Save(Model(), null, [], name => "language_model." + name);
+        File.WriteAllText(Path.Combine(folder.Path, "config.json"), $$$"""
+            {"architectures": ["{{{type}}}ForConditionalGeneration"], "model_type": "{{{type}}}", "vision_config": {"hidden_size": 8},
+             "text_config": {"model_type": "{{{text}}}", "hidden_size": 4, "num_hidden_layers": 2, "rope_scaling": {"rope_type": "linear", "factor": 8.0} } }
+            """);
+        foreach (var read in (Action[])[() => AutoModelForCausalLM.FromPretrained(folder.Path), () => AutoModelForSequenceClassification.FromPretrained(folder.Path),
+            () => ModelShape.Of(folder.Path)])
+        {
+            string message = Assert.Throws<InvalidDataException>(read).Message;
+            Assert.Contains($"'{type}' is for texts and pictures; its text model '{text}' is read once transformers has saved it alone: ", message);
+            Assert.Contains($"{transformers}.from_pretrained(FOLDER).save_pretrained(OTHER)", message);
+            Assert.Contains("config.json", message);
+            Assert.DoesNotContain('\n', message);
+        }
+    }
+
+    [Fact]
+    public void AnOutputLayerOfItsOwnInAFileOfPyTorchIsLoaded()
+    {
+        var own = Write(ties: null, withHead: true);
+        (string Name, Tensor Value)[] weights = [.. Model().Parameters.Select(p => (p.Key, (Tensor)p.Value)), ("lm_head.weight", own)];
+        File.Delete(Path.Combine(folder.Path, "model.safetensors"));
+        WritePyTorch(Path.Combine(folder.Path, "pytorch_model.bin"), weights);
+        using var model = AutoModelForCausalLM.FromPretrained(folder.Path);
+        Assert.False(model.IsTied);
+        Assert.True(own.Equals(model.Head.Layer.Weight));
+        Assert.All(weights[..^1], p => Assert.True(p.Value.Equals(model.Parameters[p.Name]), p.Name));
+        // Where it equals the embedding, as torch.save writes a tied model, it stays tied.
+        var embedding = weights.Single(w => w.Name == "transformer.wte.weight").Value;
+        WritePyTorch(Path.Combine(folder.Path, "pytorch_model.bin"), [.. weights[..^1], ("lm_head.weight", embedding)]);
+        using var again = AutoModelForCausalLM.FromPretrained(folder.Path);
+        Assert.True(again.IsTied);
+    }
+
+    [Theory]
+    [InlineData("tokenizer.json")]
+    [InlineData("tokenizer.model")]
+    [InlineData("vocab.txt")]
+    public void APointerOfGitLfsInPlaceOfATokenizerIsNamed(string file)
+    {
+        File.WriteAllText(Path.Combine(folder.Path, file), Pointer);
+        var error = Assert.Throws<InvalidDataException>(() => Rlhf.Tokenizers.AutoTokenizer.FromPretrained(folder.Path));
+        Assert.Contains(Path.Combine(folder.Path, file) + " is a Git LFS pointer", error.Message);
+        Assert.Contains("git lfs pull", error.Message);
+    }
+
+    [Theory]
     [InlineData("model.safetensors")]
     [InlineData("pytorch_model.bin")]
     [InlineData("config.json")]
@@ -133,7 +188,7 @@ public sealed class CheckpointContentTests : IDisposable
         Save(Model(), null, []);
         if (file == "pytorch_model.bin")
             File.Delete(Path.Combine(folder.Path, "model.safetensors"));
-        File.WriteAllText(Path.Combine(folder.Path, file), "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n");
+        File.WriteAllText(Path.Combine(folder.Path, file), Pointer);
         var error = Assert.Throws<InvalidDataException>(() => AutoModelForCausalLM.FromPretrained(folder.Path));
         Assert.Contains("Git LFS pointer", error.Message);
         Assert.Contains("git lfs pull", error.Message);
@@ -182,5 +237,52 @@ public sealed class CheckpointContentTests : IDisposable
         File.WriteAllText(Path.Combine(folder.Path, "config.json"), config.ToJsonString());
         WeightFiles.Save(folder.Path,
             [.. model.Parameters.Select(p => new KeyValuePair<string, Tensor>((rename ?? (n => n))(p.Key), p.Value)), .. further]);
+    }
+
+    /// <summary>What torch.save writes: a zip file with a pickle (protocol 2) of rebuilt tensors, and the elements of each in a file of its own.</summary>
+    private static void WritePyTorch(string file, (string Name, Tensor Value)[] weights)
+    {
+        using var pickle = new MemoryStream();
+        using var zip = new ZipArchive(File.Create(file), ZipArchiveMode.Create);
+        void Bytes(params byte[] bytes) => pickle.Write(bytes);
+        void Text(string text)
+        {
+            byte[] utf8 = Encoding.UTF8.GetBytes(text);
+            Bytes([(byte)'X', .. BitConverter.GetBytes(utf8.Length), .. utf8]);
+        }
+        void Global(string module, string name) => Bytes(Encoding.UTF8.GetBytes($"c{module}\n{name}\n"));
+        void Number(long value) => Bytes([(byte)'J', .. BitConverter.GetBytes((int)value)]);
+        void Numbers(IEnumerable<long> values)
+        {
+            Bytes((byte)'(');
+            foreach (long value in values)
+                Number(value);
+            Bytes((byte)'t');
+        }
+        Bytes(0x80, 2, (byte)'}', (byte)'(');
+        foreach (var (key, (name, value)) in weights.Index())
+        {
+            float[] elements = value.detach().contiguous().reshape(-1).data<float>().ToArray();
+            Text(name);
+            Global("torch._utils", "_rebuild_tensor_v2");
+            Bytes((byte)'(', (byte)'(');
+            Text("storage");
+            Global("torch", "FloatStorage");
+            Text($"{key}");
+            Text("cpu");
+            Number(elements.Length);
+            Bytes((byte)'t', (byte)'Q'); // the storage, by its description
+            Number(0);
+            Numbers(value.shape);
+            Numbers(value.contiguous().stride());
+            Bytes(0x89); // requires no gradient
+            Global("collections", "OrderedDict");
+            Bytes((byte)')', (byte)'R', (byte)'t', (byte)'R');
+            using var data = zip.CreateEntry($"archive/data/{key}", CompressionLevel.NoCompression).Open();
+            data.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(elements));
+        }
+        Bytes((byte)'u', (byte)'.');
+        using var entry = zip.CreateEntry("archive/data.pkl", CompressionLevel.NoCompression).Open();
+        entry.Write(pickle.ToArray());
     }
 }
