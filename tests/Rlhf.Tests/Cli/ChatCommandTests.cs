@@ -90,7 +90,7 @@ public sealed class ChatCommandTests : IDisposable
         RlhfCommand.Succeed(folder.Path, "init", "--model-type", "qwen2", "--tokenizer", "tokens", "--layers", "1", "--hidden-size", "16",
             "--heads", "2", "--max-positions", "40000", "--output", "tireless");
         using var terminal = new PseudoTerminal(folder.Path, 100, "chat", "--model", "tireless", "--max-new-tokens", "30000", "--min-new-tokens", "30000");
-        terminal.WaitFor("> ");
+        terminal.WaitFor(">");
         terminal.Type("Hello\r");
         terminal.WaitForBytes(200); // more than the echo
         terminal.PressCtrlC();
@@ -107,12 +107,12 @@ public sealed class ChatCommandTests : IDisposable
     public void In_a_terminal_Ctrl_C_at_the_prompt_ends_the_conversation()
     {
         using var terminal = new PseudoTerminal(folder.Path, 100, "chat", "--model", "chatty", "--max-new-tokens", "4");
-        terminal.WaitFor("> ");
+        terminal.WaitFor(">");
         terminal.PressCtrlC();
         Assert.Equal(0, terminal.Finish());
         // And so does SIGTERM, which the command ends with as interrupted.
         using var other = new PseudoTerminal(folder.Path, 100, "chat", "--model", "chatty", "--max-new-tokens", "4");
-        other.WaitFor("> ");
+        other.WaitFor(">");
         other.Interrupt();
         Assert.Equal(130, other.Finish());
     }
