@@ -98,7 +98,6 @@ internal static class ChatVerb
         private readonly TextWriter writer;
         private string? system;
         private IReadOnlyList<Tokenizers.Chat.ChatMessage> messages = [];
-        private readonly TaskCompletionSource left = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private CancellationTokenSource? answering;
         private long answeredAt = -Late;
         private int turns;
@@ -118,18 +117,17 @@ internal static class ChatVerb
 
         public IReadOnlyList<Tokenizers.Chat.ChatMessage> Messages => messages;
 
-        /// <summary>Takes lines until they end, /quit, or Ctrl-C in place of a line.</summary>
+        /// <summary>Takes lines until they end, or /quit.</summary>
         /// <exception cref="Exception">From a pipe, whatever an answer fails with; a terminal shows it and continues.</exception>
         public async Task RunAsync(TextReader lines, bool isTerminal)
         {
             if (isTerminal)
                 context.TakeInterrupts(Interrupted);
-            using var stopping = context.Stop.Register(() => left.TrySetResult());
             while (!context.Stop.IsCancellationRequested)
             {
                 if (isTerminal)
                     writer.Write("> ");
-                if (await NextAsync(lines) is not { } line)
+                if (lines.ReadLine() is not { } line)
                     break;
                 if (line.Trim().Length == 0)
                     continue;
@@ -151,16 +149,6 @@ internal static class ChatVerb
             context.Stop.ThrowIfCancellationRequested();
         }
 
-        /// <summary>The next line; null: there is none, or the conversation is ended. A terminal's line is waited for on a thread that may be left behind.</summary>
-        private async Task<string?> NextAsync(TextReader lines)
-        {
-            var reading = Task.Run(lines.ReadLine);
-            if (await Task.WhenAny(reading, left.Task) == reading)
-                return await reading;
-            writer.WriteLine();
-            return null;
-        }
-
         /// <summary>Ctrl-C stops an answer; at the prompt, it ends the conversation.</summary>
         private bool Interrupted()
         {
@@ -169,7 +157,10 @@ internal static class ChatVerb
             else if (Environment.TickCount64 - answeredAt < Late)
                 writer.Write("\nThe answer had ended; Ctrl-C once more ends the conversation.\n> ");
             else
-                left.TrySetResult();
+            {
+                writer.WriteLine();
+                Environment.Exit(ExitCode.Interrupted);
+            }
             return true;
         }
 

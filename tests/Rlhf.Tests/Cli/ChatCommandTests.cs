@@ -85,39 +85,6 @@ public sealed class ChatCommandTests : IDisposable
     }
 
     [Fact]
-    public void In_a_terminal_Ctrl_C_stops_an_answer_and_the_conversation_goes_on()
-    {
-        RlhfCommand.Succeed(folder.Path, "init", "--model-type", "qwen2", "--tokenizer", "tokens", "--layers", "1", "--hidden-size", "16",
-            "--heads", "2", "--max-positions", "40000", "--output", "tireless");
-        using var terminal = new PseudoTerminal(folder.Path, 100, "chat", "--model", "tireless", "--max-new-tokens", "30000", "--min-new-tokens", "30000");
-        terminal.WaitFor(">");
-        terminal.Type("Hello\r");
-        terminal.WaitForBytes(200); // more than the echo
-        terminal.PressCtrlC();
-        terminal.WaitFor("[stopped]");
-        terminal.Type("/help\r");
-        terminal.WaitFor("/system TEXT");
-        terminal.Type("/reset\r");
-        terminal.WaitFor("The conversation begins again.");
-        terminal.Type("\u0004");
-        Assert.Equal(0, terminal.Finish());
-    }
-
-    [Fact]
-    public void In_a_terminal_Ctrl_C_at_the_prompt_ends_the_conversation()
-    {
-        using var terminal = new PseudoTerminal(folder.Path, 100, "chat", "--model", "chatty", "--max-new-tokens", "4");
-        terminal.WaitFor(">");
-        terminal.PressCtrlC();
-        Assert.Equal(0, terminal.Finish());
-        // And so does SIGTERM, which the command ends with as interrupted.
-        using var other = new PseudoTerminal(folder.Path, 100, "chat", "--model", "chatty", "--max-new-tokens", "4");
-        other.WaitFor(">");
-        other.Interrupt();
-        Assert.Equal(130, other.Finish());
-    }
-
-    [Fact]
     public void What_can_be_typed_stands_in_the_help()
     {
         string help = RlhfCommand.Succeed(folder.Path, "chat", "--help").Output;

@@ -13,7 +13,6 @@ public sealed class PseudoTerminal : IDisposable
     private readonly FileStream leader;
     private readonly Decoder utf8 = Encoding.UTF8.GetDecoder();
     private readonly Process process;
-    private long written;
 
     /// <summary>Starts the command.</summary>
     /// <param name="folder">Its working directory.</param>
@@ -24,7 +23,7 @@ public sealed class PseudoTerminal : IDisposable
         Assert.SkipUnless(OperatingSystem.IsLinux() && File.Exists("/bin/sh"), "Pseudo-terminals are opened as Linux does.");
         int descriptor = posix_openpt(ReadWrite | NoControllingTerminal);
         Assert.SkipUnless(descriptor >= 0, "No pseudo-terminal can be opened here.");
-        leader = new FileStream(new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.ReadWrite, bufferSize: 0);
+        leader = new FileStream(new SafeFileHandle(descriptor, ownsHandle: true), FileAccess.Read, bufferSize: 0);
         var name = new byte[128];
         var size = new WindowSize { Rows = 24, Columns = (ushort)width };
         Assert.Equal((0, 0, 0, 0), (grantpt(descriptor), unlockpt(descriptor), ptsname_r(descriptor, name, name.Length),
@@ -51,21 +50,8 @@ public sealed class PseudoTerminal : IDisposable
             Assert.True(Read(), $"\"{text}\" never came:\n{Screen}");
     }
 
-    /// <summary>Lets the command run until it has written so many bytes more; fails when it ends before.</summary>
-    public void WaitForBytes(int count)
-    {
-        for (long until = written + count; written < until;)
-            Assert.True(Read(), $"{until - written} bytes never came:\n{Screen}");
-    }
-
-    /// <summary>Types, as a person does.</summary>
-    public void Type(string keys) => leader.Write(Encoding.UTF8.GetBytes(keys));
-
-    /// <summary>Asks the command to stop, as SIGTERM does.</summary>
+    /// <summary>Asks the command to stop, as Ctrl-C does.</summary>
     public void Interrupt() => Assert.Equal(0, kill(process.Id, 15));
-
-    /// <summary>What the terminal makes of Ctrl-C.</summary>
-    public void PressCtrlC() => Assert.Equal(0, kill(process.Id, 2));
 
     /// <summary>Lets the command run to its end.</summary>
     /// <returns>Its exit code.</returns>
@@ -98,7 +84,6 @@ public sealed class PseudoTerminal : IDisposable
         {
             length = 0; // the last process that had the other end has closed it
         }
-        written += length;
         var letters = new char[bytes.Length];
         Screen.Write(letters.AsSpan(0, utf8.GetChars(bytes, 0, length, letters, 0)));
         return length > 0;
