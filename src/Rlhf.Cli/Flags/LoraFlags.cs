@@ -134,9 +134,10 @@ internal sealed partial record LoraFlags
     /// <param name="ownsReference">Is the reference of the plan a copy of the policy? An adapter needs none.</param>
     /// <param name="samples">Does the policy answer while it is trained?</param>
     /// <param name="classifies">Is the model a classifier, and no language model?</param>
+    /// <param name="losesByToken">Is the loss a sum over tokens?</param>
     /// <exception cref="ConfigurationException">A setting does not fit the model.</exception>
     public static MemoryPlan Sized(VerbContext context, MemoryPlan plan, string folder, bool ownsReference = false, bool samples = false,
-        bool classifies = false)
+        bool classifies = false, bool losesByToken = false)
     {
         // What else is wrong with an adapter for a base is said when it is attached.
         if (context.Settings.Get<LoraFlags>() is not { Lora: true } flags || AdapterFolder.IsAdapter(folder))
@@ -144,7 +145,7 @@ internal sealed partial record LoraFlags
         try
         {
             return plan.OfAdapter(ModelShape.Of(folder).Parameters, LoraAdapter.CountParameters(ModelConfig.Read(folder), flags.ToConfig(), classifies),
-                context.Settings.Get<MemoryFlags>().BaseDtype, ownsReference, samples);
+                context.Settings.Get<MemoryFlags>().BaseDtype, ownsReference, samples, losesByToken);
         }
         catch (ConfigurationException e)
         {

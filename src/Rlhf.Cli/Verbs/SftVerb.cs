@@ -50,7 +50,7 @@ internal static class SftVerb
         var device = context.Settings.Get<ComputeFlags>().Start();
         var (compute, size, plan) = (context.Settings.Get<ComputeFlags>(), LoraFlags.Shaped(context, ModelShape.Of(source)), context.Settings.Get<MemoryFlags>().On(device));
         string task = $"Fine-tuning {source}";
-        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, null, plan, predictsTokens: true), source), device);
+        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, null, plan, predictsTokens: true), source, losesByToken: true), device);
         var tokenizer = AutoTokenizer.FromPretrained(source);
         using var model = AutoModelForCausalLM.FromPretrained(source, plan);
         LoraFlags.Attach(context, model, source, config.Seed);
@@ -59,7 +59,7 @@ internal static class SftVerb
 
         var texts = SftData.Load(context, options, source, data, context.Settings.Get<HeldOutFlags>(), config, tokenizer, end, length);
         int[] longest = [.. texts.Train.Select(e => e.Ids.Length).OrderDescending().Take(config.BatchSize).DefaultIfEmpty(1)];
-        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, longest, plan, predictsTokens: true), source), device);
+        compute.CheckMemory(LoraFlags.Sized(context, MemoryPlan.ForTraining(task, size, config.BatchSize, longest, plan, predictsTokens: true), source, losesByToken: true), device);
         long perStep = Math.Min(config.ExamplesPerStep, texts.Train.Count), steps = config.TotalSteps(texts.Train.Count);
         using var folder = RunFolder.Open(context);
         folder.WriteConfig(context, new Dictionary<string, object?> { [nameof(SftFlags.Format)] = options.Format });

@@ -73,7 +73,8 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
     /// <param name="storage">What the base's are kept as.</param>
     /// <param name="ownsReference">Is the reference a copy of the policy? It is not needed.</param>
     /// <param name="samples">Are answers sampled? Then with merged copies of the weights, unless they are kept in fewer bytes.</param>
-    internal MemoryPlan OfAdapter(long weights, long adapter, BaseStorage storage, bool ownsReference, bool samples) => this with
+    /// <param name="losesByToken">Is the loss a sum over tokens, whose logits a frozen output layer takes in smaller chunks?</param>
+    internal MemoryPlan OfAdapter(long weights, long adapter, BaseStorage storage, bool ownsReference, bool samples, bool losesByToken = false) => this with
     {
         Items =
         [
@@ -82,6 +83,8 @@ internal sealed record MemoryPlan(string Task, IReadOnlyList<MemoryItem> Items, 
                 "weights" or "policy" => [Weights(i.Name, weights, storage), Weights("adapter", adapter)],
                 "gradients" => [Weights("the adapter's gradients", adapter)],
                 "Adam's moments" => [Moments(adapter)],
+                // Two tensors of half a chunk in place of three of a whole one.
+                "logits" when losesByToken => [i with { Arithmetic = "of tokens in small chunks, two at a time", Bytes = i.Bytes / 3 }],
                 _ => [i],
             }),
             .. samples && storage == BaseStorage.Float32 ? [Weights("merged copies for answers", weights)] : (MemoryItem[])[],

@@ -1,5 +1,7 @@
+using Rlhf.Cli.Benchmarks;
 using Rlhf.Data.Batching;
 using Rlhf.Models;
+using Rlhf.Models.Adapters;
 using Rlhf.Models.Encoders;
 using Rlhf.Models.Gpt2;
 using Rlhf.Runtime;
@@ -33,6 +35,11 @@ public sealed class MemoryPlanTests
         { "sft, 4 rows of 256", 2856, Sft(Gpt2WithoutDropout, 4, 256) },
         { "sft, 1 row of 1,024, dropout", 5195, Sft(Gpt2Small, 1, 1024) },
         { "sft, SmolLM2-135M, 4 rows of 256 (rlhf bench)", 3196, Sft(SmolLM2, 4, 256) },
+        { "adapters on SmolLM2-135M, 8 rows of 64 to 256 (rlhf bench)", 2177, Adapters(ComputePlan.Default) },
+        { "the same, recomputed", 1353, Adapters(new(torch.CPU, RecomputesActivations: true)) },
+        { "the same, base in bfloat16", 1992, Adapters(new(torch.CPU, Base: BaseStorage.Bfloat16)) },
+        { "the same, base in int8", 1822, Adapters(new(torch.CPU, Base: BaseStorage.Int8)) },
+        { "the same, base in int8, recomputed", 861, Adapters(new(torch.CPU, RecomputesActivations: true, Base: BaseStorage.Int8)) },
         { "reward, 16 rows of 128, dropout", 3314, Reward(16, 128) },
         { "reward, 4 rows of 512, dropout", 3348, Reward(4, 512) },
     };
@@ -95,6 +102,15 @@ public sealed class MemoryPlanTests
 
     private static double Sft(ModelShape model, int rows, int length) => MemoryPlan.ForTraining(
         "SFT", model, rows, [.. Enumerable.Repeat(length, rows)], torch.CPU, predictsTokens: true).TotalBytes / (double)MiB;
+
+    private static double Adapters(ComputePlan plan)
+    {
+        var config = KnownShapes.Find("smollm2-135m")!;
+        int[] rows = [.. PartWorkload.RandomRows(0, "bench rows", 8, new LengthSampler(64, 257), SmolLM2.VocabSize).Select(r => r.Length)];
+        long adapter = LoraAdapter.CountParameters(config, new LoraConfig { R = 16, TargetModules = ModuleSelection.AllLinear });
+        return MemoryPlan.ForTraining("SFT", SmolLM2, rows.Length, rows, plan, predictsTokens: true)
+            .OfAdapter(SmolLM2.Parameters, adapter, plan.Base, ownsReference: false, samples: false, losesByToken: true).TotalBytes / (double)MiB;
+    }
 
     private static double Reward(int rows, int length) => MemoryPlan.ForTraining(
         "Reward", DistilBert, rows, [.. Enumerable.Repeat(length, rows)], torch.CPU, predictsTokens: false).TotalBytes / (double)MiB;
