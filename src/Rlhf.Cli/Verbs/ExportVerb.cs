@@ -19,11 +19,11 @@ internal sealed record ExportFlags
     [ModelInput]
     public string? Model { get; init; }
 
-    [Description("What to write: transformers (a model folder), peft (an adapter alone), gguf (one file for llama.cpp, LLamaSharp, Ollama and LM Studio).")]
+    [Description("What to write: transformers (a model folder), peft (an adapter alone), gguf (one file for llama.cpp, LLamaSharp, Ollama and LM Studio), onnx (a folder for ONNX Runtime and ONNX Runtime GenAI).")]
     [ValueName("NAME")]
     public string Format { get; init; } = "transformers";
 
-    [Description("Element type of the stored weights. transformers, peft: float32, float16, bfloat16, float64, or auto for the stored ones; gguf: f16, f32, bf16, q8_0, q4_0, q4_1. Default: the first.")]
+    [Description("Element type of the stored weights. transformers, peft: float32, float16, bfloat16, float64, or auto for the stored ones; gguf: f16, f32, bf16, q8_0, q4_0, q4_1; onnx: float32, float16. Default: the first.")]
     [ValueName("TYPE")]
     public string? Dtype { get; init; }
 
@@ -69,9 +69,10 @@ internal sealed record ExportFlags
 internal static class ExportVerb
 {
     public static Command Create() => new VerbCommand(
-        "export", "writes a model in another form: GGUF for llama.cpp and Ollama, 16-bit weights, without its value head, in several files.",
+        "export", "writes a model in another form: GGUF for llama.cpp and Ollama, ONNX, 16-bit weights, without its value head, in several files.",
         [
             "rlhf export --model runs/my-run --format gguf --dtype q8_0 --output my-model.gguf",
+            "rlhf export --model runs/my-reward --format onnx --output my-reward",
             "rlhf export --model runs/my-run --storage float16 --output my-model",
         ],
         new SettingsBinder()

@@ -1,4 +1,5 @@
 using Rlhf.Export.Gguf;
+using Rlhf.Export.Onnx;
 using Rlhf.Runtime;
 
 namespace Rlhf.Export;
@@ -13,6 +14,7 @@ public static class ExportFormats
         new TransformersFormat(),
         new PeftFormat(),
         new GgufFormat(),
+        new OnnxFormat(),
     ];
 
     /// <summary>All formats, the default first.</summary>

@@ -188,6 +188,16 @@ public sealed class OnnxCausalTests
         Assert.Empty(Directory.GetFiles(folder.Path));
     }
 
+    [Fact]
+    public void WeightsThatAreKeptInInt8AreRefused()
+    {
+        using var folder = new Fixtures.TemporaryFolder();
+        using var model = AutoModelForCausalLM.FromPretrained(Folder("llama"), new ComputePlan(CPU) { Base = BaseStorage.Int8 });
+        var error = Assert.Throws<NotSupportedException>(() => OnnxModel.Save(model, folder.Path));
+        Assert.Contains("int8", error.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(folder.Path));
+    }
+
     private static string Folder(string name) => name == "gpt2" ? Fixtures.Path("gpt2-tiny") : Fixtures.Path("families", name);
 
     private static FixtureTensors Expected(string name) => FixtureTensors.Load(

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json.Nodes;
 using Rlhf.Models;
 using Rlhf.Models.Onnx;
+using Rlhf.Runtime;
 
 namespace Rlhf.Export.Onnx;
 
@@ -24,8 +25,8 @@ public static class OnnxModel
     /// <param name="folder">The folder; made when it does not exist.</param>
     /// <param name="storesHalf">Store matrices as float16, in half of the room.</param>
     /// <returns>Number of weights, and bytes of the files.</returns>
-    /// <exception cref="NotSupportedException">The architecture has no form in ONNX.</exception>
-    /// <exception cref="Runtime.ConfigurationException">A weight is too large for float16.</exception>
+    /// <exception cref="NotSupportedException">The architecture has no form in ONNX, an adapter is not merged, or weights are kept as int8.</exception>
+    /// <exception cref="ConfigurationException">A weight is too large for float16.</exception>
     /// <exception cref="IOException">The disk is full, or a file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public static (long Parameters, long Bytes) Save(SequenceClassifier model, string folder, bool storesHalf = false) =>
@@ -33,7 +34,7 @@ public static class OnnxModel
 
     internal static (long Parameters, long Bytes) Save(SequenceClassifier model, string folder, bool storesHalf, long mostBytes)
     {
-        var graph = new OnnxGraph(model.Parameters, storesHalf);
+        var graph = Graph(model, storesHalf);
         var rows = new OnnxRows(graph, model.MaxPositions);
         graph.Output("logits", model.Graph(graph, rows), OnnxType.Float, "batch", (long)model.Labels.Count);
         return Write(graph, folder, mostBytes, new()
@@ -54,8 +55,8 @@ public static class OnnxModel
     /// <param name="folder">The folder; made when it does not exist. The tokenizer's files belong beside.</param>
     /// <param name="storesHalf">Store matrices as float16, in half of the room.</param>
     /// <returns>Number of weights, bytes of the files, and the longest text in tokens.</returns>
-    /// <exception cref="NotSupportedException">The architecture has no form in ONNX.</exception>
-    /// <exception cref="Runtime.ConfigurationException">A weight is too large for float16.</exception>
+    /// <exception cref="NotSupportedException">The architecture has no form in ONNX, an adapter is not merged, or weights are kept as int8.</exception>
+    /// <exception cref="ConfigurationException">A weight is too large for float16.</exception>
     /// <exception cref="IOException">The disk is full, or a file cannot be written.</exception>
     /// <exception cref="UnauthorizedAccessException">The folder may not be written.</exception>
     public static (long Parameters, long Bytes, int MaxLength) Save(CausalLM model, string folder, bool storesHalf = false) =>
@@ -63,7 +64,7 @@ public static class OnnxModel
 
     internal static (long Parameters, long Bytes, int MaxLength) Save(CausalLM model, string folder, bool storesHalf, long mostBytes)
     {
-        var graph = new OnnxGraph(model.Parameters, storesHalf);
+        var graph = Graph(model, storesHalf);
         var rows = new OnnxRows(graph, model.MaxPositions, (model.Shape.KeyValueHeads, model.Shape.HeadSize));
         var logits = graph.Logits(model.Graph(graph, rows), model.Head);
         graph.Output("logits", logits, OnnxType.Float, "batch", "length", (long)model.VocabSize);
@@ -75,6 +76,10 @@ public static class OnnxModel
         GenAiConfig.Write(folder, model, rows.MaxPositions);
         return (parameters, bytes, rows.MaxPositions);
     }
+
+    private static OnnxGraph Graph(PretrainedModel model, bool storesHalf) => model.Plan.Base == BaseStorage.Int8
+        ? throw new NotSupportedException("A model whose weights are kept as int8 is not exported, as they are not what its file held; load it in float32 first.")
+        : new OnnxGraph(model.Parameters, storesHalf);
 
     private static (long Parameters, long Bytes) Write(OnnxGraph graph, string folder, long mostBytes, Dictionary<string, string> metadata)
     {
