@@ -9,7 +9,7 @@ namespace Rlhf.Fuzz;
 /// </summary>
 internal sealed class InstrumentedContext : AssemblyLoadContext
 {
-    private static readonly string[] Probed = ["Rlhf", "Rlhf.Cli", "Parquet", "CsvHelper", "YamlDotNet"];
+    private static readonly string[] Probed = ["Rlhf.Inference", "Rlhf", "Rlhf.Cli", "Parquet", "CsvHelper", "YamlDotNet"];
     private readonly string folder;
 
     /// <summary>Makes the copies.</summary>

@@ -55,7 +55,7 @@ internal sealed class ScriptReward : IRewardFunction
         var script = CSharpScript.Create<object>(source,
             ScriptOptions.Default.WithImports(Imports).WithFilePath(Path.GetFullPath(path)).WithFileEncoding(System.Text.Encoding.UTF8).WithEmitDebugInformation(true)
                 .WithReferences(typeof(object).Assembly, typeof(Enumerable).Assembly, typeof(System.Text.Json.JsonDocument).Assembly,
-                    typeof(System.Text.RegularExpressions.Regex).Assembly, typeof(Completion).Assembly, typeof(ScriptedCompletion).Assembly),
+                    typeof(System.Text.RegularExpressions.Regex).Assembly, typeof(Completion).Assembly, typeof(ConfigurationException).Assembly, typeof(ScriptedCompletion).Assembly),
             typeof(ScriptedCompletion));
         var errors = script.Compile().Where(d => d.Severity == DiagnosticSeverity.Error).ToArray();
         ConfigurationException.ThrowIfAny([.. errors.Select(e =>

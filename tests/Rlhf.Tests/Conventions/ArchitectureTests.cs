@@ -11,7 +11,7 @@ namespace Rlhf.Tests.Conventions;
 /// <summary>The shape of the house, read from the compiled assemblies: whatever a type uses, however it is written.</summary>
 public sealed class ArchitectureTests
 {
-    private static readonly Assembly Library = typeof(ConfigurationException).Assembly;
+    private static readonly Assembly Inference = typeof(ConfigurationException).Assembly, Library = typeof(Rlhf.Training.Ppo.PpoTrainer).Assembly;
     private static readonly Assembly Command = typeof(VerbCommand).Assembly;
 
     /// <summary>Rooms of the library from the bottom up; a room may use its own level and everything below.</summary>
@@ -25,7 +25,7 @@ public sealed class ArchitectureTests
         ["Runs"],
     ];
 
-    private static readonly string[] Rooms = [.. Library.GetTypes().Select(RoomOf).Where(r => r != "").Distinct().Order()];
+    private static readonly string[] Rooms = [.. Inference.GetTypes().Concat(Library.GetTypes()).Select(RoomOf).Where(r => r != "").Distinct().Order()];
 
     public static TheoryData<string> RoomNames() => [.. Rooms];
 
@@ -36,7 +36,19 @@ public sealed class ArchitectureTests
         int level = Array.FindIndex(Levels, l => l.Contains(room));
         Assert.True(level >= 0, $"Rlhf.{room} is no room that this test knows.");
         string[] above = [.. Levels.Skip(level + 1).SelectMany(l => l).Intersect(Rooms).Select(r => "Rlhf." + r)];
-        NothingUses(Library, [.. above, "Rlhf.Reporting", "Rlhf.Serving", "Rlhf.Cli", "Rlhf.Studio"], within: $"Rlhf.{room}.");
+        foreach (var assembly in (Assembly[])[Inference, Library])
+            NothingUses(assembly, [.. above, "Rlhf.Reporting", "Rlhf.Serving", "Rlhf.Cli", "Rlhf.Studio"], within: $"Rlhf.{room}.");
+    }
+
+    /// <summary>What uses models needs nothing of what trains them, nor their packages.</summary>
+    [Fact]
+    public void TheInferenceLibraryStandsAlone()
+    {
+        string[] references = [.. Inference.GetReferencedAssemblies().Select(a => a.Name!)];
+        Assert.DoesNotContain("Rlhf", references);
+        Assert.DoesNotContain("Parquet", references);
+        Assert.DoesNotContain("CsvHelper", references);
+        Assert.Empty(Inference.GetTypes().Select(RoomOf).Distinct().Except(["", "Runtime", "Tokenizers", "Weights", "Hub", "Models", "Generation"]));
     }
 
     [Fact]
@@ -58,7 +70,7 @@ public sealed class ArchitectureTests
     {
         string[] families = [.. Rlhf.Models.ModelFamilies.All.Select(f => f.GetType().Namespace!).Where(n => n != "Rlhf.Models").Distinct()];
         Assert.Contains("Rlhf.Models.Gpt2", families);
-        foreach (var assembly in (Assembly[])[Library, typeof(RunReport).Assembly, typeof(StudioHost).Assembly, Command])
+        foreach (var assembly in (Assembly[])[Inference, Library, typeof(RunReport).Assembly, typeof(StudioHost).Assembly, Command])
             NothingUses(assembly, families, "Rlhf.", except: "Rlhf.Models.");
     }
 

@@ -19,7 +19,7 @@ internal static class CSharpCode
 
     public static ScriptOptions Options { get; } = ScriptOptions.Default.WithImports(Imports)
         .AddReferences([typeof(Enumerable).Assembly, typeof(HttpClient).Assembly,
-            typeof(Rlhf.Runtime.Native.LibTorch).Assembly, typeof(TorchSharp.torch).Assembly,
+            typeof(Rlhf.Runtime.Native.LibTorch).Assembly, typeof(Rlhf.Training.Ppo.PpoTrainer).Assembly, typeof(TorchSharp.torch).Assembly,
             typeof(Microsoft.ML.OnnxRuntime.InferenceSession).Assembly, typeof(Microsoft.ML.OnnxRuntimeGenAI.Model).Assembly])
         .WithLanguageVersion(LanguageVersion.Latest);
 

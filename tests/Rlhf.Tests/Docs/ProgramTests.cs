@@ -29,6 +29,7 @@ public sealed class ProgramTests
               </PropertyGroup>
               <ItemGroup>
                 <Reference Include="{AppContext.BaseDirectory}Rlhf.dll" />
+                <Reference Include="{AppContext.BaseDirectory}Rlhf.Inference.dll" />
                 <Reference Include="{AppContext.BaseDirectory}TorchSharp.dll" />
               </ItemGroup>
             </Project>

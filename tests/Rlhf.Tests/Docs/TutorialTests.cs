@@ -87,6 +87,7 @@ public sealed class TutorialTests
         return $"""
             // The library as this checkout builds it: dotnet build -c Release
             #r "../../artifacts/bin/SentimentTuning/release/TorchSharp.dll"
+            #r "../../artifacts/bin/SentimentTuning/release/Rlhf.Inference.dll"
             #r "../../artifacts/bin/SentimentTuning/release/Rlhf.dll"
 
             // Or, in place of these lines, packages (Rlhf from the folder where dotnet pack put it), and the libtorch of your platform:

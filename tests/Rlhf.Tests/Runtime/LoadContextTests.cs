@@ -11,7 +11,7 @@ public sealed class LoadContextTests
     {
         var context = new AssemblyLoadContext("notebook");
         context.LoadFromAssemblyPath(Path.Combine(AppContext.BaseDirectory, "TorchSharp.dll"));
-        var library = context.LoadFromAssemblyPath(Path.Combine(AppContext.BaseDirectory, "Rlhf.dll"));
+        var library = context.LoadFromAssemblyPath(Path.Combine(AppContext.BaseDirectory, "Rlhf.Inference.dll"));
         var devices = library.GetType(typeof(Devices).FullName!)!;
         Assert.NotSame(typeof(Devices), devices);
         Assert.Equal("cpu", devices.GetMethod(nameof(Devices.Resolve))!.Invoke(null, ["cpu"])!.ToString());
