@@ -14,6 +14,7 @@ public sealed partial class HostReadTests
     [
         ("Generation/Categorical.cs", "MemoryMarshal.GetReference(row)",
             "a span of managed memory or of a tensor that TokenChooser copied"),
+        ("Models/Onnx/OnnxGraph.cs", "MemoryMarshal.AsBytes<", "numbers of a managed array"),
     ];
 
     /// <summary>Operators of CPUs alone live here; nothing else may name them.</summary>

@@ -11,7 +11,8 @@ namespace Rlhf.Tests.Docs;
 public sealed class CodeBlockTests
 {
     private static readonly string[] Rooms =
-        [.. typeof(Rlhf.Runtime.Native.LibTorch).Assembly.GetExportedTypes().Select(t => t.Namespace!).Distinct()];
+        [.. new[] { typeof(Rlhf.Runtime.Native.LibTorch), typeof(Rlhf.Training.Ppo.PpoTrainer) }
+            .SelectMany(library => library.Assembly.GetExportedTypes()).Select(t => t.Namespace!).Distinct()];
 
     public static TheoryData<string> Files() =>
         [.. MarkdownFiles().Where(file => File.ReadAllText(file).Contains("```csharp", StringComparison.Ordinal))
