@@ -20,17 +20,33 @@ var random = new Random(rest is [var seed] ? int.Parse(seed) : 7);
 
 Dictionary<string, string> capitals = new()
 {
-    ["France"] = "Paris", ["Italy"] = "Rome", ["Spain"] = "Madrid", ["Norway"] = "Oslo", ["Poland"] = "Warsaw", ["Japan"] = "Tokyo",
-    ["Egypt"] = "Cairo", ["Peru"] = "Lima",
+    ["France"] = "Paris",
+    ["Italy"] = "Rome",
+    ["Spain"] = "Madrid",
+    ["Norway"] = "Oslo",
+    ["Poland"] = "Warsaw",
+    ["Japan"] = "Tokyo",
+    ["Egypt"] = "Cairo",
+    ["Peru"] = "Lima",
 };
 Dictionary<string, string> sounds = new()
 {
-    ["cat"] = "meows", ["dog"] = "barks", ["cow"] = "moos", ["sheep"] = "bleats", ["horse"] = "neighs", ["duck"] = "quacks", ["lion"] = "roars",
+    ["cat"] = "meows",
+    ["dog"] = "barks",
+    ["cow"] = "moos",
+    ["sheep"] = "bleats",
+    ["horse"] = "neighs",
+    ["duck"] = "quacks",
+    ["lion"] = "roars",
     ["wolf"] = "howls",
 };
 Dictionary<string, string> opposites = new()
 {
-    ["hot"] = "cold", ["big"] = "small", ["fast"] = "slow", ["old"] = "young", ["wet"] = "dry",
+    ["hot"] = "cold",
+    ["big"] = "small",
+    ["fast"] = "slow",
+    ["old"] = "young",
+    ["wet"] = "dry",
 };
 foreach (var (word, other) in opposites.ToArray())
     opposites[other] = word;

@@ -59,6 +59,7 @@ internal static class ChatEndpoint
             {
                 Code = "no_chat_template",
             };
+        ServingLimits.CheckTexts(request.Choices, model.Completer);
         try
         {
             // Not disposed: the completer is the model's.

@@ -9,7 +9,8 @@ internal static class CompletionLogprobs
 {
     /// <param name="tokenizer">Makes tokens readable.</param>
     /// <param name="tokens">Tokens of the text, each with what the model gives for it; null for the first of a prompt.</param>
-    public static JsonObject Of(ITokenizer tokenizer, IEnumerable<(int Id, TokenLogprobs? Score)> tokens)
+    /// <param name="beforeText">How many of the first tokens are not in the text, such as one that begins every text.</param>
+    public static JsonObject Of(ITokenizer tokenizer, IEnumerable<(int Id, TokenLogprobs? Score)> tokens, int beforeText)
     {
         JsonArray texts = [], logprobs = [], top = [], offsets = [];
         var pending = new List<int>();
@@ -21,6 +22,8 @@ internal static class CompletionLogprobs
             logprobs.Add(score is null ? null : Number(score.Logprob));
             top.Add(score is null || score.Top.Count == 0 ? null : Top(tokenizer, score));
             offsets.Add(offset);
+            if (texts.Count <= beforeText)
+                continue;
             // A character may take several tokens; the text is longer by it with the last of them.
             pending.Add(id);
             if (tokenizer.Decode([.. pending]) is var text && (!text.EndsWith('\uFFFD') || pending.Count >= 4))

@@ -22,6 +22,7 @@ internal static class CompletionsEndpoint
                 request = request with { MaxTokens = limits.MaxNewTokens };
             var (options, prompts) = (request.Options(), request.Prompts());
             using var model = await ApiRequest.ModelAsync(context, models, request.Model);
+            ServingLimits.CheckTexts((long)prompts.Length * request.Choices, model.Completer);
             int[][] ids = [.. prompts.Select(prompt => Encode(model.Completer, prompt, request.NewTokens))];
             foreach (int[] prompt in ids)
                 limits.CheckPrompt(prompt.Length, "prompt");
@@ -45,7 +46,7 @@ internal static class CompletionsEndpoint
         }
         catch (ArgumentException e)
         {
-            throw new RequestException(e.Message.Split(" (Parameter ")[0], "prompt");
+            throw new RequestException(e.Message.Split(" (Parameter ")[0], "prompt") { Code = e is ArgumentOutOfRangeException ? "context_length_exceeded" : null };
         }
     }
 
@@ -66,7 +67,8 @@ internal static class CompletionsEndpoint
             (int, TokenLogprobs?)[] echoed = promptScores is null ? []
                 : [.. ids[p].Select((id, t) => (id, t == 0 ? null : promptScores[p][t - 1]))];
             var logprobs = request.Logprobs is null ? null : CompletionLogprobs.Of(model.Tokenizer,
-                echoed.Concat((completion.Logprobs ?? []).Select(token => (token.Id, (TokenLogprobs?)token))));
+                echoed.Concat((completion.Logprobs ?? []).Select(token => (token.Id, (TokenLogprobs?)token))),
+                echoed.Length == 0 ? 0 : BeforeText(model, prompts[p], ids[p]));
             return new Choice((echoes ? Text(model, prompts[p]) : "") + completion.Text, i, logprobs, ApiRequest.Reason(completion.Finish));
         }).ToArray();
         await context.Response.WriteAsJsonAsync(answer with
@@ -75,6 +77,11 @@ internal static class CompletionsEndpoint
             Usage = TokenUsage.Of(ids.Sum(p => p.Length), written.Sum(completion => completion.CompletionTokens)),
         }, ApiErrors.Json, context.RequestAborted);
     }
+
+    /// <summary>Tokens at the beginning of a prompt that the tokenizer put before its text.</summary>
+    private static int BeforeText(ServedModel model, CompletionPrompt prompt, int[] ids) => prompt.Text is not { } text ? 0
+        : ids.TakeWhile(id => model.Tokenizer.Decode([id], skipSpecialTokens: true).Length == 0
+            && !text.StartsWith(model.Tokenizer.Decode([id]), StringComparison.Ordinal)).Count();
 
     private static string Text(ServedModel model, CompletionPrompt prompt) => prompt.Text ?? model.Tokenizer.Decode(prompt.Ids!);
 

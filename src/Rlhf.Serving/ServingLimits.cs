@@ -1,3 +1,5 @@
+using Rlhf.Generation;
+
 namespace Rlhf.Serving;
 
 /// <summary>What requests may ask for, beyond what the model can do.</summary>
@@ -16,6 +18,15 @@ internal sealed record ServingLimits
     {
         if (tokens > MaxNewTokens)
             throw new RequestException($"{field} is {tokens}; this server writes at most {MaxNewTokens} tokens of an answer.", field);
+    }
+
+    /// <summary>Refuses more texts than can ever be written and wait at a time.</summary>
+    /// <param name="texts">Texts that are asked for.</param>
+    /// <param name="completer">What writes them.</param>
+    public static void CheckTexts(long texts, TextCompleter completer)
+    {
+        if (texts > completer.MostTexts)
+            throw new RequestException($"n asks for {texts:N0} texts, of all prompts together; this server takes at most {completer.MostTexts:N0} at a time.", "n");
     }
 
     /// <summary>Refuses a prompt that is too long.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Rlhf.Runtime.Native;
 
 namespace Rlhf.Cli.Terminal;
 
@@ -45,7 +46,8 @@ internal sealed class Interruption : IDisposable
         if (source.IsCancellationRequested)
         {
             StatusLine.OfProcess.End();
-            Environment.Exit(ExitCode.Interrupted);
+            Console.Out.Flush();
+            ProcessEnd.Now(ExitCode.Interrupted);
         }
         context.Cancel = true;
         // Below the ^C of the terminal, unless that goes with the status line.

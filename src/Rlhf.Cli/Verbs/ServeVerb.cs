@@ -157,6 +157,8 @@ internal static class ServeVerb
         string[] names = flags.Name is null ? [.. folders.Zip(given.Length > 0 ? given : folders, NameOf)] : flags.Names;
         if (names.GroupBy(n => n).FirstOrDefault(g => g.Count() > 1) is { } twins)
             throw new ConfigurationException([$"Several models are called {twins.Key}; give each a name of its own with --name."]);
+        if (flags.ChatTemplate is { } template and not "chatml" && !File.Exists(template))
+            throw new ConfigurationException([$"--chat-template {template} does not exist; name a file with Jinja, or chatml, the built-in one."]);
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Serving {string.Join(", ", names)}", folders);
         var (models, metrics) = (new LoadedModels(), new ServingMetrics());
         foreach (var (folder, name) in folders.Zip(names))
@@ -171,6 +173,11 @@ internal static class ServeVerb
         try
         {
             await host.StartAsync(context.Stop);
+        }
+        catch (System.Net.Sockets.SocketException e)
+        {
+            throw new ConfigurationException([$"The server cannot listen at --host {options.Address}, --port {options.Port}: {e.Message.TrimEnd('.')}. Name an address of this "
+                + "machine, or 0.0.0.0 for all of them."]);
         }
         catch (IOException)
         {

@@ -38,6 +38,9 @@ internal sealed class DecodingEngine : IDisposable
         tokenBytes = model.Shape.CacheBytesPerToken(model.Head.Layer.Weight.ElementSize);
     }
 
+    /// <summary>Most rows that can be queued together.</summary>
+    public long MostRows => (long)options.MaxRows + options.MaxWaiting;
+
     /// <summary>Rows that are being written.</summary>
     public int Running => Volatile.Read(ref running);
 
@@ -52,9 +55,12 @@ internal sealed class DecodingEngine : IDisposable
     }
 
     /// <summary>Queues rows, all or none.</summary>
+    /// <exception cref="ArgumentException">There are more rows than may be written and wait, whatever else there is.</exception>
     /// <exception cref="TooManyWaitingException">So many wait that these would be too many.</exception>
     public DecodingTicket[] Add(IReadOnlyList<ResponseRow> rows)
     {
+        if (rows.Count > MostRows)
+            throw new ArgumentException($"{rows.Count} texts are asked for at once; at most {options.MaxRows} are written and {options.MaxWaiting} wait at a time.");
         DecodingTicket[] tickets = [.. rows.Select(row => new DecodingTicket(row))];
         lock (gate)
         {

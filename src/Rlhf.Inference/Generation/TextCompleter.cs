@@ -43,6 +43,9 @@ public sealed class TextCompleter : IDisposable
     /// <summary>Longest prompt and completion together, in tokens.</summary>
     public int MaxTokens => model.MaxPositions;
 
+    /// <summary>Most texts that can be asked for together: those that are written and those that wait.</summary>
+    public long MostTexts => engine.MostRows;
+
     /// <summary>Texts that are being written.</summary>
     public int Running => engine.Running;
 
@@ -187,8 +190,8 @@ public sealed class TextCompleter : IDisposable
         if (ids.Where(id => (uint)id >= (uint)model.VocabSize).Take(1).ToArray() is [var unknown])
             throw new ArgumentException($"The prompt has the token id {unknown}, and the model's vocabulary has {model.VocabSize} tokens.", nameof(ids));
         if ((long)ids.Count + maxNewTokens > model.MaxPositions)
-            throw new ArgumentException($"The prompt has {ids.Count} token{(ids.Count == 1 ? "" : "s")} and {maxNewTokens} more are asked for, "
-                + $"but the model reads at most {model.MaxPositions}; shorten one of them.", nameof(ids));
+            throw new ArgumentOutOfRangeException(nameof(ids), $"The prompt has {ids.Count} token{(ids.Count == 1 ? "" : "s")} and {maxNewTokens} more are asked for, "
+                + $"but the model reads at most {model.MaxPositions}; shorten one of them.");
     }
 
     /// <inheritdoc/>

@@ -218,6 +218,22 @@ public sealed class ServingTests : IAsyncLifetime
         Assert.Equal(HttpStatusCode.Forbidden, (await http.SendAsync(foreign, Stop)).StatusCode);
     }
 
+    /// <summary>Asking again would not help: the request is at fault, and no status says to wait.</summary>
+    [Fact]
+    public async Task More_texts_than_can_ever_wait_are_refused_for_good()
+    {
+        await StartAsync(batching: new() { MaxRows = 2, MaxWaiting = 3 });
+        using var refused = await AskAsync(new { prompt = "a", max_tokens = 1, n = 6 });
+        Assert.Equal(HttpStatusCode.BadRequest, refused.StatusCode);
+        Assert.Null(refused.Headers.RetryAfter);
+        var error = await ErrorAsync(refused);
+        Assert.Equal("n asks for 6 texts, of all prompts together; this server takes at most 5 at a time.", error.GetProperty("message").GetString());
+        using var served = await AskAsync(new { prompt = "a", max_tokens = 1, n = 5 });
+        Assert.Equal(HttpStatusCode.OK, served.StatusCode);
+        using var tooLong = await AskAsync(new { prompt = "a", max_tokens = 100_000 });
+        Assert.Equal("context_length_exceeded", (await ErrorAsync(tooLong)).GetProperty("code").GetString());
+    }
+
     [Fact]
     public async Task A_client_that_leaves_frees_its_row()
     {

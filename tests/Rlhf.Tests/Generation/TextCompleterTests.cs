@@ -93,7 +93,7 @@ public sealed class TextCompleterTests : IDisposable
     [Fact]
     public async Task What_does_not_fit_is_refused_before_writing()
     {
-        var error = await Assert.ThrowsAsync<ArgumentException>(() => completer.CompleteAsync("a b c", Options(tokens: 127), Stop));
+        var error = await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => completer.CompleteAsync("a b c", Options(tokens: 127), Stop));
         Assert.Contains("reads at most 128", error.Message);
         Assert.Throws<ConfigurationException>(() => completer.StreamAsync("a", Options(tokens: 0), Stop));
     }
