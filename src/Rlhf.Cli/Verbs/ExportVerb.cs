@@ -87,11 +87,19 @@ internal static class ExportVerb
         var format = ExportFormats.Of(options.Format);
         string source = ModelFolders.Resolve(context, "--model", options.Model);
         string target = Target(format, output, ModelFolders.NameOf(source), options.Options());
-        var result = format.Write(new(source, ModelFolders.NameOf(source))
+        ExportResult result;
+        try
         {
-            BaseModel = ModelFolders.BaseModelOf(source),
-            Command = context.CommandLine,
-        }, target, options.Options());
+            result = format.Write(new(source, ModelFolders.NameOf(source))
+            {
+                BaseModel = ModelFolders.BaseModelOf(source),
+                Command = context.CommandLine,
+            }, target, options.Options());
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException && IsAbout(e, target))
+        {
+            throw new ConfigurationException([$"--output {target} cannot be made or written: {e.Message}"]);
+        }
 
         if (context.Screen.Json)
         {
@@ -115,6 +123,13 @@ internal static class ExportVerb
         foreach (string note in result.Notes)
             context.Screen.Line(Screen.Safe(note));
         return ExitCode.Success;
+    }
+
+    /// <summary>Did making or writing the target, or the folder that it lies in, fail? The system names it in quotation marks.</summary>
+    private static bool IsAbout(Exception error, string target)
+    {
+        string full = Path.GetFullPath(target);
+        return error.Message.Contains($"'{full}", StringComparison.Ordinal) || error.Message.Contains($"'{Path.GetDirectoryName(full)}'", StringComparison.Ordinal);
     }
 
     /// <summary>Where to write; nothing is made yet.</summary>

@@ -261,7 +261,8 @@ public sealed class CommandTests(ToyModels toys) : IClassFixture<ToyModels>
             Assert.NotEmpty(verb.Examples);
             foreach (var example in verb.Examples)
             {
-                var result = root.Parse(example["rlhf ".Length..]);
+                // Before the command, a shell takes variables: RLHF_API_KEY=secret rlhf serve.
+                var result = root.Parse(example[(example.IndexOf("rlhf ", StringComparison.Ordinal) + "rlhf ".Length)..]);
                 Assert.Empty(result.Errors);
                 Assert.Same(verb, result.CommandResult.Command);
             }

@@ -76,7 +76,7 @@ public sealed class TerminalTests(ToyModels toys) : IClassFixture<ToyModels>
         foreach (var (name, before, after) in Rows(Show(120, comparison), TwoNumbers))
             Assert.Contains($"\n{name}\n  before   {before}\n  after    {after}\n", Show(width, comparison), StringComparison.Ordinal);
 
-        string[] sideBySide = ["evaluate", "--policies", "policy,policy/../policy", "--scorers", "classifier", .. Texts];
+        string[] sideBySide = ["evaluate", "--policies", "policy,policy/../policy", "--scorers", "classifier", "--eval-best-of", "0", .. Texts];
         string list = Show(width, sideBySide);
         foreach (var (name, first, second) in Rows(Show(120, sideBySide), TwoNumbers))
             Assert.Matches(Broken($"\n{name}\n  policy {first}\n  policy/../policy {second}\n"), list);
