@@ -1,11 +1,6 @@
-using System.Net;
 using Microsoft.AspNetCore.Builder;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging;
 using Rlhf.Runtime;
 
 namespace Rlhf.Serving;
@@ -27,16 +22,7 @@ internal sealed class ServingHost : IAsyncDisposable
     {
         ConfigurationException.ThrowIfAny([.. options.Validate()]);
         (this.models, traffic) = (models, new(metrics));
-        var builder = WebApplication.CreateEmptyBuilder(new() { ContentRootPath = AppContext.BaseDirectory });
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = options.MaxBodyBytes;
-            kestrel.Listen(options.Address, options.Port);
-        });
-        builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning)
-            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Error)
-            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None); // who starts it gets the exception
+        var builder = LocalServer.CreateBuilder(options.Address, options.Port, options.MaxBodyBytes);
         builder.Services.AddRouting();
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton(options.Limits);
@@ -57,15 +43,7 @@ internal sealed class ServingHost : IAsyncDisposable
     }
 
     /// <summary>Where a started server can be reached, with the port that it got.</summary>
-    public Uri Address
-    {
-        get
-        {
-            var address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-            bool isEvery = IPAddress.TryParse(address.DnsSafeHost, out var ip) && (ip.Equals(IPAddress.Any) || ip.Equals(IPAddress.IPv6Any));
-            return isEvery ? new UriBuilder(address) { Host = "localhost" }.Uri : address;
-        }
-    }
+    public Uri Address => LocalServer.AddressOf(app);
 
     /// <summary>Begins to listen.</summary>
     /// <exception cref="IOException">The port cannot be had.</exception>

@@ -1,9 +1,5 @@
-using System.Net;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.DataProtection;
-using Microsoft.AspNetCore.Hosting;
-using Microsoft.AspNetCore.Hosting.Server;
-using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -29,18 +25,9 @@ public static class StudioHost
     public static WebApplication Build(StudioOptions options)
     {
         ConfigurationException.ThrowIfAny([.. options.Validate()]);
-        var builder = WebApplication.CreateEmptyBuilder(new() { ContentRootPath = AppContext.BaseDirectory });
-        builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
-        {
-            kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxRequestBodySize = MostRequestBytes;
-            kestrel.Listen(options.Address, options.Port);
-        });
-        builder.Logging.AddSimpleConsole().SetMinimumLevel(LogLevel.Warning)
-            .AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error)
-            .AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.None) // a cookie of an earlier studio is no news
-            .AddFilter("Microsoft.Hosting.Lifetime", LogLevel.Error)
-            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None); // who starts it gets the exception
+        var builder = LocalServer.CreateBuilder(options.Address, options.Port, MostRequestBytes);
+        builder.Logging.AddFilter("Microsoft.AspNetCore.DataProtection", LogLevel.Error)
+            .AddFilter("Microsoft.AspNetCore.Antiforgery", LogLevel.None); // a cookie of an earlier studio is no news
         AddServices(builder.Services, options);
         var app = builder.Build();
         app.UseMiddleware<SecurityHeaders>();
@@ -62,12 +49,7 @@ public static class StudioHost
     }
 
     /// <summary>Where a started studio can be reached, with the port that it got.</summary>
-    public static Uri AddressOf(WebApplication app)
-    {
-        var address = new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
-        bool isEvery = IPAddress.TryParse(address.DnsSafeHost, out var ip) && (ip.Equals(IPAddress.Any) || ip.Equals(IPAddress.IPv6Any));
-        return isEvery ? new UriBuilder(address) { Host = "localhost" }.Uri : address;
-    }
+    public static Uri AddressOf(WebApplication app) => LocalServer.AddressOf(app);
 
     private static void AddServices(IServiceCollection services, StudioOptions options)
     {

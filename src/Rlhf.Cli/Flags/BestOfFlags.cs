@@ -22,6 +22,7 @@ internal sealed record BestOfFlags
 
     [Description("Chat template for prompts that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("Answers to each prompt.")]

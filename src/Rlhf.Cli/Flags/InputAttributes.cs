@@ -1,6 +1,7 @@
 using Rlhf.Cli.Models;
 using Rlhf.Cli.Settings;
 using Rlhf.Hub;
+using Rlhf.Tokenizers.Chat;
 
 namespace Rlhf.Cli.Flags;
 
@@ -52,5 +53,15 @@ internal sealed class DataInputAttribute : InputAttribute
         string name = Path.GetFileName(value);
         string folder = Path.GetDirectoryName(value) is { Length: > 0 } parent ? parent : ".";
         return name.AsSpan().ContainsAny('*', '?') && Directory.Exists(folder) && Directory.EnumerateFiles(folder, name).Any();
+    }
+}
+
+/// <summary>The setting names a chat template: a file here, or the built-in one.</summary>
+internal sealed class ChatTemplateInputAttribute : InputAttribute
+{
+    public override IEnumerable<string> Problems(string value)
+    {
+        if (value != ChatTemplate.BuiltInName && !File.Exists(value))
+            yield return $"{value} does not exist; name a file with Jinja, or {ChatTemplate.BuiltInName}, the built-in one.";
     }
 }

@@ -26,6 +26,7 @@ internal sealed record PairColumnFlags
 
     [Description("Chat template for answers that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     /// <summary>The problem of columns without pairs.</summary>

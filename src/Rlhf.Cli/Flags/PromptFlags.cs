@@ -18,6 +18,7 @@ internal sealed record PromptFlags
 
     [Description("Chat template for prompts that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     /// <summary>Settings that have no meaning beside what is given.</summary>

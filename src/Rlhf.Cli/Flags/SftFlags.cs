@@ -36,6 +36,7 @@ internal sealed record SftFlags
 
     [Description("Chat template for conversations: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("Element type of the stored weights.")]

@@ -21,6 +21,7 @@ internal sealed record ChatFlags
 
     [Description("Chat template: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("The system message.")]

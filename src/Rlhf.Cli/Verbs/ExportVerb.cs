@@ -45,7 +45,7 @@ internal sealed record ExportFlags
         if (Model is null)
             yield return $"Model {ModelFolders.Missing}";
         if (!ExportFormats.All.Any(f => f.Name == Format))
-            yield return $"Format is {Format}; it must be one of {string.Join(", ", ExportFormats.All.Select(f => f.Name))}.";
+            yield return ExportFormats.Unknown(Format);
         else
             foreach (string problem in ExportFormats.Problems(ExportFormats.Of(Format), Options()))
                 yield return problem;

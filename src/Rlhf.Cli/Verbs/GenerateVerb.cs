@@ -45,6 +45,7 @@ internal sealed record GenerateFlags
 
     [Description("Chat template for --chat: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("Seed of the sampling.")]

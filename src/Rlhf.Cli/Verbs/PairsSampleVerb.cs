@@ -30,6 +30,7 @@ internal sealed record PairSampleFlags
 
     [Description("Chat template for prompts that are messages: a file with Jinja, or chatml, the built-in one; default: the model's own.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("Reward model that finds the best and the worst answer; only with --select best-worst.")]

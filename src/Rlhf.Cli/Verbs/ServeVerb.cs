@@ -32,6 +32,7 @@ internal sealed record ServeFlags
 
     [Description("Chat template of models that have none of their own: a file with Jinja, or chatml, the built-in one.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("Address to listen on; default: this machine only. Any other needs --api-key.")]
@@ -51,8 +52,8 @@ internal sealed record ServeFlags
 
     public IEnumerable<string> Validate()
     {
-        if (Host is not null && Address is null)
-            yield return $"Host is {Host}; it must be an address such as 127.0.0.1 or 0.0.0.0.";
+        if (Listening.Problem(Host) is { } problem)
+            yield return problem;
         if (Name is not null && Names.Length != Math.Max(1, Models.Length))
             yield return $"There are {Names.Length} names (--name) for {Math.Max(1, Models.Length)} models; give each model one.";
     }
@@ -64,8 +65,7 @@ internal sealed record ServeFlags
     public string[] Names => RepeatedAttribute.Split(Name);
 
     /// <summary>Where to listen, or null for what is no address.</summary>
-    public IPAddress? Address =>
-        Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
+    public IPAddress? Address => Listening.Address(Host);
 
     /// <summary>The keys; a command line would show them to everybody on the machine, a variable does not.</summary>
     public string[] Keys => ApiKey is not null ? RepeatedAttribute.Split(ApiKey)
@@ -157,8 +157,6 @@ internal static class ServeVerb
         string[] names = flags.Name is null ? [.. folders.Zip(given.Length > 0 ? given : folders, NameOf)] : flags.Names;
         if (names.GroupBy(n => n).FirstOrDefault(g => g.Count() > 1) is { } twins)
             throw new ConfigurationException([$"Several models are called {twins.Key}; give each a name of its own with --name."]);
-        if (flags.ChatTemplate is { } template and not "chatml" && !File.Exists(template))
-            throw new ConfigurationException([$"--chat-template {template} does not exist; name a file with Jinja, or chatml, the built-in one."]);
         var device = context.Settings.Get<ComputeFlags>().StartToRead($"Serving {string.Join(", ", names)}", folders);
         var (models, metrics) = (new LoadedModels(), new ServingMetrics());
         foreach (var (folder, name) in folders.Zip(names))
@@ -170,20 +168,7 @@ internal static class ServeVerb
         VerbContext context, ServingOptions options, LoadedModels models, ServingMetrics metrics, TimeSpan stopLimit)
     {
         await using var host = new ServingHost(options, models, metrics);
-        try
-        {
-            await host.StartAsync(context.Stop);
-        }
-        catch (System.Net.Sockets.SocketException e)
-        {
-            throw new ConfigurationException([$"The server cannot listen at --host {options.Address}, --port {options.Port}: {e.Message.TrimEnd('.')}. Name an address of this "
-                + "machine, or 0.0.0.0 for all of them."]);
-        }
-        catch (IOException)
-        {
-            throw new ConfigurationException([$"--port {options.Port} cannot be had at {options.Address}: another program listens there. "
-                + "Choose another, or 0 for any that is free."]);
-        }
+        await Listening.StartAsync(() => host.StartAsync(context.Stop), options.Address, options.Port);
         if (context.Screen.Json)
             context.Screen.WriteJson(new { Url = host.Address.AbsoluteUri, Models = models.Names(), ApiKey = options.ApiKeys.Count > 0 });
         else

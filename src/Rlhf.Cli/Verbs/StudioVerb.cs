@@ -49,6 +49,7 @@ internal sealed record StudioFlags
 
     [Description("Chat template of models that have none of their own: a file with Jinja, or chatml, the built-in one.")]
     [ValueName("FILE|chatml")]
+    [ChatTemplateInput]
     public string? ChatTemplate { get; init; }
 
     [Description("Pairs to label, such as rlhf pairs sample wrote; those in the runs folder are found as well.")]
@@ -69,8 +70,8 @@ internal sealed record StudioFlags
 
     public IEnumerable<string> Validate()
     {
-        if (Host is not null && Address is null)
-            yield return $"Host is {Host}; it must be an address such as 127.0.0.1 or 0.0.0.0.";
+        if (Listening.Problem(Host) is { } wrong)
+            yield return wrong;
         else
             foreach (var problem in ToOptions().Validate())
                 yield return problem;
@@ -90,8 +91,7 @@ internal sealed record StudioFlags
     };
 
     /// <summary>Where to listen, or null for what is no address.</summary>
-    public IPAddress? Address =>
-        Host is null or "localhost" ? IPAddress.Loopback : IPAddress.TryParse(Host, out var address) ? address : null;
+    public IPAddress? Address => Listening.Address(Host);
 
     /// <summary>The token, which a command line would show to everybody on the machine.</summary>
     public string? Secret =>
@@ -142,15 +142,7 @@ internal static class StudioVerb
     private static async Task<int> Serve(VerbContext context, StudioOptions options, bool opens)
     {
         await using var app = StudioHost.Build(options);
-        try
-        {
-            await app.StartAsync(context.Stop);
-        }
-        catch (IOException)
-        {
-            throw new ConfigurationException([$"--port {options.Port} cannot be had at {options.Address}: another program listens there. "
-                + "Choose another, or 0 for any that is free."]);
-        }
+        await Listening.StartAsync(() => app.StartAsync(context.Stop), options.Address, options.Port);
         var address = StudioHost.AddressOf(app);
         if (context.Screen.Json)
             context.Screen.WriteJson(new

@@ -147,7 +147,7 @@ public sealed class PackedBatch : IDisposable
     }
 
     /// <summary>Packed token of each padded position [B · T]: a row's padding is its last token. Null when there is no padding.</summary>
-    internal Tensor? PadIndex => padIndex ??= IsUniform && Branches is null ? null : Branches is not null ? throw HasBranches() : Copy(
+    internal Tensor? PadIndex => Branches is not null ? throw HasBranches() : padIndex ??= IsUniform ? null : Copy(
         [.. Enumerable.Range(0, RowCount).SelectMany(b =>
             Enumerable.Range(0, MaxLength).Select(t => (long)Offsets[b] + Math.Min(t, Length(b) - 1)))], Device);
 

@@ -29,6 +29,8 @@ public sealed record ChatQuestion(
 /// <summary>Lets two models answer the same beginning or message, token by token in turns.</summary>
 public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
 {
+    private const string GiveTemplate = "Give one to models without: rlhf studio --chat-template chatml";
+
     /// <summary>Continues a text; the events come as they happen.</summary>
     /// <param name="question">What is asked.</param>
     /// <param name="cancellation">Stops between two tokens.</param>
@@ -58,7 +60,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
                 .Where(m => shelf.TemplateOf(m.Folder) is null).Select(m => m.Item1).Distinct()];
             return without.Length == 0 ? null
                 : $"Chat needs models with a chat template, and {string.Join(" and ", without)} {(without.Length == 1 ? "has" : "have")} none. "
-                    + "Give one to models without: rlhf studio --chat-template chatml";
+                    + GiveTemplate;
         }
         catch (Exception e) when (e is ChatTemplateException or InvalidDataException or IOException)
         {
@@ -175,7 +177,7 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
         Beginning Of(Side side, LoadedModel loaded, string title, IReadOnlyList<ChatMessage> messages)
         {
             var template = loaded.Template
-                ?? throw new InvalidDataException($"{title} has no chat template. Give one to models without: rlhf studio --chat-template chatml");
+                ?? throw new InvalidDataException($"{title} has no chat template. {GiveTemplate}");
             using var chat = new ChatCompleter(new(loaded.Model, loaded.Tokenizer), template) { LongHistory = LongHistory.DropOldest };
             int most = Math.Min(question.Sampling.MaxNewTokens, Math.Max(1, loaded.Model.MaxPositions / 2));
             var prompt = chat.Prepare(messages, new() { Sampling = question.Sampling }, most);
@@ -200,17 +202,17 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
     private sealed class OneAnswer : IDisposable
     {
         private readonly Side side;
-        private readonly ITokenizer tokenizer;
+        private readonly GrowingText written;
         private readonly HashSet<int> ends;
         private readonly int most;
         private readonly PendingText pending;
         private readonly IEnumerator<(int Id, double? LogRatio)> tokens;
-        private readonly List<int> ids = [];
+        private string whole = "";
         private bool isOver;
 
         public OneAnswer(Side side, LoadedModel loaded, Beginning beginning, RandomStream random, CausalLM? other)
         {
-            (this.side, tokenizer, most) = (side, loaded.Tokenizer, beginning.Options.Sampling.MaxNewTokens);
+            (this.side, written, most) = (side, new(loaded.Tokenizer), beginning.Options.Sampling.MaxNewTokens);
             ends = [.. loaded.Model.EosTokenIds, .. beginning.Options.StopTokenIds];
             pending = new(beginning.Options.Stop);
             LogRatio = other is null ? null : 0;
@@ -238,9 +240,9 @@ public sealed class SideBySide(ModelShelf shelf, StudioOptions options)
             (Tokens, LogRatio) = (Tokens + 1, LogRatio + ratio);
             bool isEnd = ends.Contains(id);
             if (!isEnd)
-                ids.Add(id);
+                whole = written.Add(id);
             // A token may end within a character, or begin a text that ends the answer: then it waits for the rest.
-            string added = pending.Add(tokenizer.TextOfContinuation(ids), isWhole: isEnd || Tokens == most, out isOver);
+            string added = pending.Add(whole, isWhole: isEnd || Tokens == most, out isOver);
             Text += added;
             return new(side, added, ratio);
         }

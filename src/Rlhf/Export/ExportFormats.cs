@@ -30,7 +30,10 @@ public static class ExportFormats
     /// <summary>The format of a name.</summary>
     /// <exception cref="ConfigurationException">There is none; the message lists those that there are.</exception>
     public static IExportFormat Of(string name) => all.FirstOrDefault(f => f.Name == name.ToLowerInvariant())
-        ?? throw new ConfigurationException([$"Format is {name}; it must be one of {string.Join(", ", all.Select(f => f.Name))}."]);
+        ?? throw new ConfigurationException([Unknown(name)]);
+
+    /// <summary>What is said of a name that is no format's.</summary>
+    internal static string Unknown(string name) => $"Format is {name}; it must be one of {string.Join(", ", all.Select(f => f.Name))}.";
 
     /// <summary>What is wrong with options for a format: sentences.</summary>
     public static IEnumerable<string> Problems(IExportFormat format, ExportOptions options)

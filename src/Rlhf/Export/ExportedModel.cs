@@ -46,7 +46,7 @@ internal static class ExportedModel
         if (AdapterFolder.IsAdapter(folder))
             return ComputePlan.Default;
         using var weights = Open(folder);
-        var types = weights.Names.Where(n => !n.StartsWith("v_head.", StringComparison.Ordinal)).Select(weights.ElementType).Distinct().ToArray();
+        var types = weights.Names.Where(n => !CheckpointNames.IsValueHead(n)).Select(weights.ElementType).Distinct().ToArray();
         return types is [torch.ScalarType.BFloat16 or torch.ScalarType.Float16] ? new ComputePlan(torch.CPU, types[0]) : ComputePlan.Default;
     }
 

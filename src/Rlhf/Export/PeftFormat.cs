@@ -13,8 +13,6 @@ namespace Rlhf.Export;
 /// <summary>An adapter alone, as PEFT saves it: adapter_config.json and adapter_model.safetensors.</summary>
 public sealed class PeftFormat : IExportFormat
 {
-    private const string ValueHeadPrefix = "v_head.";
-
     /// <inheritdoc/>
     public string Name => "peft";
 
@@ -44,7 +42,7 @@ public sealed class PeftFormat : IExportFormat
         using var scope = NewDisposeScope();
         using var weights = LoraAdapter.OpenWeights(source.Folder);
         var tensors = weights.ReadAll();
-        var adapter = tensors.Where(t => !IsValueHead(t.Key)).OrderBy(t => t.Key, StringComparer.Ordinal).ToArray();
+        var adapter = tensors.Where(t => !CheckpointNames.IsValueHead(t.Key)).OrderBy(t => t.Key, StringComparer.Ordinal).ToArray();
         if (adapter.FirstOrDefault(t => !t.Key.StartsWith("base_model.", StringComparison.Ordinal)).Key is { } stranger)
             throw new InvalidDataException($"{weights.Path}: {UntrustedText.Quote(stranger)} is no tensor of an adapter that PEFT saved.");
 
@@ -70,14 +68,12 @@ public sealed class PeftFormat : IExportFormat
             new FileInfo(Path.Combine(target, LoraAdapter.WeightsName)).Length, type == ElementTypes.Auto ? "as stored" : type);
     }
 
-    private static bool IsValueHead(string name) => name.StartsWith(ValueHeadPrefix, StringComparison.Ordinal);
-
     /// <summary>The head of a policy that was trained with an adapter lies beside the adapter.</summary>
     private static List<KeyValuePair<string, Tensor>> ValueHead(string folder)
     {
         if (!WeightFiles.FileNames.Any(f => File.Exists(Path.Combine(folder, f))))
             return [];
         using var weights = WeightFiles.Open(folder);
-        return [.. weights.ReadAll().Where(t => IsValueHead(t.Key))];
+        return [.. weights.ReadAll().Where(t => CheckpointNames.IsValueHead(t.Key))];
     }
 }

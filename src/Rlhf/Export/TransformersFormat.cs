@@ -49,7 +49,7 @@ public sealed class TransformersFormat : IExportFormat
                 return (classifier.Architecture, classifier.Parameters.ElementCount, false);
             }
             using var policy = CausalLMWithValueHead.FromPretrained(source.Folder, plan);
-            bool hasHead = stored.Any(name => name.StartsWith("v_head.", StringComparison.Ordinal));
+            bool hasHead = stored.Any(CheckpointNames.IsValueHead);
             policy.SavePretrained(target, storeAs, options.ValueHead && hasHead, options.MaxShardSize);
             return (policy.PretrainedModel.Architecture, policy.PretrainedModel.Parameters.ElementCount, true);
         }

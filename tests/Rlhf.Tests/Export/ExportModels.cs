@@ -10,7 +10,7 @@ namespace Rlhf.Tests.Export;
 /// <summary>Model folders with random weights, large enough that a wrong layer shows, and a tokenizer of the fixtures.</summary>
 internal static class ExportModels
 {
-    /// <summary>The families' fixtures whose configurations are taken, of which llama.cpp has each.</summary>
+    /// <summary>The families' fixtures whose configurations are taken, of which llama.cpp and ONNX have each.</summary>
     public static readonly string[] Families =
     [
         "gpt2", "llama", "llama-small", "llama-smol", "llama-bias", "llama-yarn", "mistral", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3",

@@ -10,11 +10,7 @@ namespace Rlhf.Tests.Export;
 internal static class OnnxModels
 {
     /// <summary>Language models of the fixtures whose configurations are taken: every family, and every form of it.</summary>
-    public static readonly string[] Decoders =
-    [
-        "gpt2", "llama", "llama-small", "llama-smol", "llama-bias", "llama-yarn", "mistral", "qwen2", "qwen2-window", "qwen3", "gemma2", "gemma3",
-        "phi3", "phi3-partial", "phi3-longrope", "gpt-neox", "gpt-neox-serial", "olmo2", "smollm3",
-    ];
+    public static string[] Decoders => ExportModels.Families;
 
     public static readonly string[] Encoders = ["bert", "distilbert", "roberta"];
 

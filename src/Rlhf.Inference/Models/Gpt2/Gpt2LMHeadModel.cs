@@ -161,16 +161,20 @@ public sealed partial class Gpt2LMHeadModel : CausalLM
         if (!drops && CanFuse && (cache is null || !is_grad_enabled()))
             return FinalNorm(cache is null ? Gpt2FusedTrunk.Apply(x, blocks, batch, Plan.RecomputesActivations) : Prefill(x, batch, cache));
         for (int i = 0; i < blocks.Length; i++)
-            x = cache is null && Plan.RecomputesActivations ? Recomputed(blocks[i], x, batch)
+            x = cache is null && Plan.RecomputesActivations ? Recomputed(blocks[i], x, batch, drops)
                 : blocks[i].Forward(x, batch, cache is null ? null : (cache.Keys[i], cache.Values[i]), Training);
         return FinalNorm(x);
     }
 
-    private Tensor Recomputed(Gpt2Block block, Tensor x, PackedBatch batch)
+    /// <param name="block">The block.</param>
+    /// <param name="x">Its input.</param>
+    /// <param name="batch">The rows.</param>
+    /// <param name="drops">Does the model itself have dropout on? Its adapter may have some of its own.</param>
+    private Tensor Recomputed(Gpt2Block block, Tensor x, PackedBatch batch, bool drops)
     {
         bool training = Training;
         return RecomputedBlock.Apply(x, input => block.Forward(input, batch, null, training), block.AnyTrained,
-            training && (Config.ResidPdrop > 0 || Config.AttnPdrop > 0 || block.Linears.Any(l => l.Adapter is { Dropout: > 0 })));
+            drops || training && block.Linears.Any(l => l.Adapter is { Dropout: > 0 }));
     }
 
     private Tensor Prefill(Tensor x, PackedBatch batch, KeyValueCache cache)

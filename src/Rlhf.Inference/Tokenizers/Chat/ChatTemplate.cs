@@ -42,6 +42,9 @@ public sealed class ChatTemplate
         return this;
     }
 
+    /// <summary>What names <see cref="ChatMl"/> where a file could be named.</summary>
+    internal const string BuiltInName = "chatml";
+
     /// <summary>
     /// The built-in template for models without one of their own: ChatML, each message between &lt;|im_start|&gt; and &lt;|im_end|&gt;;
     /// what the assistant says is marked.

@@ -35,7 +35,7 @@ internal static class ChatTemplateFiles
     public static ChatTemplate ReadFile(string file, string? folder)
     {
         var tokens = folder is null ? new() : SpecialTokens(folder);
-        return file == "chatml" ? ChatTemplate.ChatMl : new($"The chat template {file}", [("default", Text(file))], tokens);
+        return file == ChatTemplate.BuiltInName ? ChatTemplate.ChatMl : new($"The chat template {file}", [("default", Text(file))], tokens);
     }
 
     public static void Write(string folder, IReadOnlyList<(string Name, string Source)> templates)
